@@ -1,0 +1,133 @@
+# What a student, a lecturer and a developer do, each in one word: `make help` lists them.
+# Linux and macOS; on Windows use conda and environment.yml.
+#
+#   PYTHON=python3.12             the interpreter that makes the environment
+#   VENV=.venv                    where it is made (no spaces; an existing environment will do)
+#   JUPYTER_ARGS=--no-browser     handed to JupyterLab
+#   PIP_ARGS=…                    handed to pip
+#
+# What mpkit itself reads (MPKIT_SCALE, MPKIT_SYNC, MPKIT_DATA …) passes through from the shell.
+
+PYTHON ?= python3
+VENV ?= .venv
+JUPYTER_ARGS ?=
+PIP_ARGS ?=
+
+BIN := $(VENV)/bin
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/benchmarks/*.py)))
+NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=120
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help setup lab demo test lint test-unit test-notebooks test-browser bench format constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+# ── the environment: one stamp for each set of extras, so that a second run has nothing to do ──────
+
+$(VENV)/.created:
+	@found="$(PYTHON)"; [ ! -x "$(BIN)/python" ] || found="$(BIN)/python"; \
+	command -v "$$found" >/dev/null || { \
+	    echo "There is no '$$found' here. Install Python 3.11 or newer, or name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }; \
+	"$$found" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "mpkit needs Python 3.11 or newer, and '$$found' is $$("$$found" --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)" || { \
+	    echo "'$(PYTHON) -m venv $(VENV)' failed, for the reason above. On Debian and Ubuntu: sudo apt-get install python3-venv, and then make $(MAKECMDGOALS) again."; exit 1; }
+	@touch "$@"
+
+# $(call install,[extras])
+define install
+@echo "Installing mpkit$(1) into $(VENV) (minutes the first time: torch is large)"
+@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".$(1)"
+@touch "$@"
+endef
+
+$(VENV)/.with-library: $(VENV)/.created pyproject.toml constraints.txt
+	$(call install,)
+
+$(VENV)/.with-notebooks: $(VENV)/.created pyproject.toml constraints.txt
+	$(call install,[notebooks])
+	@touch "$(VENV)/.with-library"
+
+$(VENV)/.with-dev: $(VENV)/.created pyproject.toml constraints.txt
+	$(call install,[dev])
+	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
+
+# ── for students and lecturers ─────────────────────────────────────────────────────────────────────
+
+setup: $(VENV)/.with-notebooks ## make the environment: the library and what the notebooks need
+	@echo "Ready. Next: make lab"
+
+lab: $(VENV)/.with-notebooks ## open the course in JupyterLab
+	JUPYTER_PREFER_ENV_PATH=1 "$(BIN)/python" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $(JUPYTER_ARGS)
+
+demo: $(VENV)/.with-library ## a whole attack in the terminal
+	"$(BIN)/mpkit" attack
+
+# ── for developers ─────────────────────────────────────────────────────────────────────────────────
+
+# $(call stage,name,command): says what it does and how long it took
+define stage
+@echo "── $(1)"; begun=$$(date +%s); $(2) && echo "── $(1): passed in $$(($$(date +%s) - begun)) s"
+endef
+
+test: lint test-unit test-notebooks test-browser ## everything: lint, unit tests, notebooks, browser
+
+lint: $(VENV)/.with-dev ## ruff: rules and layout
+	$(call stage,lint,"$(BIN)/python" -m ruff check . && "$(BIN)/python" -m ruff format --check .)
+
+test-unit: $(VENV)/.with-dev ## the unit tests
+	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser $(PYTEST_ARGS))
+
+test-notebooks: $(VENV)/.with-dev ## every notebook from top to bottom, at the smallest scale
+ifneq ($(NOTEBOOKS),)
+	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=1 "$(BIN)/python" -m pytest $(NBVAL) $(NOTEBOOKS) $(PYTEST_ARGS))
+endif
+
+test-browser: $(VENV)/.with-dev ## the lab in a real browser
+ifneq ($(wildcard tests/browser),)
+	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser $(PYTEST_ARGS))
+endif
+
+bench: $(VENV)/.with-dev ## the benchmarks, one after the other
+	@[ -n "$(BENCHMARKS)" ] || { echo "There are no benchmarks in tests/benchmarks."; exit 1; }
+	@set -e; for file in $(BENCHMARKS); do echo "── $$file"; "$(BIN)/python" "$$file"; done
+
+format: $(VENV)/.with-dev ## let ruff put the code in order
+	"$(BIN)/python" -m ruff check --fix .
+	"$(BIN)/python" -m ruff format .
+
+# Resolves for 3.11.0, the oldest Python there is support for, so that no pin asks for a newer one.
+define write_pins
+import datetime, json, re, sys
+found = json.load(open(sys.argv[1]))["install"]
+pins = {re.sub(r"[-_.]+", "-", p["metadata"]["name"]).lower(): p["metadata"]["version"].split("+")[0] for p in found}
+pins = {name: version for name, version in pins.items() if not re.match("mpkit|nvidia-|cuda-|triton", name)}
+print(f"""# The versions mpkit is tested with, resolved on {datetime.date.today()} for Python 3.11 and all extras.
+#     pip install -c constraints.txt -e ".[notebooks]"
+# They fit Python 3.11 to 3.14 on Linux, macOS (Apple silicon) and Windows. What only some systems
+# need (pywinpty, appnope, the CUDA libraries of torch) is left to pip. To refresh: make constraints,
+# with Python 3.11; a new torch is a decision, taken in the Makefile.""")
+for name in sorted(pins):
+    print(f"{name}=={pins[name]}")
+endef
+export write_pins
+
+TORCH := 2.13.0
+
+constraints: $(VENV)/.created ## resolve anew and write constraints.txt
+	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	    echo "constraints.txt is resolved with Python 3.11, the oldest supported: make constraints PYTHON=python3.11 VENV=.venv311"; exit 1; }
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --dry-run --ignore-installed \
+	    --python-version 3.11 --only-binary=:all: --target "$(VENV)/unused" --report "$(VENV)/resolved.json" \
+	    torch==$(TORCH) ".[dev]"
+	@"$(BIN)/python" -c "$$write_pins" "$(VENV)/resolved.json" > "$(VENV)/constraints.txt"
+	@mv "$(VENV)/constraints.txt" constraints.txt
+	@echo "constraints.txt is written: make test, and look at the difference, before committing it."
+
+clean: ## remove caches and what building leaves; the environment and downloaded data stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .ipynb_checkpoints notebooks/.ipynb_checkpoints
+	find mpkit tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

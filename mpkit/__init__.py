@@ -1,0 +1,46 @@
+"""mpkit: learn how data poisoning works by crafting poisons (MetaPoison, Huang et al. 2020).
+
+from mpkit import load_dataset, make_scenario, network, Settings, craft
+
+train, test = load_dataset("digits")
+scenario = make_scenario(train, test, target_class=3, poison_class=8)
+for state, record in craft(scenario, network("mlp", train.shape, 10), Settings()):
+    print(record.step, record.loss)
+"""
+
+from mpkit.data import Dataset, load_dataset
+from mpkit.evaluation import Rate, VictimRecord, rate, train_victims
+from mpkit.functional import Network, State, functional
+from mpkit.metapoison import CraftRecord, CraftState, craft, craft_step, poisons_of
+from mpkit.networks import NETWORKS, network
+from mpkit.scenario import Scenario, make_scenario
+from mpkit.settings import Settings
+from mpkit.training import Recipe, sgd_step, train, unroll
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NETWORKS",
+    "CraftRecord",
+    "CraftState",
+    "Dataset",
+    "Network",
+    "Rate",
+    "Recipe",
+    "Scenario",
+    "Settings",
+    "State",
+    "VictimRecord",
+    "craft",
+    "craft_step",
+    "functional",
+    "load_dataset",
+    "make_scenario",
+    "network",
+    "poisons_of",
+    "rate",
+    "sgd_step",
+    "train",
+    "train_victims",
+    "unroll",
+]

@@ -1,0 +1,252 @@
+"""Labelled pictures as tensors: the digits, CIFAR-10, or a folder or archive of your own.
+
+`load_dataset` is the way in; data/README.md tells where data comes from and how to lay out yours.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mpkit import cifar10
+from mpkit.archives import ARCHIVES, DataError, fingerprint
+from mpkit.pictures import SPLITS, Pictures, load_array, read_pictures, remember, save
+
+DIGITS = tuple("0123456789")
+CAMERA_SEED = 1797  # of the sensor noise, so that a digit keeps its noise whatever the split
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """x (N, C, H, W) float32 in [0, 1], always multiples of 1/255; y (N,) int64; classes; name.
+
+    A label i means classes[i]. Raises DataError where x or y have another type or shape.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self):
+        x, y = self.x, self.y
+        if x.ndim != 4 or x.dtype != torch.float32:
+            raise DataError(f"x must be (N, C, H, W) float32, not {tuple(x.shape)} {x.dtype}")
+        if y.shape != x.shape[:1] or y.dtype != torch.int64:
+            raise DataError(f"y must be ({len(x)},) int64, not {tuple(y.shape)} {y.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one picture."""
+        return tuple(self.x.shape[1:])
+
+    def subset(self, rows: torch.Tensor | Sequence[int]) -> Dataset:
+        """The given rows, in their order: (n,) integers, or an (N,) bool mask of what to keep."""
+        rows = torch.as_tensor(rows, device=self.x.device)
+        rows = rows if rows.dtype == torch.bool else rows.long()
+        return Dataset(self.x[rows], self.y[rows], self.classes, self.name)
+
+    def rows_of(self, label: int) -> torch.Tensor:
+        """(n,) int64: the rows of a class, in order. Raises DataError for an unknown label."""
+        if not 0 <= label < len(self.classes):
+            raise DataError(f"no label {label}: they go from 0 to {len(self.classes) - 1}")
+        return (self.y == label).nonzero().flatten()
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same on another device."""
+        return Dataset(self.x.to(device), self.y.to(device), self.classes, self.name)
+
+
+class Splits(NamedTuple):
+    """What to train on and what to test on: the same classes, different pictures."""
+
+    train: Dataset
+    test: Dataset
+
+
+def load_dataset(
+    source: str | Path = "digits",
+    *,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    classes: Iterable[str | int] | None = None,
+    seed: int = 0,
+    size: int = 28,
+    noise: float = 0.5,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> Splits:
+    """Load "digits", "cifar10" (fetched once), or the folder or archive of pictures at a path.
+
+    n_train, n_test: how many pictures to draw. None takes all; of the 1,797 digits it takes 50 a
+        class to train on and all the others to test on.
+    classes: names, or positions in the source's own list, of those to keep. They become labels
+        0, 1, … in the order given. None keeps all.
+    seed: of the draw, which for the digits is the split too. A larger n extends a smaller one's.
+    size, noise: of the digits, see `camera`; pictures from elsewhere come with their own.
+    cache: folder for downloads and decoded pictures, see `cache_folder`.
+    progress: show bars.
+
+    Rows come in the shuffled order of the draw, which takes equally many of each class as far as
+    there are (of the digits, those to test on are what is left). The same arguments give the same
+    tensors, and torch's and numpy's own random states are neither read nor changed.
+
+    Raises DataError, a ValueError, for whatever will not do in the arguments or the files.
+    """
+    for name, n in (("n_train", n_train), ("n_test", n_test)):
+        if n is not None and (not isinstance(n, Integral) or n < 1):
+            raise DataError(f"{name}={n} must be a whole number, 1 or more, or None for all")
+    folder, generator = cache_folder(cache), torch.Generator().manual_seed(seed)
+    if source == "digits":
+        return _split_digits(folder, n_train, n_test, classes, generator, size, noise)
+    if source == "cifar10":
+        key = f"cifar10-{cifar10.SHA256[:16]}"
+        pictures = remember(folder, key, lambda: cifar10.read(fetch_cifar10(folder, progress)))
+        return _draw_splits(pictures, (n_train, n_test), classes, generator, source)
+    path = Path(source).expanduser()
+    if not str(source) or not path.exists():
+        raise DataError(
+            f"no data at {str(source)!r}: give 'digits', 'cifar10', or the path of a folder or of "
+            f"an archive ({', '.join(ARCHIVES)})"
+        )
+    key = f"pictures-{fingerprint(path)}"
+    pictures = remember(folder, key, lambda: read_pictures(path, progress))
+    return _draw_splits(pictures, (n_train, n_test), classes, generator, path.resolve().name)
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Where downloads and decoded pictures are kept: `cache`, or else the first of these.
+
+    The environment variable MPKIT_DATA; data/ in the checkout that mpkit runs from;
+    ~/.cache/mpkit.
+    """
+    if cache := cache or os.environ.get("MPKIT_DATA"):
+        return Path(cache).expanduser()
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file() and (checkout / "data/README.md").is_file():
+        return checkout / "data"
+    return Path.home() / ".cache" / "mpkit"
+
+
+def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Path:
+    """Fetch CIFAR-10's binary archive into `cache_folder(cache)` once; give its verified path.
+
+    Raises DataError as `mpkit.cifar10.fetch` does.
+    """
+    return cifar10.fetch(cache_folder(cache), progress)
+
+
+def camera(images: torch.Tensor, size: int = 28, noise: float = 0.5) -> torch.Tensor:
+    """The digits as a bad camera sees them: round to 1/255(clip(enlarge(images) + noise · z)).
+
+    images: (N, 1, 8, 8) in [0, 1]; gives (N, 1, size, size) float32, multiples of 1/255.
+    size: in pixels, 8 or more, reached bilinearly. noise: the σ of the sensor in the unit of the
+    pixels, 0 (clean) or more. z is standard normal and drawn for all N at once from CAMERA_SEED.
+
+    As they are the digits resist poisoning: classes far apart, few pixels, residuals soon gone.
+    More pixels, and noise that training must memorise, make them yield as CIFAR-10 does.
+
+    Raises DataError for a size or noise out of range.
+    """
+    if not isinstance(size, Integral) or size < 8:
+        raise DataError(f"size={size} must be a whole number of pixels, 8 or more")
+    if not 0 <= noise < math.inf:
+        raise DataError(f"noise={noise} must be 0 (clean) or more; at 0.5 digits are just readable")
+    x = torch.nn.functional.interpolate(
+        images.float(), (size, size), mode="bilinear", align_corners=False
+    )
+    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(CAMERA_SEED))
+    return (x + noise * z.to(x.device)).clamp_(0, 1).mul_(255).round_().div_(255)
+
+
+def _read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    # (1797, 1, 8, 8) of 0..16 and (1797,) labels, kept as rows of a label and 64 pixels
+    path = folder / "digits-8x8.npy"
+    rows = load_array(path)
+    if rows is None or rows.shape != (1797, 65):
+        try:
+            from sklearn.datasets import load_digits  # takes a second or more, hence the copy
+        except ImportError as error:
+            raise DataError("digits come with scikit-learn: pip install scikit-learn") from error
+        bunch = load_digits()
+        rows = np.column_stack([bunch.target, bunch.data]).astype(np.uint8)
+        save(path, lambda file: np.save(file, rows))
+    return rows[:, 1:].reshape(-1, 1, 8, 8).astype(np.float32), rows[:, 0].astype(np.int64)
+
+
+def _split_digits(folder, n_train, n_test, classes, generator, size, noise) -> Splits:
+    digits, labels = _read_digits(folder)
+    x = camera(torch.from_numpy(digits).div_(16), size, noise)
+    kept = _kept(DIGITS, classes)
+    rows = torch.randperm(len(labels), generator=generator).numpy()
+    rows = rows[np.isin(labels[rows], kept)]
+    n_train = 50 * len(kept) if n_train is None else n_train
+    rest, needed = len(rows) - n_train, 1 if n_test is None else n_test
+    if rest < needed:
+        left = f"n_train={n_train} of {len(rows)} digits leaves {max(rest, 0)} to test on"
+        raise DataError(f"{left}, where {needed} or more are asked for: lower n_train or n_test")
+    # Balanced, so that a budget of a tenth can be had from any class.
+    first = _balanced(rows, labels[rows], n_train)
+    splits = []
+    for part in first, rows[~np.isin(rows, first)][:n_test]:
+        if missing := [DIGITS[k] for k in kept if k not in labels[part]]:
+            raise DataError(f"n={len(part)} leaves out digit {', '.join(missing)}: draw more")
+        splits.append(_relabelled(x[part], labels[part], DIGITS, kept, "digits"))
+    return Splits(*splits)
+
+
+def _draw_splits(pictures: Pictures, numbers, classes, generator, name: str) -> Splits:
+    kept, start, splits = _kept(pictures.classes, classes), 0, []
+    for split, n in zip(SPLITS, numbers, strict=True):
+        counts = getattr(pictures, split)
+        labels = np.repeat(np.arange(len(counts)), counts)
+        rows = torch.randperm(len(labels), generator=generator).numpy()
+        rows = rows[np.isin(labels[rows], kept)]
+        if n is not None and not len(kept) <= n <= len(rows):
+            raise DataError(f"n_{split}={n} must be from {len(kept)}, one a class, to {len(rows)}")
+        rows = rows if n is None else _balanced(rows, labels[rows], n)
+        # Rows first, floats second: four bytes a pixel only for what is kept.
+        x = torch.from_numpy(np.asarray(pictures.pixels[start + rows])).float().div_(255)
+        splits.append(_relabelled(x, labels[rows], pictures.classes, kept, name))
+        start += len(labels)
+    return Splits(*splits)
+
+
+def _balanced(rows: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    # n rows in their order, taking the first of every class before the second of any, and so on.
+    by_class, counts = np.argsort(labels, kind="stable"), np.bincount(labels)
+    rank = np.empty_like(by_class)
+    rank[by_class] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows[np.sort(np.argsort(rank, kind="stable")[:n])]
+
+
+def _kept(names: tuple[str, ...], classes: Iterable[str | int] | None) -> list[int]:
+    classes = names if classes is None else classes
+    wanted = [classes] if isinstance(classes, str | int) else list(classes)
+    kept = []
+    for name in wanted:
+        known = names if isinstance(name, str) else range(len(names))
+        if name not in known:
+            allowed = f"{', '.join(names)}, or their positions 0 to {len(names) - 1}"
+            raise DataError(f"no class {name!r}: there are {allowed}")
+        kept.append(known.index(name))
+    if len(kept) < 2 or len(set(kept)) < len(kept):
+        raise DataError(f"classes={wanted} must name two classes or more, each once")
+    return kept
+
+
+def _relabelled(x: torch.Tensor, labels: np.ndarray, names, kept: list[int], name: str) -> Dataset:
+    new = np.full(len(names), -1)
+    new[kept] = np.arange(len(kept))
+    return Dataset(x, torch.from_numpy(new[labels]), tuple(names[k] for k in kept), name)

@@ -1,0 +1,183 @@
+"""Where and how the arithmetic runs: the only file that knows devices, threads and chunk sizes.
+
+Many small models are trained side by side here (surrogates, victims). Three ways to do it compete:
+one after the other, stacked by ``vmap`` into one larger operation, or spread over the cores by
+threads, and which wins depends on the network and the machine. `choose_plan` therefore measures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How M models are computed: in chunks of at most `chunk` stacked models, on `workers` threads.
+
+    Chunks of one model run without ``vmap``. `workers` chunks run at the same time, each on one
+    core; with one worker each operation may use all of torch's threads.
+    """
+
+    chunk: int = 1
+    workers: int = 1
+
+    def __post_init__(self):
+        if self.chunk < 1 or self.workers < 1:
+            raise ValueError(f"a plan needs chunk >= 1 and workers >= 1, not {self}")
+
+    def __str__(self) -> str:
+        how = "one by one" if self.chunk == 1 else f"stacked by {self.chunk}"
+        return f"{how} on {self.workers} thread{'s' * (self.workers > 1)}"
+
+    def map(self, work: Callable[[slice], Result], count: int) -> list[Result]:
+        """``work(slice)`` for consecutive slices of ``range(count)``, results in order.
+
+        Out of memory halves the chunk and goes on with what is not yet done; only a single model
+        that does not fit raises `torch.OutOfMemoryError`.
+        """
+        slices = [slice(i, min(i + self.chunk, count)) for i in range(0, count, self.chunk)]
+        if self.workers == 1 or len(slices) == 1:
+            return [r for s in slices for r in _halving(work, s)]
+        with _one_thread_each(), ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
+            jobs = [pool.submit(_halving, work, s) for s in slices]
+            return [r for job in jobs for r in job.result()]
+
+
+def _halving(work: Callable[[slice], Result], models: slice) -> list[Result]:
+    try:
+        return [work(models)]
+    except torch.OutOfMemoryError:
+        if models.stop - models.start == 1:
+            raise
+    middle = (models.start + models.stop) // 2  # outside `except`, so that the failed try is freed
+    first, second = slice(models.start, middle), slice(middle, models.stop)
+    return _halving(work, first) + _halving(work, second)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # OpenMP keeps this number per thread
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Restore this thread's number of torch threads when the pool is gone."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def cores() -> int:
+    """The processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`name` ("auto", "cpu", "cuda", "mps", …) as a device that is there.
+
+    Raises ValueError naming what this machine has.
+    """
+    there = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    there += ["mps"] * torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if "cuda" in there else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in there:
+        raise ValueError(f"device {name!r} is not here; this machine has: auto, {', '.join(there)}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r}: this machine has {torch.cuda.device_count()} GPU(s)")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for people and for run folders."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {cores()} cores"
+
+
+def candidates(count: int, device: torch.device) -> list[Plan]:
+    """The plans worth trying for `count` models, the preferred one first."""
+    if device.type != "cpu":
+        return [Plan(count), Plan(max(1, count // 4))] if count > 1 else [Plan()]
+    if count == 1:
+        return [Plan()]
+    workers = min(cores(), count)
+    share = -(-count // workers)
+    plans = [Plan(share, workers), Plan(1, workers), Plan(count)]
+    return list(dict.fromkeys(plans))
+
+
+def measure(work: Callable[[Plan], object], plan: Plan, seconds: float = 0.15) -> float:
+    """Seconds that ``work(plan)`` takes at its best, after one warm-up call."""
+    work(plan)
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        before = time.perf_counter()
+        work(plan)
+        best = min(best, time.perf_counter() - before)
+    return best
+
+
+def choose_plan(
+    key: str,
+    work: Callable[[Plan], object],
+    count: int,
+    device: torch.device,
+    cache: Path | None = None,
+    margin: float = 1.25,
+) -> Plan:
+    """The fastest of `candidates`, by a short measurement of ``work(plan)``.
+
+    Different plans round differently, so a choice that flips from run to run would break "same
+    seed, same poisons". Hence two rules: a later candidate must win by `margin`, and a choice is
+    written to `cache` (a folder), from where the same machine takes it the next time.
+    """
+    plans = candidates(count, device)
+    if len(plans) == 1:
+        return plans[0]
+    key = "|".join([describe(device), f"torch {torch.__version__}", f"{count} models", key])
+    known = _read_plans(cache)
+    if key in known:
+        return Plan(**known[key])
+    times = [measure(work, plan) for plan in plans]
+    fastest = times.index(min(times))
+    plan = plans[fastest] if times[0] > margin * times[fastest] else plans[0]
+    _write_plans(cache, known | {key: dataclasses.asdict(plan)})
+    return plan
+
+
+def _read_plans(cache: Path | None) -> dict:
+    try:
+        return json.loads((cache / "plans.json").read_text()) if cache else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_plans(cache: Path | None, plans: dict) -> None:
+    if cache is None:
+        return
+    with contextlib.suppress(OSError):  # a read-only cache only costs the next measurement
+        cache.mkdir(parents=True, exist_ok=True)
+        part = cache / f"plans.json.{os.getpid()}.part"
+        part.write_text(json.dumps(plans, indent=1, sort_keys=True))
+        os.replace(part, cache / "plans.json")

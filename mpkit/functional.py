@@ -1,0 +1,180 @@
+"""Networks as pure functions of their weights, for one model or for many at once.
+
+A model is a `State`: its parameters and batch norm's running statistics; M models are a State whose
+tensors have a leading M. `Network` maps a state and pictures to logits and new statistics, nothing
+is changed in place, so training steps can be differentiated, stacked by ``vmap`` and saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+
+class State(NamedTuple):
+    """A model, or M models with a leading M: parameters, and batch norm's running statistics."""
+
+    params: dict[str, Tensor]
+    stats: dict[str, Tensor]
+
+    def pick(self, models: slice | Tensor) -> State:
+        """The chosen models of a stacked state, still stacked."""
+        return self.map(lambda t: t[models])
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> State:
+        return State(*({k: f(v) for k, v in part.items()} for part in self))
+
+
+def stack(states: Sequence[State]) -> State:
+    """Stacked states of M₁, M₂, … models as one of ΣMᵢ."""
+    return State(
+        *(
+            {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+            for parts in zip(*states, strict=True)
+        )
+    )
+
+
+class BatchNorm2d(nn.Module):
+    """Batch normalisation in plain operations, safe under derivatives of derivatives.
+
+    The fused kernel gives silently wrong meta-gradients when `grad` is taken around `vmap`
+    (functorch#534, pytorch#196699); `fused=True` uses it all the same, where only first
+    derivatives are taken, because it is about twice as fast on CPUs. `evaluation` is "running"
+    (evaluate with running statistics, as real victims do) or "batch" (always normalise by the
+    batch at hand, as the official code does).
+    """
+
+    momentum, epsilon = 0.1, 1e-5
+
+    def __init__(self, channels: int, evaluation: str = "running"):
+        super().__init__()
+        self.evaluation, self.fused = evaluation, False
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(channels)),
+            nn.Parameter(torch.zeros(channels)),
+        )
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        by_batch = self.training or self.evaluation == "batch"
+        if self.fused:
+            kept = (
+                (self.running_mean, self.running_var)
+                if self.training or not by_batch
+                else (None, None)
+            )
+            return F.batch_norm(
+                x, *kept, self.weight, self.bias, by_batch, self.momentum, self.epsilon
+            )
+        if not by_batch:
+            return self._normalize(x, self.running_mean, self.running_var)
+        var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        if self.training:
+            n = x.numel() // x.shape[1]
+            self._remember(mean, var * (n / max(n - 1, 1)))
+        return self._normalize(x, mean, var)
+
+    def _normalize(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        scale = self.weight * torch.rsqrt(var + self.epsilon)
+        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+    def _remember(self, mean: Tensor, var: Tensor) -> None:
+        # In place, because the caller handed in a clone and reads it back. No lerp_: it has no
+        # vmap rule.
+        self.running_mean.mul_(1 - self.momentum).add_(self.momentum * mean)
+        self.running_var.mul_(1 - self.momentum).add_(self.momentum * var)
+
+
+class Network:
+    """A module as a pure function of its state, for any number of models at once.
+
+    `build` makes the module. Calls are safe from several threads: `functional_call` swaps weights
+    into the module it is given, so each running call has a skeleton (without storage) to itself.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module], fused: bool = False):
+        self.build = build
+        with torch.device("meta"):
+            self._template = build()
+        norms = [m for m in self._template.modules() if isinstance(m, BatchNorm2d)]
+        for norm in norms:
+            norm.fused = fused
+        self.has_stats = any(True for _ in self._template.buffers())
+        self.by_batch = any(m.evaluation == "batch" for m in norms)
+        self._idle: list[nn.Module] = []
+
+    @contextlib.contextmanager
+    def _skeleton(self, train: bool) -> Iterator[nn.Module]:
+        try:
+            module = self._idle.pop()
+        except IndexError:
+            module = copy.deepcopy(self._template)
+        if module.training != train:
+            module.train(train)
+        try:
+            yield module
+        finally:
+            self._idle.append(module)
+
+    def init(self, seeds: Sequence[int]) -> State:
+        """Fresh weights, torch's default initialisation, one model a seed: a stacked State."""
+        states = []
+        for seed in seeds:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                module = self.build()
+            pairs = (dict(module.named_parameters()), dict(module.named_buffers()))
+            states.append(State(*pairs).map(lambda t: t.detach()[None]))
+        return stack(states)
+
+    def __call__(self, state: State, x: Tensor, train: bool = True, part: str = ""):
+        """M models. x (M, B, C, H, W) → (logits (M, B, classes), stats with a leading M).
+
+        The stats are those after this batch if `train`, else unchanged. `part="features"` gives the
+        penultimate layer (M, B, width) instead of the logits.
+        """
+        with self._skeleton(train) as module:
+            if len(x) > 1:
+                return vmap(partial(_call, module, part))(state.params, state.stats, x)
+            one = state.map(lambda t: t.squeeze(0))
+            # Convolutions on CPUs run up to twice as fast in this layout; vmap knows no layouts.
+            pixels = x.squeeze(0).contiguous(memory_format=torch.channels_last)
+            out, stats = _call(module, part, one.params, one.stats, pixels)
+            return out[None], {k: v[None] for k, v in stats.items()}
+
+
+def _call(module: nn.Module, part: str, params: dict, stats: dict, x: Tensor):
+    """One model: its output (of a submodule, if `part` names one) and its stats afterwards."""
+    stats = {k: v.clone() for k, v in stats.items()}  # the module writes its new stats into these
+    if not part:
+        return functional_call(module, (params, stats), (x,)), stats
+    inside = [
+        {k.removeprefix(part + "."): v for k, v in d.items() if k.startswith(part + ".")}
+        for d in (params, stats)
+    ]
+    return functional_call(module.get_submodule(part), tuple(inside), (x,)), stats
+
+
+def functional(module: nn.Module):
+    """``apply(state, x) → (logits, state)`` and the state of `module`, for one model.
+
+    What the notebooks write their unrolls with; x (B, C, H, W), `module` itself is never changed.
+    """
+
+    def apply(state: State, x: Tensor) -> tuple[Tensor, State]:
+        stats = {k: v.clone() for k, v in state.stats.items()}
+        logits = functional_call(module, (state.params, stats), (x,))
+        return logits, State(state.params, stats)
+
+    parts = (dict(module.named_parameters()), dict(module.named_buffers()))
+    return apply, State(*parts).map(lambda t: t.detach().clone())

@@ -1,0 +1,255 @@
+"""Algorithm 1 of MetaPoison: craft poisons by gradients through surrogates' training.
+
+    for each craft step:
+        for each surrogate m, for each batch of one shuffled epoch that holds a poison:
+            G += ∇_poisons mean_k L_adv(w_k),  w_{k+1} = w_k − lr·∇CE(w_k; B_k),  w_0 = surrogate m
+            surrogate m takes one ordinary training step
+        one Adam step on the perturbation's parameters along G; project to |δ| ≤ ε, |g| ≤ ε_c
+
+(paper, Algorithm 1 and section 3; METAPOISON.md §3 for the official code's version.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from mpkit import ensemble
+from mpkit.device import Plan
+from mpkit.functional import Network, State, stack
+from mpkit.metagradient import METAGRADIENTS
+from mpkit.perturbation import PERTURBATIONS, Parameters, to_8bit
+from mpkit.scenario import Scenario, adversarial_loss
+from mpkit.settings import Settings
+from mpkit.training import generator, sgd_step
+
+
+@dataclasses.dataclass(frozen=True)
+class CraftState:
+    """All that a run is after `step` craft steps: perturbation parameters, Adam's two moments, the
+    surrogates. Randomness is a function of seed and step, so there are no generators to keep."""
+
+    step: int
+    parameters: Parameters
+    moment1: Parameters
+    moment2: Parameters
+    surrogates: State
+
+
+@dataclasses.dataclass(frozen=True)
+class CraftRecord:
+    """What happened in a craft step: `losses` (M,) and `ages` (M,) of the surrogates, mean L_adv in
+    `loss`, the settings in force that may change, and the seconds it took."""
+
+    step: int
+    loss: float
+    losses: tuple[float, ...]
+    ages: tuple[int, ...]
+    epsilon: float
+    epsilon_c: float
+    unroll_steps: int
+    perturbation_mean: float
+    seconds: float
+
+
+def start(
+    scenario: Scenario, network: Network, settings: Settings, plan: Plan | None = None
+) -> CraftState:
+    """The state before the first craft step: random perturbation, staggered surrogates."""
+    perturbation = PERTURBATIONS[settings.perturbation]()
+    bases = scenario.base_images
+    noise = generator(settings.seed, "perturbation")
+    parameters = perturbation.init(bases, settings.epsilon, noise)
+    parameters = perturbation.project(parameters, bases, settings.epsilon, settings.epsilon_c)
+    zeros = {k: torch.zeros_like(v) for k, v in parameters.items()}
+    surrogates = ensemble.staggered(
+        network,
+        scenario,
+        settings.recipe,
+        settings.models,
+        settings.seed,
+        plan or Plan(),
+        settings.stagger,
+    )
+    return CraftState(0, parameters, zeros, zeros, surrogates)
+
+
+def craft_step(
+    scenario: Scenario,
+    network: Network,
+    state: CraftState,
+    settings: Settings,
+    plan: Plan | None = None,
+) -> tuple[CraftState, CraftRecord]:
+    """One craft step: an epoch of every surrogate, then one step of the poisons."""
+    began, perturbation = time.perf_counter(), PERTURBATIONS[settings.perturbation]()
+    bases = scenario.base_images
+    surrogates = _reborn(network, state, settings)
+    poisons = perturbation.apply(state.parameters, bases).detach()
+
+    def work(models: slice):
+        return surrogate_epoch(
+            scenario, network, surrogates.pick(models), poisons, settings, state.step, models
+        )
+
+    parts = (plan or Plan()).map(work, settings.models)
+    gradient = sum(g for g, _, _ in parts) / settings.models
+    losses = torch.cat([loss for _, loss, _ in parts])
+    slopes = _to_parameters(perturbation, state.parameters, bases, gradient)
+    stepped = _adam(
+        state, slopes, perturbation.bounds(settings.epsilon, settings.epsilon_c), settings
+    )
+    parameters = perturbation.project(stepped[0], bases, settings.epsilon, settings.epsilon_c)
+    new = CraftState(state.step + 1, parameters, *stepped[1:], stack([s for *_, s in parts]))
+    moved = (perturbation.apply(parameters, bases) - bases).abs().mean().item()
+    age = ensemble.ages(settings.models, settings.recipe.epochs, state.step, settings.stagger)
+    record = CraftRecord(
+        new.step, losses.mean().item(), tuple(losses.tolist()), tuple(age), settings.epsilon,
+        settings.epsilon_c, settings.unroll_steps, moved, time.perf_counter() - began,
+    )  # fmt: skip
+    return new, record
+
+
+def surrogate_epoch(
+    scenario: Scenario,
+    network: Network,
+    state: State,
+    poisons: Tensor,
+    settings: Settings,
+    step: int,
+    models: slice,
+) -> tuple[Tensor, Tensor, State]:
+    """An epoch of some surrogates: the meta-gradient (P, C, H, W), L_adv (M,), new state."""
+    recipe, metagradient = settings.recipe, METAGRADIENTS[settings.metagradient]
+    age = ensemble.ages(settings.models, recipe.epochs, step, settings.stagger)[models]
+    seeds = ensemble.seeds(settings.seed, settings.models, recipe.epochs, step, settings.stagger)[
+        models
+    ]
+    orders = ensemble.epoch_orders(scenario, recipe, seeds, age)
+    lr = ensemble.learning_rates(scenario, recipe, age)
+    adversarial = target_loss(scenario, network, settings)
+    total, losses, counted = torch.zeros_like(poisons), torch.zeros_like(lr), 0
+    for b in range(orders.shape[1]):
+        batches, first = ensemble.gather(scenario, orders, b, settings.unroll_steps), None
+        if batches is not None:
+            found = metagradient(
+                network,
+                adversarial,
+                poisons,
+                state,
+                batches,
+                lr,
+                settings.average,
+                settings.poisoned_steps,
+            )
+            total, losses, counted, first = (
+                total + found.gradient,
+                losses + found.losses,
+                counted + 1,
+                found.first,
+            )
+        state = _advance(
+            scenario, network, state, poisons, batches, orders[:, b], lr, settings, first
+        )
+    return total, losses / max(counted, 1), state
+
+
+def _advance(scenario, network, state, poisons, batches, rows, lr, settings, first) -> State:
+    """One ordinary training step. On poisoned data the unroll's first step has already taken it."""
+    if settings.surrogate_data == "poisoned" and batches is not None:
+        if first is not None:
+            return first
+        x, y = batches.fill(batches.rows(poisons, 0), 0), batches.y[0]
+    else:
+        x, y = scenario.train.x[rows], scenario.train.y[rows]
+    return sgd_step(network, state, x, y, lr)[0]
+
+
+def target_loss(
+    scenario: Scenario, network: Network, settings: Settings
+) -> Callable[[State, Tensor], Tensor]:
+    """L_adv of M models as the meta-gradient wants it: (state, pixels of the batch) → (M,).
+
+    Where batch norm evaluates by the batch at hand, the targets are appended to the batch that
+    holds the poisons (official code); otherwise the batch is not looked at.
+    """
+    targets = scenario.targets
+
+    def loss(state: State, x: Tensor) -> Tensor:
+        count = len(next(iter(state.params.values())))
+        pixels = targets.expand(count, *targets.shape)
+        if network.by_batch:
+            pixels = torch.cat([x, pixels], 1)
+        logits = network(state, pixels, train=False)[0][:, -len(targets) :]
+        return adversarial_loss(logits, scenario, settings.loss, settings.kappa)
+
+    return loss
+
+
+def _reborn(network: Network, state: CraftState, settings: Settings) -> State:
+    """The surrogates, those of age 0 with fresh weights."""
+    epochs, models = settings.recipe.epochs, settings.models
+    age = ensemble.ages(models, epochs, state.step, settings.stagger)
+    young = [m for m in range(models) if age[m] == 0] if state.step else []
+    if not young:
+        return state.surrogates
+    seeds = ensemble.seeds(settings.seed, models, epochs, state.step, settings.stagger)
+    fresh, where = network.init([seeds[m] for m in young]), torch.tensor(young)
+    return State(*(
+        {k: v.index_copy(0, where.to(v.device), new[k].to(v)) for k, v in old.items()}
+        for old, new in zip(state.surrogates, fresh, strict=True)
+    ))  # fmt: skip
+
+
+def _to_parameters(
+    perturbation, parameters: Parameters, bases: Tensor, gradient: Tensor
+) -> Parameters:
+    """The gradient with respect to pixels, taken on to the perturbation's own parameters."""
+    leaves = {k: v.detach().requires_grad_() for k, v in parameters.items()}
+    inner = (perturbation.apply(leaves, bases) * gradient).sum() + perturbation.penalty(leaves)
+    return dict(zip(leaves, torch.autograd.grad(inner, list(leaves.values())), strict=True))
+
+
+def _adam(state: CraftState, slopes: Parameters, bounds: dict[str, float], settings: Settings):
+    """Adam (β 0.9, 0.999; Kingma & Ba 2015), its step in units of each parameter's bound."""
+    c = state.step
+    rate = settings.craft_rate * 0.1 ** sum(c >= d for d in settings.craft_decays)
+    if settings.craft_warmup:
+        rate *= min(1.0, (c + 1) / settings.craft_warmup) ** 2
+    if settings.signed:
+        slopes = {k: g.sign() for k, g in slopes.items()}
+    first = {k: 0.9 * state.moment1[k] + 0.1 * g for k, g in slopes.items()}
+    second = {k: 0.999 * state.moment2[k] + 0.001 * g * g for k, g in slopes.items()}
+    moved = {}
+    for k, p in state.parameters.items():
+        mean, spread = first[k] / (1 - 0.9 ** (c + 1)), second[k] / (1 - 0.999 ** (c + 1))
+        moved[k] = p - rate * bounds[k] * mean / (spread.sqrt() + 1e-12)
+    return moved, first, second
+
+
+def craft(
+    scenario: Scenario,
+    network: Network,
+    settings: Settings | Callable[[], Settings],
+    state: CraftState | None = None,
+    plan: Plan | None = None,
+) -> Iterator[tuple[CraftState, CraftRecord]]:
+    """Algorithm 1 as an iterator of craft steps; it may be closed, and resumed from any state.
+
+    `settings` may be a callable: it is asked before every step, so that ε or K can change mid-run.
+    """
+    now = settings if callable(settings) else lambda: settings
+    state = state or start(scenario, network, now(), plan)
+    while state.step < now().craft_steps:
+        state, record = craft_step(scenario, network, state, now(), plan)
+        yield state, record
+
+
+def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Tensor:
+    """The poisons as 8-bit pictures within ε: uint8 (P, C, H, W)."""
+    perturbation = PERTURBATIONS[settings.perturbation]()
+    return to_8bit(perturbation, state.parameters, scenario.base_images, settings.epsilon)

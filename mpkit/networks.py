@@ -1,0 +1,148 @@
+"""The networks of the paper, for pictures of any size and number of channels.
+
+Every network is ``Sequential(features, head)``: `features` ends in the penultimate layer (what
+feature collision and most defenses look at), `head` is linear. Normalisation of the input belongs
+to the network, so pictures stay in [0, 1] everywhere else. Sizes: METAPOISON.md §4; He et al. 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mpkit.functional import BatchNorm2d, Network
+
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+class Normalize(nn.Module):
+    """(x − mean)/std per channel, with CIFAR-10's constants for colour and 0.5, 0.5 for grey."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.mean, self.std = (CIFAR_MEAN, CIFAR_STD) if channels == 3 else ((0.5,), (0.5,))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in (self.mean, self.std))
+        return (x - mean[:, None, None]) / std[:, None, None]
+
+
+Shape = tuple[int, int, int]
+
+
+def _assemble(
+    features: Sequence[nn.Module], width: int, classes: int, channels: int
+) -> nn.Sequential:
+    body = nn.Sequential(Normalize(channels), *features)
+    return nn.Sequential(OrderedDict(features=body, head=nn.Linear(width, classes)))
+
+
+def mlp(
+    shape: Shape, classes: int, hidden: Sequence[int] = (128, 128), evaluation: str = "running"
+):
+    """Fully connected ReLU layers of the given widths; for the digits."""
+    widths = [math.prod(shape), *hidden]
+    layers = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
+    return _assemble([nn.Flatten(), *layers], widths[-1], classes, shape[0])
+
+
+def convnet(shape: Shape, classes: int, batch_norm: bool = False, evaluation: str = "running"):
+    """Five 3×3 convolutions of 16, 32, 32, 64, 64 channels, each (BN,) ReLU and 2×2 max pool.
+
+    On pictures under 32 pixels the last pools, which would leave nothing, are left out.
+    """
+    channels, size, layers = shape[0], min(shape[1:]), []
+    for width in (16, 32, 32, 64, 64):
+        layers += [nn.Conv2d(channels, width, 3, padding=1)]
+        layers += [BatchNorm2d(width, evaluation)] * batch_norm + [nn.ReLU()]
+        if size >= 2:
+            layers, size = [*layers, nn.MaxPool2d(2)], size // 2
+        channels = width
+    pools = sum(isinstance(m, nn.MaxPool2d) for m in layers)
+    width = channels * (shape[1] >> pools) * (shape[2] >> pools)
+    return _assemble([*layers, nn.Flatten()], width, classes, shape[0])
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions with batch norm, and a shortcut (1×1 where the shape changes)."""
+
+    def __init__(self, before: int, width: int, stride: int, evaluation: str):
+        super().__init__()
+        conv, norm = partial(nn.Conv2d, bias=False), partial(BatchNorm2d, evaluation=evaluation)
+        self.conv1, self.norm1 = conv(before, width, 3, stride, 1), norm(width)
+        self.conv2, self.norm2 = conv(width, width, 3, 1, 1), norm(width)
+        same = stride == 1 and before == width
+        self.shortcut = (
+            nn.Identity() if same else nn.Sequential(conv(before, width, 1, stride), norm(width))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(y + self.shortcut(x))
+
+
+def _resnet(shape: Shape, classes: int, widths: Sequence[int], blocks: int, evaluation: str):
+    channels = widths[0]
+    layers = [
+        nn.Conv2d(shape[0], channels, 3, padding=1, bias=False),
+        BatchNorm2d(channels, evaluation),
+        nn.ReLU(),
+    ]
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            layers.append(BasicBlock(channels, width, 2 if stage and not block else 1, evaluation))
+            channels = width
+    return _assemble([*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()], channels, classes, shape[0])
+
+
+def resnet20(shape: Shape, classes: int, evaluation: str = "running"):
+    """Three stages of three basic blocks, 16, 32, 64 channels: about 0.27 M parameters."""
+    return _resnet(shape, classes, (16, 32, 64), 3, evaluation)
+
+
+def resnet18(shape: Shape, classes: int, evaluation: str = "running"):
+    """The CIFAR variant: a 3×3 stem, four stages of two blocks from 64 channels: about 11 M."""
+    return _resnet(shape, classes, (64, 128, 256, 512), 2, evaluation)
+
+
+def vgg13(shape: Shape, classes: int, evaluation: str = "running"):
+    """VGG13 without batch norm and with a global max pool: about 9.4 M parameters."""
+    channels, size, layers = shape[0], min(shape[1:]), []
+    for width in (64, 128, 256, 512, 512):
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        if size >= 2:
+            layers, size = [*layers, nn.MaxPool2d(2)], size // 2
+    return _assemble([*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten()], channels, classes, shape[0])
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "convnet": convnet,
+    "convnet-bn": partial(convnet, batch_norm=True),
+    "resnet20": resnet20,
+    "resnet18": resnet18,
+    "vgg13": vgg13,
+}
+
+
+def network(
+    name: str, shape: Shape, classes: int, evaluation: str = "running", fused: bool = False
+) -> Network:
+    """The network called `name` for pictures of `shape` (C, H, W).
+
+    Raises ValueError for a name that is not in `NETWORKS`, or an unknown `evaluation`.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network {name!r} is unknown; there are: {', '.join(NETWORKS)}")
+    if evaluation not in ("running", "batch"):
+        raise ValueError(f"batch norm evaluates by 'running' or 'batch', not {evaluation!r}")
+    return Network(partial(NETWORKS[name], tuple(shape), classes, evaluation=evaluation), fused)

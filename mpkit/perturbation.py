@@ -1,0 +1,176 @@
+"""How an attacker may change a picture, as functions of parameters that can be optimised.
+
+poison = recolour(base, g) + δ (paper, section 3.3): an additive perturbation |δ| ≤ ε, and a smooth
+colour change |g| ≤ ε_c. Pictures and bounds are in units of pixel value, [0, 1]; ε = 8/255.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Parameters = dict[str, Tensor]
+
+# BT.601, the YUV of the official code's colour grid; rows are Y, U, V.
+RGB_TO_YUV = torch.tensor(
+    [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]]
+)
+YUV_LOW, YUV_HIGH = torch.tensor([0.0, -0.436, -0.615]), torch.tensor([1.0, 0.436, 0.615])
+
+
+class Perturbation(Protocol):
+    """Parameters → poison images. P poisons; bases (P, C, H, W) in [0, 1]."""
+
+    def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
+        """Where crafting starts."""
+
+    def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
+        """Poison images (P, C, H, W), differentiable in the parameters."""
+
+    def penalty(self, parameters: Parameters) -> Tensor:
+        """A scalar added to the crafting loss (smoothness of colours)."""
+
+    def project(
+        self, parameters: Parameters, bases: Tensor, epsilon: float, epsilon_c: float
+    ) -> Parameters:
+        """The nearest parameters within the bounds whose pictures lie in [0, 1]."""
+
+    def bounds(self, epsilon: float, epsilon_c: float) -> Parameters | dict[str, float]:
+        """The bound of each parameter, in whose unit its learning rate is given."""
+
+
+class Additive:
+    """poison = base + δ, |δ| ≤ ε. δ starts uniform in ±ε."""
+
+    def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
+        noise = torch.rand(bases.shape, generator=generator, dtype=torch.float32) * 2 - 1
+        return {"delta": (epsilon * noise).to(bases)}
+
+    def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
+        return bases + parameters["delta"]
+
+    def penalty(self, parameters: Parameters) -> Tensor:
+        return parameters["delta"].new_zeros(())
+
+    def project(
+        self, parameters: Parameters, bases: Tensor, epsilon: float, epsilon_c: float
+    ) -> Parameters:
+        delta = parameters["delta"].clamp(-epsilon, epsilon)
+        return {"delta": (bases + delta).clamp(0, 1) - bases}
+
+    def bounds(self, epsilon: float, epsilon_c: float) -> dict[str, float]:
+        return {"delta": epsilon}
+
+
+class Recolor:
+    """A colour change per picture: a grid over the YUV cube holding an offset per cell, |g| ≤ ε_c.
+
+    The offset of a pixel is read from the grid at the pixel's own colour by trilinear interpolation
+    (ReColorAdv, Laidlaw & Feizi 2019), so equal colours change equally. Grey pictures have
+    brightness alone: their grid is a line. `smoothness` weighs the mean squared difference of
+    neighbouring cells (official code: 10).
+    """
+
+    def __init__(self, cells: int = 10, smoothness: float = 10.0):
+        self.cells, self.smoothness = cells, smoothness
+
+    def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
+        p, channels = bases.shape[:2]
+        if channels not in (1, 3):
+            raise ValueError(f"recolouring is for grey or RGB pictures, not {channels} channels")
+        axes = (self.cells,) * channels
+        return {"grid": bases.new_zeros(p, channels, *axes)}
+
+    def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
+        grid = parameters["grid"]
+        if bases.shape[1] == 1:
+            return (bases + _read_line(grid, bases)).clamp(0, 1)
+        to_yuv = RGB_TO_YUV.to(bases)
+        low, high = YUV_LOW.to(bases), YUV_HIGH.to(bases)
+        yuv = torch.einsum("ij,pjhw->phwi", to_yuv, bases)
+        where = ((yuv - low) / (high - low) * 2 - 1).flip(
+            -1
+        )  # grid_sample wants the last axis first
+        # (P, H, W, 3) places in a (P, 3, Y, U, V) volume: one slice deep.
+        offset = F.grid_sample(grid, where[:, None], align_corners=True, padding_mode="border")[
+            :, :, 0
+        ]
+        moved = torch.einsum("ij,pjhw->pihw", torch.linalg.inv(to_yuv), offset)
+        return (bases + moved).clamp(0, 1)  # valid, so that δ on top of it stays within ε as well
+
+    def penalty(self, parameters: Parameters) -> Tensor:
+        grid = parameters["grid"]
+        steps = [grid.diff(dim=d).square().mean() for d in range(2, grid.dim())]
+        return self.smoothness * torch.stack(steps).mean()
+
+    def project(
+        self, parameters: Parameters, bases: Tensor, epsilon: float, epsilon_c: float
+    ) -> Parameters:
+        return {"grid": parameters["grid"].clamp(-epsilon_c, epsilon_c)}
+
+    def bounds(self, epsilon: float, epsilon_c: float) -> dict[str, float]:
+        return {"grid": epsilon_c}
+
+
+def _read_line(grid: Tensor, bases: Tensor) -> Tensor:
+    """grid (P, 1, n) read at brightness bases (P, 1, H, W) by linear interpolation."""
+    cells = grid.shape[-1]
+    at = bases.clamp(0, 1) * (cells - 1)
+    low = at.floor().long().clamp(max=cells - 2)
+    flat, line = low.flatten(1), grid[:, 0]
+    left, right = (line.gather(1, flat + i).view_as(at) for i in (0, 1))
+    return left + (at - low) * (right - left)
+
+
+class Composed:
+    """First recolour, then add δ: poison = recolour(base, g) + δ (paper, eq. 5)."""
+
+    def __init__(self, recolor: Recolor | None = None, additive: Additive | None = None):
+        self.recolor, self.additive = recolor or Recolor(), additive or Additive()
+
+    def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
+        return self.recolor.init(bases, epsilon, generator) | self.additive.init(
+            bases, epsilon, generator
+        )
+
+    def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
+        return self.additive.apply(parameters, self.recolor.apply(parameters, bases))
+
+    def penalty(self, parameters: Parameters) -> Tensor:
+        return self.recolor.penalty(parameters)
+
+    def project(
+        self, parameters: Parameters, bases: Tensor, epsilon: float, epsilon_c: float
+    ) -> Parameters:
+        colours = self.recolor.project(parameters, bases, epsilon, epsilon_c)
+        recoloured = self.recolor.apply(colours, bases)
+        return colours | self.additive.project(parameters, recoloured, epsilon, epsilon_c)
+
+    def bounds(self, epsilon: float, epsilon_c: float) -> dict[str, float]:
+        return {"grid": epsilon_c, "delta": epsilon}
+
+
+PERTURBATIONS = {"additive": Additive, "recolor": Recolor, "both": Composed}
+
+
+def to_8bit(
+    perturbation: Perturbation, parameters: Parameters, bases: Tensor, epsilon: float
+) -> Tensor:
+    """The poisons as pictures: uint8 (P, C, H, W), valid, and still within ε after rounding.
+
+    A pixel that rounding would carry out of [recoloured base − ε, recoloured base + ε] is rounded
+    the other way. Where colours move a pixel by a fraction of 1/255 and ε is smaller than that
+    fraction, plain rounding stands.
+    """
+    with torch.no_grad():
+        images = perturbation.apply(parameters, bases)
+        centre = images - parameters["delta"] if "delta" in parameters else images
+        slack = 1e-3  # of one grey level: float32 rounding of a pixel that sits on the bound
+        low = torch.ceil(255 * (centre - epsilon) - slack)
+        high = torch.floor(255 * (centre + epsilon) + slack)
+        levels = torch.round(255 * images)
+        inside = torch.minimum(torch.maximum(levels, low), high)
+        return torch.where(low <= high, inside, levels).clamp(0, 255).to(torch.uint8)

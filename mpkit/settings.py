@@ -1,0 +1,88 @@
+"""Everything an attack can be told, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from mpkit.metagradient import METAGRADIENTS
+from mpkit.perturbation import PERTURBATIONS
+from mpkit.training import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything an attack can be told. Units: pixels in [0, 1], rates in units of the bound.
+
+    Read afresh at every craft step, so they may change mid-run: `epsilon`, `epsilon_c`,
+    `unroll_steps`, `craft_rate`, `craft_warmup`, `craft_decays`, `loss`, `kappa`, `metagradient`,
+    `average`, `poisoned_steps`, `surrogate_data`. The others are fixed when a run begins.
+
+    Where paper and official code differ (METAPOISON.md §3): `average` "mean" (code) | "last"
+    (paper); `poisoned_steps` "first" (code) | "all" (paper); `surrogate_data`, what surrogates
+    train on, "clean" (code) | "poisoned" (paper). `craft_rate` is Adam's step as a share of ε
+    (code: 200/8 = 25 of ε, which saturates every pixel); `craft_warmup` 5 and `craft_decays`
+    (20, 40) are the code's schedule. `signed` takes the sign of the gradient first.
+
+    Raises ValueError naming the value and what is allowed.
+    """
+
+    epsilon: float = 0.15
+    epsilon_c: float = 0.04
+    unroll_steps: int = 3
+    craft_steps: int = 30
+    models: int = 8
+    craft_rate: float = 0.1
+    craft_warmup: int = 0
+    craft_decays: tuple[int, ...] = ()
+    loss: str = "margin"
+    kappa: float = 100.0
+    metagradient: str = "adjoint"
+    average: str = "mean"
+    poisoned_steps: str = "first"
+    surrogate_data: str = "poisoned"
+    stagger: bool = True
+    perturbation: str = "additive"
+    signed: bool = False
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} is unknown; there are: {', '.join(choices)}"
+                )
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise ValueError(f"{name} must lie between {low} and {high}, not {value}")
+        if self.epsilon == 0 and self.perturbation == "additive":
+            raise ValueError(
+                "epsilon 0 leaves nothing to perturb; allowed is anything up to 1, usual 8/255"
+            )
+        if not self.recipe.plain:
+            raise ValueError(
+                "surrogates train by plain SGD; "
+                "weight decay, momentum and augmentation are for victims"
+            )
+
+
+_CHOICES = {
+    "loss": ("margin", "cross-entropy"),
+    "metagradient": tuple(METAGRADIENTS),
+    "average": ("mean", "last"),
+    "poisoned_steps": ("first", "all"),
+    "surrogate_data": ("poisoned", "clean"),
+    "perturbation": tuple(PERTURBATIONS),
+}
+_RANGES = [
+    ("epsilon", 0, 1),
+    ("epsilon_c", 0, 1),
+    ("unroll_steps", 1, 64),
+    ("craft_steps", 1, 100_000),
+    ("models", 1, 10_000),
+    ("craft_rate", 1e-6, 1000),
+    ("craft_warmup", 0, 100_000),
+    ("kappa", 0, 1e9),
+]

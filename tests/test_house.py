@@ -1,0 +1,332 @@
+"""The house rules: what is declared, pinned and imported, and that notebooks are kept clean."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mpkit"
+
+# The floors of the house, from the ground up: each module imports only from those before it.
+# device and scale stand on nothing, so that every other module may ask them.
+FLOORS = (
+    "device",
+    "scale",
+    "archives",
+    "pictures",
+    "cifar10",
+    "data",
+    "scenario",
+    "functional",
+    "networks",
+    "perturbation",
+    "training",
+    "metagradient",
+    "ensemble",
+    "settings",
+    "metapoison",
+    "evaluation",
+    "baselines",
+    "defenses",
+    "record",
+)
+# What stands on top of the library, and may ask for the notebooks' packages.
+UPPER_FLOORS = ("course", "lab", "__main__")
+ORDER = (*FLOORS, *UPPER_FLOORS)
+
+# What conda-forge calls otherwise.
+CONDA_NAMES = {
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+    "playwright-python": "playwright",
+}
+
+# Never to be loaded by the library below the lab.
+FRONT_ENDS = ("ipywidgets", "matplotlib", "IPython")
+
+# Names under which the library's dependencies are imported.
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
+
+
+# ── what is declared and pinned ─────────────────────────────────────────────────────────────────
+
+
+@cache
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def bounds(lines: list[str], names: dict[str, str] | None = None) -> dict[str, str]:
+    """Requirement lines as {canonical name: specifier}; `names` translates foreign ones."""
+    found = {}
+    for line in lines:
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        found[(names or {}).get(name, name)] = str(requirement.specifier)
+    return found
+
+
+def declared() -> dict[str, str]:
+    """Every dependency of the project and its extras, without its references to itself."""
+    extras = project()["optional-dependencies"].values()
+    lines = [*project()["dependencies"], *(line for extra in extras for line in extra)]
+    return {name: spec for name, spec in bounds(lines).items() if name != "mpkit"}
+
+
+def pins() -> dict[str, Version]:
+    found = {}
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"([a-z0-9-]+)==([a-z0-9.]+)", line)
+            assert match, f"constraints.txt pins with name==version alone, and this says {line!r}"
+            found[canonicalize_name(match[1])] = Version(match[2])
+    return found
+
+
+def test_the_conda_environment_has_the_names_and_bounds_of_the_project():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    conda = [line for line in environment["dependencies"] if isinstance(line, str)]
+    (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
+    assert environment["name"] == "mpkit"
+    assert pip[-1] == "-e ."
+
+    found = bounds(conda, CONDA_NAMES) | bounds(pip[:-1])
+    assert found.pop("pip") == ""
+    assert found.pop("python") == project()["requires-python"]
+    assert found == declared()
+
+
+def test_no_dependency_is_declared_twice():
+    lines = [*project()["dependencies"]]
+    for extra in project()["optional-dependencies"].values():
+        lines += [line for line in extra if not line.startswith("mpkit[")]
+    names = [canonicalize_name(Requirement(line).name) for line in lines]
+    assert len(names) == len(set(names))
+
+
+def test_the_constraints_pin_every_dependency_within_its_bounds():
+    pinned = pins()
+    assert pinned["torch"] == Version("2.13.0")
+    for name, spec in declared().items():
+        assert name in pinned, f"{name} is declared and not pinned: run make constraints"
+        inside = Requirement(f"{name}{spec}").specifier.contains(pinned[name])
+        assert inside, f"constraints.txt has {name} {pinned[name]}, and pyproject.toml asks {spec}"
+
+
+def test_the_constraints_are_dated():
+    header = (ROOT / "constraints.txt").read_text("utf-8").partition("\n")[0]
+    assert re.search(r"\b20\d\d-\d\d-\d\d\b", header)
+
+
+def test_the_constraints_and_the_makefile_name_the_same_torch():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert f"TORCH := {pins()['torch']}\n" in makefile
+
+
+def test_the_hooks_run_the_versions_of_the_constraints():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    lines = [
+        line
+        for repo in config["repos"]
+        for hook in repo["hooks"]
+        for line in hook["additional_dependencies"]
+    ]
+    pinned = pins()
+    for name, spec in bounds(lines).items():
+        assert spec.startswith("=="), f"the hook package {name} is not pinned"
+        if name in pinned:
+            assert spec == f"=={pinned[name]}"
+
+
+# ── what imports what ───────────────────────────────────────────────────────────────────────────
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> tuple[str, ...]:
+    """mpkit/lab/runner.py → ("mpkit", "lab", "runner"); a package's __init__ is the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def floor(path: Path) -> str:
+    """The floor a file stands on: its module, or its subpackage; "" for mpkit/__init__.py."""
+    parts = dotted(path)
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names of what a file imports, wherever in it: at the top, in functions, for types.
+
+    `from a.b import c` gives a.b.c, as c may be a module; relative imports are resolved.
+    """
+    package = dotted(path) if path.name == "__init__.py" else dotted(path)[:-1]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def misplaced(path: Path) -> list[str]:
+    """What is wrong with a file's place in the house and with its imports from the house."""
+    here = floor(path)
+    name = path.relative_to(ROOT).as_posix()
+    if here and here not in ORDER:
+        return [f"{name} is on no floor: put {here!r} in its place in FLOORS here"]
+    # mpkit/__init__.py shows what the library has, so it stands on the library.
+    below = ORDER[: ORDER.index(here)] if here else FLOORS
+    wrong = []
+    for target in imports(path):
+        head, _, rest = target.partition(".")
+        there = rest.partition(".")[0]
+        if head != "mpkit" or there == here or there in below:
+            continue
+        if there not in ORDER:
+            wrong.append(f"{name} imports {target}: name the module it comes from")
+        else:
+            wrong.append(f"{name} imports {target}, and {there} stands above {here or 'mpkit'}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: "/".join(dotted(path)))
+def test_each_module_imports_only_from_the_floors_below(path: Path):
+    assert not misplaced(path)
+
+
+def test_the_floors_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "mpkit" / "lab").mkdir(parents=True)
+
+    def judged(name: str, text: str) -> bool:
+        path = tmp_path / "mpkit" / name
+        path.write_text(text, "utf-8")
+        return not misplaced(path)
+
+    assert judged("training.py", "import torch\nfrom mpkit.data import Dataset")
+    assert judged("training.py", "from . import device\nfrom .networks import mlp")
+    assert not judged("training.py", "from mpkit.metapoison import craft")
+    assert not judged("training.py", "def f():\n    from .metapoison import craft")
+    assert not judged("training.py", "import mpkit.lab.figures")
+    assert not judged("training.py", "from mpkit import Dataset")
+    assert not judged("device.py", "from . import scale")
+    assert not judged("cupboard.py", "import torch")
+    assert not judged("__init__.py", "from .lab import figures")
+    assert judged("__init__.py", "from .record import save")
+    assert judged("lab/figures.py", "from ..metapoison import craft\nfrom .controls import panel")
+    assert not judged("lab/figures.py", "from .. import __main__")
+
+
+def test_the_library_imports_only_what_it_depends_on():
+    allowed = {IMPORT_NAMES.get(n, n) for n in bounds(project()["dependencies"])} | {"mpkit"}
+    for path in modules():
+        if floor(path) in ("course", "lab"):
+            continue
+        used = {target.partition(".")[0] for target in imports(path)} - sys.stdlib_module_names
+        assert used <= allowed, f"{path.name} imports {used - allowed}, not among the dependencies"
+
+
+def test_the_library_does_without_the_front_ends():
+    names = ["mpkit"]
+    for name in (*FLOORS, "__main__"):
+        if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir():
+            names.append(f"mpkit.{name}")
+    script = (
+        "import sys, importlib\n"
+        f"sys.modules.update(dict.fromkeys({FRONT_ENDS!r}))\n"
+        f"for name in {names!r}:\n    importlib.import_module(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# ── what lies in the repository ─────────────────────────────────────────────────────────────────
+
+
+def repository() -> list[Path]:
+    """The files git tracks or would track; without git, all files outside hidden folders."""
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 0:
+            names = done.stdout.split("\0")[:-1]
+            return [ROOT / name for name in names if (ROOT / name).is_file()]
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [n for n in folders if n == ".ci" or not (n[0] == "." or n == "__pycache__")]
+        found += [Path(folder, name) for name in files]
+    return found
+
+
+def unclean(notebook: dict) -> list[str]:
+    """What a run has left in a notebook: outputs, execution counts, widget state."""
+    left = ["widget state"] if "widgets" in notebook.get("metadata", {}) else []
+    for number, cell in enumerate(notebook["cells"]):
+        if cell.get("outputs"):
+            left.append(f"outputs in cell {number}")
+        if cell.get("execution_count") is not None:
+            left.append(f"an execution count in cell {number}")
+    return left
+
+
+def test_notebooks_are_kept_without_outputs():
+    for path in repository():
+        if path.suffix == ".ipynb":
+            left = unclean(json.loads(path.read_text("utf-8")))
+            assert not left, f"run nbstripout on {path.name}: it has {', '.join(left)}"
+
+
+def test_what_a_run_leaves_is_seen():
+    code = {"cell_type": "code", "execution_count": None, "outputs": []}
+    assert not unclean({"metadata": {}, "cells": [code, {"cell_type": "markdown"}]})
+    assert unclean({"metadata": {"widgets": {}}, "cells": []})
+    assert unclean({"metadata": {}, "cells": [code | {"outputs": [{}]}]})
+    assert unclean({"metadata": {}, "cells": [code | {"execution_count": 1}]})
+
+
+def test_no_file_names_a_package_index():
+    # Where packages come from is for each user's pip and conda to say.
+    hosts = "pypi[.]org/simple|pythonhosted|download[.]pytorch|registry[.]npmjs|deb[.]debian"
+    options = "--(extra-)?index-url|--find-links|trusted-host"
+    pattern = re.compile(f"{hosts}|{options}".encode())
+    for path in repository():
+        if path != Path(__file__).resolve() and path.stat().st_size < 4_000_000:
+            match = pattern.search(path.read_bytes())
+            assert not match, f"{path.relative_to(ROOT)} names {match and match[0].decode()}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no executable bit and no bash")
+def test_the_check_from_a_clean_checkout_can_be_run():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    assert "\nmake test\n" in script.read_text("utf-8")
+
+
+def test_the_readme_says_how_to_open_the_lab_and_how_to_test():
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README.md yet")
+    text = readme.read_text("utf-8")
+    assert "make lab" in text
+    assert "make test" in text
