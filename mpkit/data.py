@@ -148,14 +148,18 @@ def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Pat
 
 
 def camera(images: torch.Tensor, size: int = 28, noise: float = 0.5) -> torch.Tensor:
-    """The digits as a bad camera sees them: round to 1/255(clip(enlarge(images) + noise · z)).
+    """The digits as a bad camera sees them: enlarged, with sensor noise, at low gain, in 8 bits.
+
+        seen = clip(1/2 + gain · (enlarge(images) − 1/2 + noise · z)),  gain = 1/(1 + 2 · noise)
 
     images: (N, 1, 8, 8) in [0, 1]; gives (N, 1, size, size) float32, multiples of 1/255.
-    size: in pixels, 8 or more, reached bilinearly. noise: the σ of the sensor in the unit of the
-    pixels, 0 (clean) or more. z is standard normal and drawn for all N at once from CAMERA_SEED.
+    size: in pixels, 8 or more, reached bilinearly. noise: the σ of the sensor where ink and paper
+    are 1 apart; 0 gives them clean. z is standard normal, drawn for all N at once from CAMERA_SEED.
+    The gain is turned down so far that noise of one σ beyond black and white is not clipped.
 
     As they are the digits resist poisoning: classes far apart, few pixels, residuals soon gone.
-    More pixels, and noise that training must memorise, make them yield as CIFAR-10 does.
+    More pixels, and noise that training must memorise, make them yield as CIFAR-10 does. Clipped
+    noise would betray the poisons: nothing black stays black under a perturbation.
 
     Raises DataError for a size or noise out of range.
     """
@@ -167,7 +171,8 @@ def camera(images: torch.Tensor, size: int = 28, noise: float = 0.5) -> torch.Te
         images.float(), (size, size), mode="bilinear", align_corners=False
     )
     z = torch.randn(x.shape, generator=torch.Generator().manual_seed(CAMERA_SEED))
-    return (x + noise * z.to(x.device)).clamp_(0, 1).mul_(255).round_().div_(255)
+    seen = 0.5 + (x - 0.5 + noise * z.to(x.device)) / (1 + 2 * noise)
+    return seen.clamp_(0, 1).mul_(255).round_().div_(255)
 
 
 def _read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:

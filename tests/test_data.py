@@ -227,15 +227,25 @@ def test_camera_noise_is_gaussian_clipped_and_fixed():
     grey = torch.full((200, 1, 8, 8), 0.5)
     noise = camera(grey, 28, 0.1) - 0.5
     assert noise.mean().abs() < 1e-3
-    assert abs(noise.std() - 0.1) < 1e-3
-    assert abs((noise.abs() < 0.1).float().mean() - 0.683) < 0.01  # a share that tells the shape
+    gain = 1 / 1.2
+    assert abs(noise.std() - 0.1 * gain) < 1e-3
+    assert (
+        abs((noise.abs() < 0.1 * gain).float().mean() - 0.683) < 0.01
+    )  # a share that tells the shape
     assert not torch.equal(noise[0], noise[1])
     assert torch.equal(noise, camera(grey, 28, 0.1) - 0.5)
     z = torch.randn(noise.shape, generator=torch.Generator().manual_seed(data.CAMERA_SEED))
-    assert (noise - 0.1 * z).abs().max() <= 0.5 / 255 + 1e-6
+    assert (noise - 0.1 * gain * z).abs().max() <= 0.5 / 255 + 1e-6
     strong = camera(grey, 28, 5.0)
     assert strong.min() == 0
     assert strong.max() == 1
+
+
+def test_camera_turns_its_gain_down_with_the_noise():
+    ink_and_paper = torch.cat([torch.zeros(300, 1, 8, 8), torch.ones(300, 1, 8, 8)])
+    dark, light = camera(ink_and_paper, 8, 0.5).split(300)
+    assert abs(light.median() - dark.median() - 0.5) < 0.01
+    assert abs((dark == 0).float().mean() - 0.159) < 0.01  # beyond one σ on one side
 
 
 def test_a_digit_keeps_its_noise_whatever_the_split(digits_cache):

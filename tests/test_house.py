@@ -45,9 +45,11 @@ FLOORS = (
     "baselines",
     "defenses",
     "record",
+    "attack",
+    "summary",
 )
 # What stands on top of the library, and may ask for the notebooks' packages.
-UPPER_FLOORS = ("course", "lab", "__main__")
+UPPER_FLOORS = ("course", "lab", "cli", "__main__")
 ORDER = (*FLOORS, *UPPER_FLOORS)
 
 # What conda-forge calls otherwise.

@@ -1,0 +1,59 @@
+"""The command line: ``mpkit attack | sweep | fetch | doctor``, also ``python -m mpkit``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from mpkit.cli import attack, doctor, sweep
+from mpkit.cli.options import add_attack_flags
+from mpkit.data import fetch_cifar10
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; argparse's own error prints the whole usage before it."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with all their flags."""
+    parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"mpkit {version('mpkit')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, module, text in (
+        ("attack", attack, "craft poisons, train victims and controls, count"),
+        ("sweep", sweep, "success over many random attacks, and over ε and K"),
+    ):
+        command = commands.add_parser(
+            name, help=text, description=module.__doc__, allow_abbrev=False
+        )
+        module.add_flags(command)
+        add_attack_flags(command)
+        command.set_defaults(run=module.run)
+    fetch = commands.add_parser("fetch", help="download a dataset once")
+    fetch.add_argument("dataset", choices=["cifar10"])
+    fetch.set_defaults(run=lambda _: print(f"CIFAR-10 is in {fetch_cifar10()}") or 0)
+    check = commands.add_parser("doctor", help="look at this machine, and advise")
+    check.set_defaults(run=doctor.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command: 0 done, 2 refused (one line says why), 130 interrupted."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except ValueError as error:  # DataError and RecordError among them
+        print(f"mpkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nmpkit: stopped before anything was recorded", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""A whole attack as one value: data, scenario, crafting, victims. What the command line says.
+
+attack = make_attack(data="digits", target_class="3", poison_class="8")
+ready = prepare(attack)
+for state, record in ready.craft(): ...
+records = ready.judge(poisons_of(ready.scenario, state, attack.settings))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mpkit import ensemble
+from mpkit.data import cache_folder, load_dataset
+from mpkit.device import Plan, choose_plan, pick_device
+from mpkit.evaluation import (
+    ARMS,
+    VictimRecord,
+    arm_pictures,
+    mean_accuracy,
+    noise_poisons,
+    success_rate,
+    train_victims,
+)
+from mpkit.functional import Network
+from mpkit.metagradient import METAGRADIENTS
+from mpkit.metapoison import CraftRecord, CraftState, craft, target_loss
+from mpkit.networks import network
+from mpkit.scale import defaults, scale_name
+from mpkit.scenario import Scenario, make_scenario
+from mpkit.settings import Settings
+from mpkit.training import Recipe, sgd_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """Everything that decides a run. Names of classes, not numbers, except for several targets'
+    indices; None takes the default of `load_dataset`. Units as in `Settings` and `Recipe`."""
+
+    data: str = "digits"
+    n_train: int | None = None
+    n_test: int | None = None
+    classes: tuple[str, ...] | None = None
+    size: int = 28
+    noise: float = 0.5
+    target_class: str | None = None
+    target_index: tuple[int, ...] = (0,)
+    poison_class: str | None = None
+    adversarial_class: str | None = None
+    goal: str = "targeted"
+    budget: float = 0.1
+    network: str = "mlp"
+    batch_norm: str = "running"
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    victims: int = 8
+    victim_network: str | None = None
+    victim_recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    device: str = "auto"
+
+    def __post_init__(self):
+        if self.victims < 1:
+            raise ValueError(f"victims must be at least 1, not {self.victims}")
+
+
+PAIRS = (("3", "8"), ("airplane", "frog"), ("bird", "dog"))
+"""(target class, poison class) where none is named; the last two are the paper's."""
+
+SETTINGS = tuple(f.name for f in dataclasses.fields(Settings) if f.name != "recipe")
+RECIPE = tuple(f.name for f in dataclasses.fields(Recipe))
+
+
+def make_attack(scale: str | None = None, **given) -> Attack:
+    """An Attack from flat names: of Attack, Settings and Recipe, and ``victim_<recipe name>``.
+
+    What is not given, or None, comes from the scale (see `mpkit.scale`), then from the defaults;
+    victims train by the surrogates' recipe where nothing else is said. Raises ValueError for values
+    out of range and TypeError for unknown names.
+    """
+    given = {k: v for k, v in given.items() if v is not None}
+    data = given.get("data", "digits")
+    gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
+    values = defaults(data, scale_name(scale, gpu)) | given
+    recipe = {k: values.pop(k) for k in RECIPE if k in values}
+    own = {k: values.pop(f"victim_{k}") for k in RECIPE if f"victim_{k}" in values}
+    settings = {k: values.pop(k) for k in SETTINGS if k in values}
+    return Attack(
+        **values,
+        settings=Settings(**settings, recipe=Recipe(**recipe)),
+        victim_recipe=Recipe(**recipe | own),
+    )
+
+
+def to_dict(attack: Attack) -> dict:
+    """The attack as plain JSON values; `from_dict` turns them back."""
+    return dataclasses.asdict(attack)
+
+
+def from_dict(values: dict) -> Attack:
+    """The inverse of `to_dict`, also after JSON. Raises TypeError and ValueError."""
+
+    def lists(d: dict) -> dict:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
+
+    values = lists(values)
+    settings = lists(values.pop("settings"))
+    recipe = Recipe(**lists(settings.pop("recipe")))
+    victim_recipe = Recipe(**lists(values.pop("victim_recipe")))
+    return Attack(
+        **values, settings=Settings(**settings, recipe=recipe), victim_recipe=victim_recipe
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An attack with its data loaded and its plans chosen, ready to run."""
+
+    attack: Attack
+    scenario: Scenario
+    network: Network
+    plan: Plan
+    victim_network: Network
+    victim_plan: Plan
+
+    def craft(self, state: CraftState | None = None) -> Iterator[tuple[CraftState, CraftRecord]]:
+        """Algorithm 1, from the beginning or from a state."""
+        return craft(self.scenario, self.network, self.attack.settings, state, self.plan)
+
+    def judge(self, poisons: Tensor, arms=ARMS) -> Iterator[tuple[int, list[VictimRecord]]]:
+        """Victims of every arm, side by side: (epoch, records), records with the last epoch."""
+        a = self.attack
+        noise = noise_poisons(self.scenario, a.settings.epsilon, a.settings.seed)
+        stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
+        pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in arms}
+        return train_victims(
+            self.scenario,
+            self.victim_network,
+            a.victim_recipe,
+            pictures,
+            a.victims,
+            a.settings.seed,
+            self.victim_plan,
+        )
+
+
+def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
+    """The data of an attack, and who attacks whom in it. Raises DataError and ValueError."""
+    train, test = load_dataset(
+        attack.data,
+        n_train=attack.n_train,
+        n_test=attack.n_test,
+        classes=attack.classes,
+        size=attack.size,
+        noise=attack.noise,
+        progress=progress,
+    )
+    target, poison = _default_classes(attack, train.classes)
+    return make_scenario(
+        train, test, target, poison, attack.adversarial_class, attack.target_index, attack.budget,
+        attack.goal,
+    )  # fmt: skip
+
+
+def _default_classes(attack: Attack, names: tuple[str, ...]) -> tuple[str, str | None]:
+    """Target and poison class; those left out follow the paper's pairs, or 3 → 8 of the digits."""
+    target, poison = attack.target_class, attack.poison_class
+    pairs = [p for p in PAIRS if p[0] in names and p[1] in names] + [(names[0], names[-1])]
+    if target is None:
+        target = next((t for t, p in pairs if poison is None or t != poison), names[0])
+    if poison is None and attack.goal == "targeted":
+        others = [p for t, p in pairs if t == target] + [c for c in names if c != target]
+        poison = others[0]
+    return target, poison
+
+
+def prepare(
+    attack: Attack,
+    progress: bool = True,
+    plan: Plan | None = None,
+    victim_plan: Plan | None = None,
+) -> Prepared:
+    """Load data, build networks, and choose how to compute; plans that are given are kept."""
+    device = pick_device(attack.device)
+    scenario = load_scenario(attack, progress).to(device)
+    shape, classes = scenario.train.shape, len(scenario.train.classes)
+    surrogate = network(attack.network, shape, classes, attack.batch_norm)
+    # Victims need first derivatives only, so theirs may be the fused batch norm.
+    victim = network(
+        attack.victim_network or attack.network, shape, classes, attack.batch_norm, fused=True
+    )
+    plan = plan or _crafting_plan(scenario, surrogate, attack, device)
+    victim_plan = victim_plan or _victims_plan(scenario, victim, attack, device)
+    return Prepared(attack, scenario, surrogate, plan, victim, victim_plan)
+
+
+def _crafting_plan(scenario, surrogate: Network, attack: Attack, device: torch.device) -> Plan:
+    """Measured on the meta-gradients of one batch."""
+    s = attack.settings
+    state = surrogate.init(range(s.models)).map(lambda t: t.to(device))
+    orders = ensemble.epoch_orders(scenario, s.recipe, list(range(s.models)), [0] * s.models)
+    lr = ensemble.learning_rates(scenario, s.recipe, [0] * s.models)
+    adversarial, poisons = target_loss(scenario, surrogate, s), scenario.base_images
+
+    def work(models: slice) -> None:
+        batches = ensemble.gather(scenario, orders[models], 0, s.unroll_steps)
+        if batches is not None:
+            strategy = METAGRADIENTS[s.metagradient]
+            strategy(surrogate, adversarial, poisons, state.pick(models), batches, lr[models])
+        _finish(device)
+
+    key = f"craft {attack.network} {scenario.train.shape} batch {s.recipe.batch} K {s.unroll_steps}"
+    return choose_plan(key, lambda plan: plan.map(work, s.models), s.models, device, cache_folder())
+
+
+def _victims_plan(scenario, victim: Network, attack: Attack, device: torch.device) -> Plan:
+    """Measured on one training step."""
+    count, batch = attack.victims * len(ARMS), min(attack.victim_recipe.batch, len(scenario.train))
+    state = victim.init([0] * count).map(lambda t: t.to(device))
+    x, y = scenario.train.x[:batch], scenario.train.y[:batch]
+    lr = torch.full((count,), attack.victim_recipe.lr, device=device)
+
+    def work(models: slice) -> None:
+        n = models.stop - models.start
+        pixels = x.expand(n, *x.shape).contiguous()
+        sgd_step(victim, state.pick(models), pixels, y.expand(n, -1), lr[models])
+        _finish(device)
+
+    name = attack.victim_network or attack.network
+    key = f"victims {name} {scenario.train.shape} batch {batch}"
+    return choose_plan(key, lambda plan: plan.map(work, count), count, device, cache_folder())
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # kernels are only queued: without this all plans look fast
+
+
+def summarise(attack: Attack, records: list[VictimRecord]) -> dict:
+    """Rates with n and interval, and accuracies, arm by arm."""
+    arms = [arm for arm in ARMS if any(r.arm == arm for r in records)]
+    return {
+        arm: {
+            "success": dataclasses.asdict(success_rate(records, arm)),
+            "accuracy": mean_accuracy(records, arm),
+        }
+        for arm in arms
+    }
+
+
+def draw_pairs(
+    names: tuple[str, ...], count: int, seed: int, targets: int = 20
+) -> list[tuple[str, str, int]]:
+    """`count` attacks drawn by a seed: target class, poison class, target index < `targets`."""
+    draw = random.Random(seed)
+    pairs = []
+    for _ in range(count):
+        target, poison = draw.sample(names, 2)
+        pairs.append((target, poison, draw.randrange(targets)))
+    return pairs
+
+
+def run_folder(attack: Attack, stamp: str, parent: Path = Path("runs")) -> Path:
+    """A new folder's name that says when and what: runs/20260102-030405-digits-3-as-8."""
+    wanted = attack.adversarial_class or attack.poison_class
+    what = f"{attack.target_class}-as-{wanted}" if attack.target_class and wanted else attack.goal
+    name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
+    return parent / re.sub(r"[^\w.-]+", "_", name)

@@ -1,0 +1,53 @@
+"""How big everything is, by one word: "ci" (seconds), "laptop" (a minute), "gpu" (the paper).
+
+The word comes from the environment variable MPKIT_SCALE, or else from whether there is a GPU.
+Values here are plain numbers; where each name is explained: `mpkit attack --help`.
+"""
+
+from __future__ import annotations
+
+import os
+
+SCALES = ("ci", "laptop", "gpu")
+
+# Settings that were searched for the digits, with what was tried: README, "What was measured".
+DIGITS = {
+    "ci": {"models": 4, "craft_steps": 6, "epochs": 12, "victims": 2, "size": 16},
+    "laptop": {},
+    "gpu": {"models": 16, "craft_steps": 40},
+}
+
+# A scaled-down MetaPoison for two cores; the paper's own sizes where there is a GPU.
+PICTURES = {
+    "ci": {
+        "n_train": 60, "n_test": 40, "network": "convnet-bn", "models": 2, "craft_steps": 2,
+        "epochs": 2, "batch": 20, "victims": 1, "epsilon": 8 / 255, "unroll_steps": 2,
+    },
+    "laptop": {
+        "n_train": 1500, "n_test": 600, "network": "convnet-bn", "models": 4, "craft_steps": 12,
+        "epochs": 12, "batch": 125, "victims": 4, "epsilon": 8 / 255, "unroll_steps": 2,
+        "craft_rate": 0.25,
+    },
+    "gpu": {
+        "network": "resnet20", "models": 24, "craft_steps": 60, "epochs": 24, "batch": 125,
+        "warmup": 5, "victims": 8, "epsilon": 8 / 255, "unroll_steps": 2, "craft_rate": 25.0,
+        "craft_warmup": 5, "craft_decays": (20, 40), "surrogate_data": "clean",
+        "perturbation": "both", "victim_epochs": 200, "victim_decays": (100, 150),
+    },
+}  # fmt: skip
+
+
+def scale_name(name: str | None = None, gpu: bool = False) -> str:
+    """`name`, or else MPKIT_SCALE, or else "gpu" where there is one and "laptop" where not.
+
+    Raises ValueError naming the scales.
+    """
+    name = name or os.environ.get("MPKIT_SCALE") or ("gpu" if gpu else "laptop")
+    if name not in SCALES:
+        raise ValueError(f"scale {name!r} is unknown; MPKIT_SCALE may be {', '.join(SCALES)}")
+    return name
+
+
+def defaults(data: str, name: str) -> dict:
+    """What differs from the library's own defaults for a data source at a scale."""
+    return dict((DIGITS if data == "digits" else PICTURES)[name])
