@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
+import mpkit
 from mpkit.cli import attack, doctor, sweep
 from mpkit.cli.options import add_attack_flags
 from mpkit.data import fetch_cifar10
@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
     parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"mpkit {version('mpkit')}")
+    parser.add_argument("--version", action="version", version=f"mpkit {mpkit.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, module, text in (
         ("attack", attack, "craft poisons, train victims and controls, count"),
