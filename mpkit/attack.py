@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mpkit import ensemble
 from mpkit.data import cache_folder, load_dataset
-from mpkit.device import Plan, choose_plan, pick_device
+from mpkit.device import Plan, choose_plan, make_reproducible, pick_device
 from mpkit.evaluation import (
     ARMS,
     VictimRecord,
@@ -187,6 +187,7 @@ def prepare(
 ) -> Prepared:
     """Load data, build networks, and choose how to compute; plans that are given are kept."""
     device = pick_device(attack.device)
+    make_reproducible(device)
     scenario = load_scenario(attack, progress).to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate = network(attack.network, shape, classes, attack.batch_norm)

@@ -46,7 +46,7 @@ class Plan:
         """``work(slice)`` for consecutive slices of ``range(count)``, results in order.
 
         Out of memory halves the chunk and goes on with what is not yet done; only a single model
-        that does not fit raises `torch.OutOfMemoryError`.
+        that does not fit raises torch's error.
         """
         slices = [slice(i, min(i + self.chunk, count)) for i in range(0, count, self.chunk)]
         if self.workers == 1 or len(slices) == 1:
@@ -59,12 +59,18 @@ class Plan:
 def _halving(work: Callable[[slice], Result], models: slice) -> list[Result]:
     try:
         return [work(models)]
-    except torch.OutOfMemoryError:
-        if models.stop - models.start == 1:
+    except RuntimeError as error:
+        if models.stop - models.start == 1 or not out_of_memory(error):
             raise
     middle = (models.start + models.stop) // 2  # outside `except`, so that the failed try is freed
     first, second = slice(models.start, middle), slice(middle, models.stop)
     return _halving(work, first) + _halving(work, second)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says that memory ran out; only CUDA has a type of its own for it."""
+    told = ("can't allocate memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(t in str(error) for t in told)
 
 
 def _one_thread() -> None:
@@ -106,6 +112,14 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: this machine has {torch.cuda.device_count()} GPU(s)")
     return device
+
+
+def make_reproducible(device: torch.device) -> None:
+    """Ask a GPU for the same bits every time, at some cost in speed; CPUs give them anyway."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def describe(device: torch.device) -> str:

@@ -82,9 +82,8 @@ def _plain(attack: Attack) -> dict:
 
 
 def _measure(attack: Attack) -> dict:
-    ready, state = prepare(attack, progress=False), None
-    for state, _ in ready.craft():  # noqa: B007
-        pass
+    ready = prepare(attack, progress=False)
+    *_, (state, _) = ready.craft()
     *_, (_, victims) = ready.judge(poisons_of(ready.scenario, state, attack.settings))
     return summarise(attack, victims)
 
