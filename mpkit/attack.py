@@ -48,7 +48,7 @@ class Attack:
     n_train: int | None = None
     n_test: int | None = None
     classes: tuple[str, ...] | None = None
-    size: int = 28
+    size: int = 32
     noise: float = 0.5
     target_class: str | None = None
     target_index: tuple[int, ...] = (0,)

@@ -82,7 +82,7 @@ def load_dataset(
     n_test: int | None = None,
     classes: Iterable[str | int] | None = None,
     seed: int = 0,
-    size: int = 28,
+    size: int = 32,
     noise: float = 0.5,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -147,7 +147,7 @@ def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Pat
     return cifar10.fetch(cache_folder(cache), progress)
 
 
-def camera(images: torch.Tensor, size: int = 28, noise: float = 0.5) -> torch.Tensor:
+def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Tensor:
     """The digits as a bad camera sees them: enlarged, with sensor noise, at low gain, in 8 bits.
 
         seen = clip(1/2 + gain · (enlarge(images) − 1/2 + noise · z)),  gain = 1/(1 + 2 · noise)

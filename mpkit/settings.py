@@ -27,7 +27,7 @@ class Settings:
     Raises ValueError naming the value and what is allowed.
     """
 
-    epsilon: float = 0.15
+    epsilon: float = 28 / 255
     epsilon_c: float = 0.04
     unroll_steps: int = 3
     craft_steps: int = 30

@@ -177,7 +177,7 @@ def test_digits_by_default(digits_cache):
     splits = load_dataset(cache=digits_cache)
     check_invariants(splits)
     assert (len(splits.train), len(splits.test)) == (500, 1297)
-    assert splits.train.shape == (1, 28, 28)
+    assert splits.train.shape == (1, 32, 32)
     assert splits.train.classes == tuple("0123456789")
     assert splits.train.name == "digits"
 

@@ -53,7 +53,7 @@ DATA: Flags = {
     "n_train": (whole, "training images to draw (digits: 500)"),
     "n_test": (whole, "test images to draw (all)"),
     "classes": (several(str), "classes to keep, with commas (all)"),
-    "size": (whole, "pixels a side of the digits (28)"),
+    "size": (whole, "pixels a side of the digits (32)"),
     "noise": (number, "σ of the digits' camera noise, relative to their contrast (0.5)"),
 }
 SCENARIO: Flags = {
