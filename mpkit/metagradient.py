@@ -117,54 +117,45 @@ def adjoint(
     way out; those of earlier steps are built again on the way back, one at a time, so that memory
     does not grow with K's activations.
     """
-    count, names = len(batches), list(state.params)
+    count, weight = len(batches), 1 / len(batches) if average == "mean" else 1.0
     alone = not network.has_stats  # without batch statistics a row's gradient is its own business
     rows = [batches.rows(poisons.detach(), k) for k in range(count)]
     for r in rows if poisoned_steps == "all" else rows[:1]:
         r.requires_grad_()
 
-    def step(k: int, graph: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """lr·∇CE(w_k; B_k) and the stats after the batch, from the stored state w_k."""
+    def step(k: int, graph: bool) -> list[Tensor]:
+        """−lr·∇CE(w_k; B_k), which w_k gains, and the stats after it; from the stored w_k."""
         x = batches.fill(rows[k], k)
-        grads, stats, _ = gradient(network, states[k], x, batches.y[k], lr, create_graph=graph)
-        return grads, list(stats.values())
+        gains, stats, _ = gradient(network, states[k], x, batches.y[k], -lr, graph)
+        return [*gains, *stats.values()]
 
     states, kept = [_leaves(state)], {}
     for k in range(count):
         keep = k >= count - graphs and not (k == 0 and alone)
-        grads, stats = step(k, keep)
-        kept[k] = (grads, stats) if keep else None
-        moved = [w - g.detach() for w, g in zip(states[k].params.values(), grads, strict=True)]
-        after = dict(zip(state.stats, stats, strict=True))
-        states.append(_leaves(State(dict(zip(names, moved, strict=True)), after)))
+        kept[k] = step(k, keep)
+        states.append(_after(states[k], kept[k]))
+        if not keep:
+            del kept[k]
 
-    losses, direction, found = 0, None, []
-    for k in reversed(range(count)):
-        if average == "mean" or k == count - 1:
-            own = adversarial(states[k + 1], batches.fill(rows[k], k)) / (
-                count if average == "mean" else 1
-            )
-            parts = _grad([own.sum()], [*_flat(states[k + 1]), rows[k]])
-            found.append((rows[k], parts.pop()))
-            direction = (
-                parts
-                if direction is None
-                else [a + b for a, b in zip(direction, parts, strict=True)]
-            )
+    losses, cotangent, total = 0, [], torch.zeros_like(rows[0])
+    for k in reversed(range(count + 1)):  # all that depends on w_k: the step from it, L_adv at it
+        outputs, inputs = [], _flat(states[k]) if k else []
+        if k < count:
+            lone = k == 0 and alone
+            outputs = _rows_step(network, states, rows, batches, lr) if lone else kept.pop(k, None)
+            outputs = outputs or step(k, True)
+        seeds = list(cotangent)
+        if k > 0 and (average == "mean" or k == count):
+            pixels = batches.fill(rows[k - 1], k - 1) if network.by_batch else batches.x[k - 1]
+            own = weight * adversarial(states[k], pixels)
             losses = losses + own.detach()
-        if k == 0 and alone:
-            outputs = _rows_gradient(network, states[0], rows[0], batches, lr), []
-        else:
-            outputs = kept.pop(k) or step(k, True)
-        pulled = _pull_back(
-            outputs, direction, [*(_flat(states[k]) if k else []), rows[k]], len(names)
-        )
-        found.append((rows[k], -pulled.pop()))
-        direction = [d - p for d, p in zip(direction, pulled[: len(names)], strict=False)]
-        direction += [-p for p in pulled[len(names) :]]
-    grads = [g for r, g in found if r.requires_grad]
+            outputs, seeds = [*outputs, own.sum()], [*seeds, own.new_ones(())]
+        live = [r for r in rows[max(k - 1, 0) : k + 1] if r.requires_grad]
+        pulled = _grad(outputs, [*inputs, *live], seeds)
+        total = sum(pulled[len(inputs) :], total)
+        cotangent = _carry(cotangent, pulled[: len(inputs)], len(state.params))
     return MetaGradient(
-        _scatter(sum(grads), batches.slot, poisons), losses, states[1].map(Tensor.detach)
+        _scatter(total, batches.slot, poisons), losses, states[1].map(Tensor.detach)
     )
 
 
@@ -177,30 +168,36 @@ def _flat(state: State) -> list[Tensor]:
     return [*state.params.values(), *state.stats.values()]
 
 
-def _grad(
-    outputs: list[Tensor], inputs: list[Tensor], cotangents: list[Tensor] | None = None
+def _after(state: State, found: list[Tensor]) -> State:
+    """The state that a step leads to, as leaves: parameters gain, statistics are replaced."""
+    new = iter(found)
+    with torch.no_grad():
+        params = {k: w + next(new) for k, w in state.params.items()}
+    return _leaves(State(params, {k: next(new) for k in state.stats}))
+
+
+def _grad(outputs: list[Tensor], inputs: list[Tensor], seeds: list[Tensor]) -> list[Tensor]:
+    """`torch.autograd.grad` of Σ⟨output, seed⟩; outputs that are constant or unseeded drop out."""
+    pairs = [(o, s) for o, s in zip(outputs, seeds, strict=False) if o.requires_grad]
+    outputs, seeds = zip(*pairs, strict=True)
+    return list(torch.autograd.grad(outputs, inputs, seeds, materialize_grads=True))
+
+
+def _carry(cotangent: list[Tensor], pulled: list[Tensor], params: int) -> list[Tensor]:
+    """λ_k: parameters persist through a step and so add λ_{k+1}; statistics are replaced by it."""
+    if not cotangent:
+        return pulled
+    kept = zip(cotangent[:params], pulled[:params], strict=False)
+    return [a + b for a, b in kept] + pulled[params:]
+
+
+def _rows_step(
+    network: Network, states: list[State], rows: list[Tensor], batches: Batches, lr: Tensor
 ) -> list[Tensor]:
-    """`torch.autograd.grad`, zero for inputs that are constants or unused."""
-    variable = [i for i in inputs if i.requires_grad]
-    grads = iter(torch.autograd.grad(outputs, variable, cotangents, materialize_grads=True))
-    return [next(grads) if i.requires_grad else torch.zeros(()) for i in inputs]
-
-
-def _pull_back(outputs, direction: list[Tensor], inputs: list[Tensor], params: int) -> list[Tensor]:
-    """∂/∂inputs of ⟨lr·∇CE, λ_params⟩ − ⟨stats, λ_stats⟩; its negative is what λ gains."""
-    grads, stats = outputs
-    cotangents = direction[:params] + [-d for d in direction[params : params + len(stats)]]
-    pairs = [(o, c) for o, c in zip([*grads, *stats], cotangents, strict=True) if o.requires_grad]
-    return _grad([o for o, _ in pairs], inputs, [c for _, c in pairs])
-
-
-def _rows_gradient(
-    network: Network, state: State, rows: Tensor, batches: Batches, lr: Tensor
-) -> list[Tensor]:
-    """The poisoned rows' share of lr·∇CE(w_0; B_0), as a function of their pixels."""
-    share = rows.shape[1] / batches.x.shape[2]
-    y = batches.y[0, :, : rows.shape[1]]
-    return gradient(network, state, rows, y, share * lr, create_graph=True)[0]
+    """The poisoned rows' share of −lr·∇CE(w_0; B_0), as a function of their pixels."""
+    share = rows[0].shape[1] / batches.x.shape[2]
+    y = batches.y[0, :, : rows[0].shape[1]]
+    return gradient(network, states[0], rows[0], y, -share * lr, create_graph=True)[0]
 
 
 def _scatter(rows: Tensor, slot: Tensor, poisons: Tensor) -> Tensor:

@@ -27,10 +27,10 @@ class Settings:
     Raises ValueError naming the value and what is allowed.
     """
 
-    epsilon: float = 28 / 255
+    epsilon: float = 26 / 255
     epsilon_c: float = 0.04
     unroll_steps: int = 3
-    craft_steps: int = 30
+    craft_steps: int = 20
     models: int = 8
     craft_rate: float = 0.1
     craft_warmup: int = 0
