@@ -3,7 +3,7 @@
 from mpkit import load_dataset, make_scenario, network, Settings, craft
 
 train, test = load_dataset("digits")
-scenario = make_scenario(train, test, target_class=3, poison_class=8)
+scenario = make_scenario(train, test, target_class=1, poison_class=7)
 for state, record in craft(scenario, network("mlp", train.shape, 10), Settings()):
     print(record.step, record.loss)
 """

@@ -1,6 +1,6 @@
 """A whole attack as one value: data, scenario, crafting, victims. What the command line says.
 
-attack = make_attack(data="digits", target_class="3", poison_class="8")
+attack = make_attack(data="digits", target_class="1", poison_class="7")
 ready = prepare(attack)
 for state, record in ready.craft(): ...
 records = ready.judge(poisons_of(ready.scenario, state, attack.settings))
@@ -69,7 +69,7 @@ class Attack:
             raise ValueError(f"victims must be at least 1, not {self.victims}")
 
 
-PAIRS = (("3", "8"), ("airplane", "frog"), ("bird", "dog"))
+PAIRS = (("1", "7"), ("airplane", "frog"), ("bird", "dog"))
 """(target class, poison class) where none is named; the last two are the paper's."""
 
 SETTINGS = tuple(f.name for f in dataclasses.fields(Settings) if f.name != "recipe")
@@ -168,7 +168,7 @@ def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
 
 
 def _default_classes(attack: Attack, names: tuple[str, ...]) -> tuple[str, str | None]:
-    """Target and poison class; those left out follow the paper's pairs, or 3 → 8 of the digits."""
+    """Target and poison class; those left out follow the paper's pairs, or 1 → 7 of the digits."""
     target, poison = attack.target_class, attack.poison_class
     pairs = [p for p in PAIRS if p[0] in names and p[1] in names] + [(names[0], names[-1])]
     if target is None:

@@ -1,0 +1,287 @@
+"""Meta-gradients against independent oracles: finite differences, autograd, higher, TorchOpt."""
+
+import higher
+import pytest
+import torch
+import torchopt
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from mpkit.device import Plan
+from mpkit.functional import BatchNorm2d, State
+from mpkit.metagradient import Batches, adjoint, matching, reverse
+from mpkit.networks import network
+from mpkit.training import sgd_step
+
+SHAPE, CLASSES, ROWS, POISONS, BATCH = (1, 8, 8), 5, 3, 4, 6
+SLOT = torch.tensor([[0, 1, 4], [2, 3, 1], [0, 4, 4], [3, 3, 4]])  # 4: no poison; 3 stands twice
+STRATEGIES = {
+    "reverse": reverse,
+    "adjoint": adjoint,
+    "adjoint, no graph kept": lambda *a: adjoint(*a, graphs=0),
+    "adjoint, all kept": lambda *a: adjoint(*a, graphs=9),
+}
+torch.set_num_threads(1)
+
+
+class Problem:
+    """M models, K batches, poisons; everything in float64 and drawn from one seed."""
+
+    def __init__(self, name="convnet-bn", steps=2, models=3, evaluation="running", seed=0):
+        g = torch.Generator().manual_seed(seed)
+        draw = lambda *size: torch.rand(*size, generator=g, dtype=torch.float64)  # noqa: E731
+        self.network = network(name, SHAPE, CLASSES, evaluation)
+        self.state = self.network.init(range(models)).map(lambda t: t.double())
+        y = torch.randint(0, CLASSES, (steps, models, BATCH), generator=g)
+        self.batches = Batches(draw(steps, models, BATCH, *SHAPE), y, SLOT[:models])
+        self.poisons, self.target = draw(POISONS, *SHAPE), draw(1, *SHAPE)
+        self.lr = torch.tensor([0.1, 0.03, 0.2, 0.05], dtype=torch.float64)[:models]
+
+    def adversarial(self, state, x):
+        count = len(next(iter(state.params.values())))
+        pixels = self.target.expand(count, *self.target.shape)
+        if self.network.by_batch:
+            pixels = torch.cat([x, pixels], 1)
+        z = self.network(state, pixels, train=False)[0][:, -1]
+        return z[:, 1] - z[:, 3]
+
+    def run(self, strategy, average="mean", poisoned_steps="first", models=slice(None)):
+        b = self.batches
+        part = Batches(b.x[:, models], b.y[:, models], b.slot[models])
+        return strategy(
+            self.network, self.adversarial, self.poisons, self.state.pick(models), part,
+            self.lr[models], average, poisoned_steps,
+        )  # fmt: skip
+
+    def loss(self, poisons, average="mean", poisoned_steps="first"):
+        """Σ over models of the unrolled loss, as a plain function of the poisons' values."""
+        state, losses = self.state, []
+        for k in range(len(self.batches)):
+            live = poisons if k == 0 or poisoned_steps == "all" else self.poisons
+            x = self.batches.fill(self.batches.rows(live, k), k)
+            state, _ = sgd_step(self.network, state, x, self.batches.y[k], self.lr)
+            losses.append(self.adversarial(state, x).detach())
+        return (sum(losses) / len(losses) if average == "mean" else losses[-1]).sum()
+
+
+def difference(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.mark.parametrize("evaluation", ["running", "batch"])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-bn"])
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_all_forms_agree(name, steps, evaluation):
+    problem = Problem(name, steps, 4, evaluation)
+    for average in ("mean", "last"):
+        for live in ("first", "all"):
+            found = [problem.run(s, average, live) for s in STRATEGIES.values()]
+            for one in found[1:]:
+                assert difference(one.gradient, found[0].gradient) < 1e-11
+                assert torch.allclose(one.losses, found[0].losses, rtol=1e-12)
+                for k, w in found[0].first.params.items():
+                    assert torch.allclose(one.first.params[k], w, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("average", "live"), [("mean", "first"), ("last", "all")])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-bn"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_central_finite_differences(name, steps, average, live):
+    problem = Problem(name, steps)
+    exact = problem.run(adjoint, average, live).gradient
+    g, h = torch.Generator().manual_seed(1), 1e-6
+    for _ in range(3):
+        direction = torch.randn(exact.shape, generator=g, dtype=torch.float64)
+        direction /= direction.norm()
+        ends = [problem.loss(problem.poisons + s * h * direction, average, live) for s in (1, -1)]
+        numeric = (ends[0] - ends[1]) / (2 * h)
+        slope = (exact * direction).sum()
+        assert abs(numeric - slope) <= 1e-5 * exact.norm()
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-bn"])
+@pytest.mark.parametrize("strategy", ["reverse", "adjoint"])
+def test_loop_stack_chunks_and_threads_agree(name, strategy):
+    problem = Problem(name, 3, 4)
+
+    def total(plan):
+        parts = plan.map(lambda s: problem.run(STRATEGIES[strategy], models=s).gradient, 4)
+        return sum(parts)
+
+    stacked = total(Plan(4))
+    for plan in (Plan(1), Plan(2), Plan(3), Plan(1, 2), Plan(2, 2)):
+        assert difference(total(plan), stacked) < 1e-12
+
+
+def autograd_oracle(problem, m, module, steps):
+    params = [problem.state.params[k][m].clone().requires_grad_() for k in problem.state.params]
+    poisons, total = problem.poisons.clone().requires_grad_(), 0
+    for k in range(steps):
+        x = place(problem, m, poisons, k)
+        named = dict(zip(problem.state.params, params, strict=True))
+        loss = nn.functional.cross_entropy(
+            functional_call(module, named, (x,)), problem.batches.y[k, m]
+        )
+        grads = torch.autograd.grad(loss, params, create_graph=True)
+        params = [p - problem.lr[m] * g for p, g in zip(params, grads, strict=True)]
+        named = dict(zip(problem.state.params, params, strict=True))
+        total = total + margin(functional_call(module, named, (with_target(problem, x),)))
+    return torch.autograd.grad(total / steps, poisons)[0]
+
+
+def higher_oracle(problem, m, module, steps):
+    load(problem, m, module)
+    optimizer = torch.optim.SGD(module.parameters(), lr=problem.lr[m].item())
+    poisons, total = problem.poisons.clone().requires_grad_(), 0
+    with higher.innerloop_ctx(module, optimizer) as (patched, steps_of):
+        for k in range(steps):
+            x = place(problem, m, poisons, k)
+            steps_of.step(nn.functional.cross_entropy(patched(x), problem.batches.y[k, m]))
+            total = total + margin(patched(with_target(problem, x)))
+        return torch.autograd.grad(total / steps, poisons)[0]
+
+
+def torchopt_oracle(problem, m, module, steps):
+    load(problem, m, module)
+    optimizer = torchopt.MetaSGD(module, lr=problem.lr[m].item())
+    poisons, total = problem.poisons.clone().requires_grad_(), 0
+    for k in range(steps):
+        x = place(problem, m, poisons, k)
+        optimizer.step(nn.functional.cross_entropy(module(x), problem.batches.y[k, m]))
+        total = total + margin(module(with_target(problem, x)))
+    return torch.autograd.grad(total / steps, poisons)[0]
+
+
+def place(problem, m, poisons, k):
+    """Batch k of model m, built row by row; poisons are variables in the first step only."""
+    rows = list(problem.batches.x[k, m])
+    for r, slot in enumerate(problem.batches.slot[m].tolist()):
+        if slot < POISONS:
+            rows[r] = poisons[slot] if k == 0 else problem.poisons[slot]
+    return torch.stack(rows)
+
+
+def with_target(problem, x):
+    return torch.cat([x, problem.target])
+
+
+def margin(logits):
+    return logits[-1, 1] - logits[-1, 3]
+
+
+def load(problem, m, module):
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            p.copy_(problem.state.params[name][m])
+
+
+@pytest.mark.parametrize("oracle", [autograd_oracle, higher_oracle, torchopt_oracle])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-bn"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_peers_agree(name, steps, oracle):
+    """Batch norm by the batch at hand, the target appended: what peers can do without buffers."""
+    problem = Problem(name, steps, 3, "batch")
+    expected = 0
+    for m in range(3):
+        module = problem.network.build().double().train()
+        expected = expected + oracle(problem, m, module, steps)
+    for strategy in STRATEGIES.values():
+        assert difference(problem.run(strategy).gradient, expected) <= 1e-10
+
+
+class Bent(nn.Module):
+    """conv, a batch norm, conv: small, and enough to fall into the trap."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.Conv2d(4, 3, 6), nn.Flatten()
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def fresh(buffers):
+    return {k: v.clone() for k, v in buffers.items()}
+
+
+def natural_formulation(module):
+    """`grad` of the mean of a `vmap` of unrolls, and a loop over plain autograd as the truth."""
+    g = torch.Generator().manual_seed(0)
+    draw = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    shapes = {k: p.shape for k, p in module.named_parameters()}
+    params = {k: 0.3 * draw(3, *s) + ("1.weight" in k) for k, s in shapes.items()}
+    x, y = draw(3, 8, 1, 8, 8), torch.randint(0, 3, (3, 8), generator=g)
+    buffers = dict(module.named_buffers())
+
+    def unrolled(params, x, y, delta):
+        def loss(p):
+            return nn.functional.cross_entropy(
+                functional_call(module, (p, fresh(buffers)), (x + delta,)), y
+            )
+
+        slopes = grad(loss)(params)
+        new = {k: p - 0.5 * slopes[k] for k, p in params.items()}
+        return functional_call(module, (new, fresh(buffers)), (x,))[0, 0]
+
+    def outside(delta):
+        return vmap(unrolled, (0, 0, 0, None))(params, x, y, delta).mean()
+
+    zero = torch.zeros(8, 1, 8, 8, dtype=torch.float64)
+    truth = 0
+    for m in range(3):
+        delta = zero.clone().requires_grad_()
+        p = {k: v[m].clone().requires_grad_() for k, v in params.items()}
+        out = functional_call(module, (p, fresh(buffers)), (x[m] + delta,))
+        loss = nn.functional.cross_entropy(out, y[m])
+        slopes = torch.autograd.grad(loss, list(p.values()), create_graph=True)
+        new = {k: v - 0.5 * s for (k, v), s in zip(p.items(), slopes, strict=True)}
+        end = functional_call(module, (new, fresh(buffers)), (x[m],))[0, 0]
+        truth = truth + torch.autograd.grad(end, delta)[0] / 3
+    return difference(grad(outside)(zero), truth)
+
+
+def test_batch_norm_trap():
+    """Ours is exact where the fused kernel is silently wrong (functorch#534, pytorch#196699)."""
+    assert natural_formulation(Bent(BatchNorm2d(4)).double().train()) < 1e-12
+    fused = natural_formulation(Bent(nn.BatchNorm2d(4, track_running_stats=False)).double().train())
+    assert fused > 1e-4, "torch has mended its fused batch norm: chapter 03 and this test may go"
+
+
+def test_matching_is_the_gradient_of_one_minus_cosine():
+    problem = Problem("mlp", 1, 2)
+    found = problem.run(matching)
+    h, g = 1e-6, torch.Generator().manual_seed(0)
+    direction = torch.randn(found.gradient.shape, generator=g, dtype=torch.float64)
+
+    def loss(poisons):
+        moved = Problem("mlp", 1, 2)
+        moved.poisons = poisons
+        return moved.run(matching).losses.sum()
+
+    ends = [loss(problem.poisons + s * h * direction) for s in (1, -1)]
+    slope = (found.gradient * direction).sum()
+    assert abs((ends[0] - ends[1]) / (2 * h) - slope) <= 1e-5 * abs(slope) + 1e-9
+
+
+def test_one_step_meta_gradient_is_an_inner_product_of_gradients():
+    """At K = 1: −lr · ∂ₓ⟨∇CE(w_0; x), ∇L_adv(w_1)⟩, the teaching identity of METAPOISON.md §6."""
+    problem = Problem("mlp", 1, 1)
+    found = problem.run(reverse)
+    ends = problem.state.map(lambda t: t.clone())
+    first = {k: w.clone().requires_grad_() for k, w in found.first.params.items()}
+    far = problem.adversarial(State(first, ends.stats), None)
+    far = torch.autograd.grad(far.sum(), list(first.values()))
+    start = {k: w[0].clone().requires_grad_() for k, w in problem.state.params.items()}
+    poisons = problem.poisons.clone().requires_grad_()
+    module = problem.network.build().double()
+    out = functional_call(module, start, (place(problem, 0, poisons, 0),))
+    near = torch.autograd.grad(
+        nn.functional.cross_entropy(out, problem.batches.y[0, 0]),
+        list(start.values()),
+        create_graph=True,
+    )
+    inner = sum((a * b[0]).sum() for a, b in zip(near, far, strict=True))
+    expected = -problem.lr[0] * torch.autograd.grad(inner, poisons)[0]
+    assert difference(found.gradient, expected) < 1e-12
