@@ -69,7 +69,7 @@ class Attack:
             raise ValueError(f"victims must be at least 1, not {self.victims}")
 
 
-PAIRS = (("1", "7"), ("airplane", "frog"), ("bird", "dog"))
+PAIRS = (("1", "7"), ("3", "8"), ("airplane", "frog"), ("bird", "dog"))
 """(target class, poison class) where none is named; the last two are the paper's."""
 
 SETTINGS = tuple(f.name for f in dataclasses.fields(Settings) if f.name != "recipe")
