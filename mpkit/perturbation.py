@@ -162,8 +162,8 @@ def to_8bit(
     """The poisons as pictures: uint8 (P, C, H, W), valid, and still within ε after rounding.
 
     A pixel that rounding would carry out of [recoloured base − ε, recoloured base + ε] is rounded
-    the other way. Where colours move a pixel by a fraction of 1/255 and ε is smaller than that
-    fraction, plain rounding stands.
+    the other way. Where no grey level is that near, which takes a recoloured pixel and ε under
+    half a level, the recoloured base itself is rounded.
     """
     with torch.no_grad():
         images = perturbation.apply(parameters, bases)
@@ -173,4 +173,8 @@ def to_8bit(
         high = torch.floor(255 * (centre + epsilon) + slack)
         levels = torch.round(255 * images)
         inside = torch.minimum(torch.maximum(levels, low), high)
-        return torch.where(low <= high, inside, levels).clamp(0, 255).to(torch.uint8)
+        return (
+            torch.where(low <= high, inside, torch.round(255 * centre))
+            .clamp(0, 255)
+            .to(torch.uint8)
+        )

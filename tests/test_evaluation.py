@@ -1,0 +1,147 @@
+"""Counting, controls, scenarios and plans."""
+
+import math
+
+import pytest
+import torch
+
+from mpkit.data import Dataset
+from mpkit.device import Plan, candidates, choose_plan, pick_device
+from mpkit.evaluation import noise_poisons, rate, success_rate, train_victims, victim_seed
+from mpkit.networks import network
+from mpkit.scenario import adversarial_loss, make_scenario
+from mpkit.training import Recipe, stream
+
+torch.set_num_threads(1)
+
+
+def dataset(n, seed):
+    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
+
+
+TRAIN, TEST = dataset(30, 0), dataset(15, 1)
+SCENARIO = make_scenario(TRAIN, TEST, "a", "b")
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 8), (8, 8), (3, 20), (105, 120)])
+def test_wilson_interval(k, n):
+    found, z = rate(k, n), 1.959963984540054
+    centre, p = (k + z * z / 2) / (n + z * z), k / n
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert abs(found.low - max(0, centre - half)) < 1e-9
+    assert abs(found.high - min(1, centre + half)) < 1e-9
+    with pytest.raises(ValueError, match="no rate"):
+        rate(n + 1, n)
+
+
+def test_noise_control_is_eight_bit_within_epsilon_and_reaches_it():
+    noise = noise_poisons(SCENARIO, 20.5 / 255, 0)
+    away = noise.int() - (SCENARIO.base_images * 255).round().int()
+    assert noise.dtype == torch.uint8
+    assert away.abs().max() == 20
+    assert torch.equal(noise, noise_poisons(SCENARIO, 20.5 / 255, 0))
+
+
+def test_twins_share_weights_and_order():
+    pictures = {"poisoned": TRAIN.x, "clean": TRAIN.x}
+    net = network("mlp", (1, 8, 8), 3)
+    *_, (_, found) = train_victims(SCENARIO, net, Recipe(epochs=2, batch=5), pictures, 3, 0)
+    for v in range(3):
+        one, two = (r for r in found if r.victim == v)
+        assert one.adversarial_probability == pytest.approx(two.adversarial_probability, abs=1e-6)
+        assert one.accuracy == two.accuracy
+    assert success_rate(found, "clean").n == 3
+    assert len({r.adversarial_probability for r in found if r.arm == "clean"}) == 3
+
+
+def test_victims_never_share_a_seed_with_surrogates():
+    victims = {victim_seed(s, v) for s in range(20) for v in range(20)}
+    surrogates = {
+        stream(s, "surrogate", m, c) for s in range(20) for m in range(20) for c in range(5)
+    }
+    assert len(victims) == 400
+    assert not victims & surrogates
+
+
+def test_margin_against_a_loop_and_no_floor_of_zero():
+    z = torch.tensor([[-3.0, -1.0, -2.0]])
+    assert adversarial_loss(z[None], SCENARIO).item() == pytest.approx(-2.0 - -1.0)
+    assert adversarial_loss(z[None], SCENARIO, kappa=0.5).item() == -0.5
+    assert adversarial_loss(z[None], SCENARIO, "cross-entropy").item() == pytest.approx(
+        -math.log(math.exp(-1) / (math.exp(-3) + math.exp(-1) + math.exp(-2)))
+    )
+    hide = make_scenario(TRAIN, TEST, "a", goal="self-concealment")
+    p = math.exp(-3) / (math.exp(-3) + math.exp(-1) + math.exp(-2))
+    assert adversarial_loss(z[None], hide, "cross-entropy").item() == pytest.approx(
+        -math.log(1 - p)
+    )
+    assert adversarial_loss(z[None], hide).item() == pytest.approx(-3.0 - -1.0)
+    assert hide.succeeded(torch.tensor([1])).item()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"budget": 0}, "above 0"),
+        ({"budget": 0.001}, "less than one poison"),
+        ({"budget": 0.9}, "has only 10"),
+        ({"poison_class": "a"}, "must differ"),
+        ({"adversarial_class": "a"}, "must differ"),
+        ({"target_class": "z"}, "there are: a, b, c"),
+        ({"target_index": 5}, "0 … 4"),
+        ({"target_index": []}, "one or more"),
+        ({"goal": "fame"}, "targeted, self-concealment"),
+        ({"goal": "self-concealment"}, "leave poison class"),
+        ({"goal": "multi-class"}, "no poison class"),
+        ({"poison_class": None}, "needs a poison class"),
+    ],
+)
+def test_scenarios_that_make_no_sense(given, words):
+    with pytest.raises(ValueError, match=words):
+        make_scenario(TRAIN, TEST, **{"target_class": "a", "poison_class": "b"} | given)
+
+
+def test_multi_class_takes_bases_from_every_class():
+    s = make_scenario(TRAIN, TEST, "a", None, "c", budget=0.2, goal="multi-class")
+    assert TRAIN.y[s.bases].bincount().tolist() == [2, 2, 2]
+
+
+def test_out_of_memory_halves_the_chunk_and_goes_on():
+    def work(models):
+        if models.stop - models.start > 2:
+            raise torch.OutOfMemoryError("no")
+        return list(range(models.start, models.stop))
+
+    for plan in (Plan(7), Plan(5, 2)):
+        assert [i for part in plan.map(work, 9) for i in part] == list(range(9))
+
+    def hopeless(models):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RuntimeError, match="allocate"):
+        Plan(4).map(hopeless, 4)
+
+
+def test_other_errors_in_threads_are_not_swallowed_and_threads_are_restored():
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        Plan(1, 2).map(lambda models: 1 / 0, 4)
+    assert torch.get_num_threads() == before
+
+
+def test_a_measured_plan_is_remembered(tmp_path):
+    cpu, calls = torch.device("cpu"), []
+    first = choose_plan("x", calls.append, 4, cpu, tmp_path)
+    assert first in candidates(4, cpu)
+    assert calls
+    calls.clear()
+    assert choose_plan("x", calls.append, 4, cpu, tmp_path) == first
+    assert not calls
+    (tmp_path / "plans.json").write_text("{broken")
+    assert choose_plan("x", calls.append, 4, cpu, tmp_path) in candidates(4, cpu)
+
+
+def test_devices_that_are_not_here_are_refused():
+    with pytest.raises(ValueError, match="this machine has: auto, cpu"):
+        pick_device("abacus")

@@ -1,0 +1,102 @@
+"""Training against a plain PyTorch loop."""
+
+import pytest
+import torch
+from torch import nn
+
+from mpkit.device import Plan
+from mpkit.networks import network
+from mpkit.training import Recipe, augmented, epoch_order, generator, sgd_step, train, unroll
+
+torch.set_num_threads(1)
+NET = network("mlp", (1, 8, 8), 3)
+X = torch.rand(23, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(23) % 3
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=3, batch=5),
+        Recipe(epochs=4, batch=5, warmup=2, decays=(2, 3)),
+        Recipe(epochs=3, batch=4, momentum=0.9, weight_decay=0.01),
+        Recipe(epochs=2, batch=100, weight_decay=0.1),
+    ],
+)
+def test_train_equals_a_plain_loop(recipe):
+    *_, (state, last) = train(NET, X, Y, recipe, [7, 8])
+    for m, seed in enumerate([7, 8]):
+        torch.manual_seed(seed)
+        module = NET.build()
+        optimizer = torch.optim.SGD(
+            module.parameters(), 1, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        for epoch in range(recipe.epochs):
+            optimizer.param_groups[0]["lr"] = recipe.lr_at(epoch)
+            losses = []
+            for rows in epoch_order(23, recipe.batch, seed, "epoch", epoch):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(module(X[rows]), Y[rows])
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+        for k, p in module.named_parameters():
+            assert torch.allclose(state.params[k][m], p, atol=1e-4)
+        assert abs(last.losses[m] - sum(losses) / len(losses)) < 1e-4
+
+
+def test_a_model_does_not_depend_on_its_neighbours_or_the_plan():
+    recipe = Recipe(epochs=2, batch=5)
+    *_, (alone, _) = train(NET, X, Y, recipe, [3])
+    for plan in (Plan(3), Plan(1, 2), Plan(2)):
+        *_, (group, _) = train(NET, X, Y, recipe, [1, 2, 3], plan)
+        assert torch.allclose(
+            group.params["head.weight"][2], alone.params["head.weight"][0], atol=1e-5
+        )
+
+
+def test_own_pictures():
+    recipe, other = Recipe(epochs=1, batch=5), X.flip(0)
+    *_, (both, _) = train(NET, X, Y, recipe, [3, 3], own_x=[X, other].__getitem__)
+    *_, (second, _) = train(NET, other, Y, recipe, [3])
+    assert not torch.equal(both.params["head.bias"][0], both.params["head.bias"][1])
+    assert torch.allclose(both.params["head.bias"][1], second.params["head.bias"][0], atol=1e-5)
+
+
+def test_epoch_order_leaves_nothing_out():
+    for n, batch in ((23, 5), (20, 5), (3, 10)):
+        rows = epoch_order(n, batch, 0)
+        assert set(rows.flatten().tolist()) == set(range(n))
+        assert rows.shape == (-(-n // min(batch, n)), min(batch, n))
+
+
+def test_unroll_is_differentiable_and_equals_steps():
+    x, y = X[:6][None].requires_grad_(), Y[:6][None]
+    state, lr = NET.init([1]), torch.tensor([0.1])
+    ends = unroll(NET, state.map(lambda t: t.requires_grad_()), [(x, y)] * 3, lr)
+    for end in ends:
+        state, _ = sgd_step(NET, state, x.detach(), y, lr)
+        assert torch.allclose(end.params["head.bias"], state.params["head.bias"], atol=1e-6)
+    (slope,) = torch.autograd.grad(ends[-1].params["head.bias"].sum(), x)
+    assert slope.abs().sum() > 0
+
+
+def test_augmentation_crops_and_flips():
+    x = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    padded = nn.functional.pad(x, [2] * 4)
+    for flip in (False, True):
+        found, flipped = augmented(x, flip, generator(0)), 0
+        assert torch.equal(found, augmented(x, flip, generator(0)))
+        for i in range(40):
+            windows = [padded[i, :, a : a + 16, b : b + 16] for a in range(5) for b in range(5)]
+            straight = any(torch.equal(found[i], w) for w in windows)
+            mirrored = any(torch.equal(found[i].flip(-1), w) for w in windows)
+            assert straight or mirrored
+            flipped += mirrored and not straight
+        assert 8 < flipped < 32 if flip else flipped == 0
+
+
+@pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch": 0}, {"lr": 0}, {"momentum": 1.0}])
+def test_recipes_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Recipe(**bad)
