@@ -13,7 +13,6 @@ Tensors are safetensors and everything else is JSON: opening somebody else's run
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,13 +21,14 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from mpkit.data import Dataset
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState
+from mpkit.scenario import Scenario
 
 
 class RecordError(ValueError):
@@ -51,13 +51,16 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Raises RecordError naming the file if it is missing or no JSON."""
+    """Raises RecordError naming the file if it is missing or no JSON object."""
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(f"{path.parent} is no run folder: it has no {path.name}") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path} is damaged: it holds no JSON object")
+    return value
 
 
 def save_state(folder: Path, state: CraftState) -> None:
@@ -78,7 +81,7 @@ def load_state(folder: Path, device: torch.device | str = "cpu") -> CraftState |
         with safe_open(path, "pt", device=str(device)) as file:
             flat = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
             return _unflatten(int(file.metadata()["step"]), flat)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path} is damaged ({error}); start the run anew") from error
 
 
@@ -101,21 +104,59 @@ def _unflatten(step: int, flat: dict[str, Tensor]) -> CraftState:
 
 
 def append(path: Path, records: Iterable[object]) -> None:
-    """Dataclass records, one line of JSON each, at the end of a file."""
-    with open(path, "a", encoding="utf-8") as file:
+    """Dataclass records, or JSON objects, one line each, at the end of a file and on the disk.
+
+    Raises RecordError where the file ends in something else, which is left as it is.
+    """
+    with open(path, "ab+") as file:
+        _end_line(file)
         for record in records:
-            file.write(json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n")
+            value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
+            file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())  # or the state, which is, could be newer after a power cut
+
+
+def _end_line(file: BinaryIO) -> None:
+    """End a last line that a kill has left open, so that nothing is glued to it."""
+    if not file.tell():
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read() == b"\n":
+        return
+    file.seek(0)
+    before, newline, last = file.read().rpartition(b"\n")
+    if _object(last) is not None:
+        file.write(b"\n")
+    elif last.startswith(b"{"):
+        file.truncate(len(before + newline))
+    else:
+        raise RecordError(f"{file.name} is no file of records: name another")
+
+
+def _object(line: bytes) -> dict | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The whole lines of a file; a last line cut off by a kill is left out."""
-    if not path.exists():
+    """The lines of a file, none if it is not there; a last line cut off by a kill is left out.
+
+    Raises RecordError for a line that is no JSON object.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            lines.append(json.loads(line))
-    return lines
+    except OSError as error:
+        raise RecordError(f"{path} can't be read: {error}") from error
+    found = [_object(line) for line in lines]
+    if None in found[:-1]:
+        raise RecordError(f"{path} is damaged: line {found.index(None) + 1} is no JSON object")
+    return found if found[-1] is not None else found[:-1]
 
 
 def replay(folder: Path) -> list[CraftRecord]:
@@ -133,10 +174,16 @@ def replay(folder: Path) -> list[CraftRecord]:
 
 
 def truncate_records(folder: Path, step: int) -> None:
-    """Forget recorded steps later than the state, which a kill between the two writes can leave."""
+    """Forget recorded steps later than the state, which a kill between the two writes can leave.
+
+    Raises RecordError where an earlier one is missing.
+    """
+    path = folder / "records.jsonl"
     kept = [r for r in replay(folder) if r.step <= step]
+    if [r.step for r in kept] != list(range(1, step + 1)):
+        raise RecordError(f"{path} is damaged: it lacks steps before {step}; start the run anew")
     lines = "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in kept)
-    write_atomically(folder / "records.jsonl", lines.encode())
+    write_atomically(path, lines.encode())
 
 
 def save_poisons(folder: Path, poisons: Tensor, rows: Tensor) -> None:
@@ -165,10 +212,11 @@ def load_poisons(folder: Path) -> tuple[Tensor, Tensor]:
         raise RecordError(f"no poisons can be read from {path}: {error}") from error
 
 
-def digest(dataset: Dataset) -> str:
-    """A short fingerprint of pictures and labels: a resumed run must find the same ones."""
-    found = hashlib.sha256(dataset.x.cpu().numpy().tobytes())
-    found.update(dataset.y.cpu().numpy().tobytes())
+def digest(scenario: Scenario) -> str:
+    """A short fingerprint of pictures, labels, bases and targets: a resumed run must find them."""
+    s, found = scenario, hashlib.sha256()
+    for part in (s.train.x, s.train.y, s.validation.x, s.validation.y, s.bases, s.targets):
+        found.update(part.cpu().numpy().tobytes())
     return found.hexdigest()[:16]
 
 

@@ -30,9 +30,11 @@ def summary_picture(path: Path, scenario: Scenario, poisons: Tensor, lines: list
         "poison": found,
     }
     text, left = 22 * (len(lines) + 1), 90
-    width = left + (shown + 1) * (CELL + GAP) + 2 * GAP
-    sheet = Image.new("RGB", (max(width, 620), text + len(rows) * (CELL + GAP) + GAP), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    font = ImageFont.load_default(15)
+    widths = [font.getlength(line) + 2 * GAP for line in lines]
+    width = int(max(620, left + (shown + 1) * (CELL + GAP) + 2 * GAP, *widths))
+    sheet = Image.new("RGB", (width, text + len(rows) * (CELL + GAP) + GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
     for i, line in enumerate(lines):
         draw.text((GAP, GAP + 22 * i), line, INK, font)
     for r, (name, pictures) in enumerate(rows.items()):

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
+import math
+import os
+import shlex
 import time
 from pathlib import Path
 
-from tqdm import tqdm
+import torch
 
+import mpkit
 from mpkit import record
 from mpkit.attack import Prepared, from_dict, prepare, run_folder, summarise, to_dict
-from mpkit.cli.options import attack_from, given
+from mpkit.cli.options import attack_from, filled, given
+from mpkit.cli.output import Progress, say, show
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation import ARMS, Rate
-from mpkit.metapoison import CraftState, poisons_of
+from mpkit.metapoison import CraftRecord, CraftState, poisons_of
+from mpkit.perturbation import PERTURBATIONS
 from mpkit.summary import summary_picture
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Where results go, and how to go on."""
     group = parser.add_argument_group("results")
-    group.add_argument("--out", metavar="DIR", help="run folder (a new one in runs/)")
-    group.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    group.add_argument("--out", type=filled, metavar="DIR", help="run folder (a new one in runs/)")
+    group.add_argument(
+        "--resume", type=filled, metavar="DIR", help="go on with the run in this folder"
+    )
     group.add_argument("--json", metavar="FILE", help="write the summary there too; - for stdout")
     group.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -31,47 +38,66 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     began = time.perf_counter()
-    say = (lambda *_: None) if options.quiet else (lambda *a: print(*a, file=sys.stderr))
+    _refuse_unwritable(options.json)
     folder, ready = _resumed(options) if options.resume else _new(options)
-    say(_opening(ready, folder))
+    go_on = f"Go on with: mpkit attack --resume {shlex.quote(str(folder))}"
     try:
-        state = _craft(folder, ready, began, options.quiet)
-        result = _judge(folder, ready, state, options.quiet)
+        if not options.quiet:
+            say(_opening(ready, folder))
+        _craft(folder, ready, began, options.quiet)
+        result = _judge(folder, ready, options.quiet)
+        result["seconds"]["total"] = round(time.perf_counter() - began, 2)
+        record.write_json(folder / "summary.json", result)
+        text = (folder / "summary.json").read_text(encoding="utf-8")
+        if options.json not in (None, "-"):
+            Path(options.json).write_text(text, encoding="utf-8")
     except KeyboardInterrupt:
-        steps = len(record.replay(folder))
-        say(f"\nStopped after craft step {steps}. Go on with: mpkit attack --resume {folder}")
+        say(f"\nStopped after craft step {len(record.replay(folder))}. {go_on}")
         return 130
-    result["seconds"] = {**result["seconds"], "total": round(time.perf_counter() - began, 2)}
-    record.write_json(folder / "summary.json", result)
-    if options.json and options.json != "-":
-        record.write_json(Path(options.json), result)
-    if options.json == "-":
-        print((folder / "summary.json").read_text(), end="")
-    else:
-        print("\n".join(_lines(ready, result)))
-    say(f"\nEverything is in {folder}")
+    except OSError as error:  # a full disk, a folder taken away
+        raise ValueError(f"{error}. {go_on}") from error
+    show(text.rstrip() if options.json == "-" else "\n".join(_lines(ready, result)))
+    if not options.quiet:
+        say(f"\nEverything is in {folder}")
     return 0
 
 
+def _refuse_unwritable(path: str | None) -> None:
+    """Before a long run, and not at its end."""
+    if path in (None, "-"):
+        return
+    file, folder = Path(path), Path(path).parent
+    usable = os.access(file if file.exists() else folder, os.W_OK)
+    if file.is_dir() or not folder.is_dir() or not usable:
+        raise ValueError(f"--json {path!r} can't be written: name a file in a folder that is there")
+
+
 def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
+    """A run in a folder of its own: what is left of another must not be taken for its beginning."""
     attack = attack_from(options)
     folder = Path(options.out or run_folder(attack, time.strftime("%Y%m%d-%H%M%S")))
-    if (folder / "settings.json").exists():
+    if any((folder / name).exists() for name in ("settings.json", "state.safetensors")):
         raise ValueError(
-            f"{folder} holds a run already: name another folder, or go on with --resume {folder}"
+            f"{folder} holds a run already: name another folder, "
+            f"or go on with --resume {shlex.quote(str(folder))}"
         )
     ready = prepare(attack, progress=not options.quiet)
-    folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "format": 1,
         "attack": to_dict(attack),
         "plan": dataclasses.asdict(ready.plan),
         "victim_plan": dataclasses.asdict(ready.victim_plan),
         "device": describe(pick_device(attack.device)),
-        "data": record.digest(ready.scenario.train),
-        "versions": record.versions(),
+        "data": record.digest(ready.scenario),
+        "versions": record.versions() | {"mpkit": mpkit.__version__},
     }
-    record.write_json(folder / "settings.json", settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_json(folder / "settings.json", settings)
+    except OSError as error:
+        raise ValueError(
+            f"no run can be written to {folder}: {error}; name another --out"
+        ) from error
     return folder, ready
 
 
@@ -89,11 +115,11 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared]:
         attack = from_dict(saved["attack"])
         if options.device:
             attack = dataclasses.replace(attack, device=options.device)
-        plans = Plan(**saved["plan"]), Plan(**saved["victim_plan"])
-    except (KeyError, TypeError) as error:
+        plans, data = (Plan(**saved["plan"]), Plan(**saved["victim_plan"])), saved["data"]
+    except (AttributeError, KeyError, TypeError) as error:
         raise record.RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
     ready = prepare(attack, not options.quiet, *plans)
-    if record.digest(ready.scenario.train) != saved["data"]:
+    if record.digest(ready.scenario) != data:
         raise record.RecordError(f"the data are not those of the run in {folder}: start a new run")
     return folder, ready
 
@@ -104,7 +130,8 @@ def _opening(ready: Prepared, folder: Path) -> str:
     wanted = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
     return (
         f"{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned; "
-        f"target: test image {', '.join(map(str, s.target_rows))}, a {names[s.target_labels[0]]} "
+        f"target: test image {', '.join(map(str, s.target_rows))}, "
+        f"of class {names[s.target_labels[0]]}, "
         f"that shall be called {wanted}\n"
         f"ε = {255 * a.settings.epsilon:.1f}/255, K = {a.settings.unroll_steps}, "
         f"M = {a.settings.models}, network {a.network}, seed {a.settings.seed}; "
@@ -113,40 +140,59 @@ def _opening(ready: Prepared, folder: Path) -> str:
     )
 
 
-def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> CraftState:
+def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
     """Craft to the end, writing down every step before the next one begins."""
-    settings, state = (
-        ready.attack.settings,
-        record.load_state(folder, ready.scenario.targets.device),
-    )
+    total, state = ready.attack.settings.craft_steps, _saved_state(folder, ready)
     done = state.step if state else 0
-    if (folder / "records.jsonl").exists():
+    if (folder / "records.jsonl").exists() or done:
         record.truncate_records(folder, done)
-    bar = tqdm(
-        total=settings.craft_steps, initial=done, desc="crafting", unit="step", disable=quiet
-    )
-    with bar:
+    with Progress("crafting", "step", total, done, quiet) as progress:
         for state, step in ready.craft(state):  # noqa: B020
+            refuse_divergence(step)
             record.append(folder / "records.jsonl", [step])
             record.save_state(folder, state)
-            bar.update()
-            bar.set_postfix_str(f"adversarial loss {step.loss:+.2f}")
-            if step.step == done + 1 and not quiet:
-                bar.write(f"First step after {time.perf_counter() - began:.1f} s", sys.stderr)
-    poisons = poisons_of(ready.scenario, state, settings)
+            progress.reach(step.step, f"adversarial loss {step.loss:+.2f}")
+            if step.step == done + 1:
+                progress.say(f"First step after {time.perf_counter() - began:.1f} s")
+    poisons = poisons_of(ready.scenario, state, ready.attack.settings)
     record.save_poisons(folder, poisons, ready.scenario.bases)
+
+
+def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
+    """The state to go on from. Raises RecordError if it is another run's."""
+    state, s = record.load_state(folder, ready.scenario.targets.device), ready.attack.settings
+    if state is None:
+        return None
+    perturbation = PERTURBATIONS[s.perturbation]()
+    delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
+    fresh = ready.network.init([0])
+    wanted = [{k: v.shape for k, v in delta.items()}] * 3
+    wanted += [{k: (s.models, *v.shape[1:]) for k, v in part.items()} for part in fresh]
+    parts = (state.parameters, state.moment1, state.moment2, *state.surrogates)
+    if [{k: v.shape for k, v in part.items()} for part in parts] != wanted:
+        raise record.RecordError(
+            f"{folder / 'state.safetensors'} is not of the run that settings.json describes: "
+            "start the run anew"
+        )
     return state
 
 
-def _judge(folder: Path, ready: Prepared, state: CraftState, quiet: bool) -> dict:
+def refuse_divergence(step: CraftRecord) -> None:
+    """Raises ValueError: from then on pictures would be no numbers, and no longer within ε."""
+    if not math.isfinite(step.loss):
+        raise ValueError(
+            f"the adversarial loss is {step.loss} at craft step {step.step}, as the surrogates' "
+            "training diverged: start anew with a lower --lr"
+        )
+
+
+def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
     """Victims and controls on the poisons as they are on disk; the summary."""
     poisons, _ = record.load_poisons(folder)
-    began, victims = time.perf_counter(), []
-    with tqdm(
-        total=ready.attack.victim_recipe.epochs, desc="victims ", unit="epoch", disable=quiet
-    ) as bar:
+    began, victims, epochs = time.perf_counter(), [], ready.attack.victim_recipe.epochs
+    with Progress("victims", "epoch", epochs, quiet=quiet) as progress:
         for epoch, found in ready.judge(poisons):
-            bar.update(epoch - bar.n)
+            progress.reach(epoch)
             victims += found
     (folder / "victims.jsonl").unlink(missing_ok=True)
     record.append(folder / "victims.jsonl", victims)

@@ -7,10 +7,12 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import torch
 
 from mpkit import cifar10
+from mpkit.cli.output import show
 from mpkit.data import cache_folder
 from mpkit.device import cores, describe, pick_device
 from mpkit.scale import scale_name
@@ -20,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Print a line a finding, ✓ or ✗ with advice: 1 if something that attacks need is missing."""
     findings = [_python(), *_packages(), _device(), _memory(), _scale(), *_data()]
     for ok, what, advice in findings:
-        print(f"{'✓' if ok else '✗'} {what}" + (f" → {advice}" if advice else ""))
+        show(f"{'✓' if ok else '✗'} {what}" + (f" → {advice}" if advice else ""))
     return 0 if all(ok for ok, _, _ in findings[:2]) else 1
 
 
@@ -76,9 +78,13 @@ def _scale():
 
 def _data():
     folder = cache_folder()
-    writable = os.access(folder if folder.exists() else folder.parent, os.W_OK)
-    yield writable, f"data folder {folder}", "" if writable else "not writable: set MPKIT_DATA"
-    yield True, "digits: come with scikit-learn, no download", ""
-    there = bool(list(folder.glob(f"cifar10-{cifar10.SHA256[:16]}*"))) if folder.exists() else False
-    note = "" if there else "optional, 162 MiB: mpkit fetch cifar10"
-    yield True, f"CIFAR-10: {'here' if there else 'not fetched'}", note
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    usable = there.is_dir() and os.access(there, os.W_OK)
+    yield usable, f"data folder {folder}", "" if usable else "not writable: set MPKIT_DATA"
+    digits = bool(find_spec("sklearn")) or (folder / "digits-8x8.npy").exists()
+    advice = "" if digits else "they come with scikit-learn: pip install scikit-learn"
+    yield digits, "digits: here, no download" if digits else "digits are missing", advice
+    names = (cifar10.URL.rpartition("/")[2], f"cifar10-{cifar10.SHA256[:16]}.json")
+    fetched = any((folder / name).exists() for name in names)
+    note = "" if fetched else "optional, 162 MiB: mpkit fetch cifar10"
+    yield True, f"CIFAR-10: {'here' if fetched else 'not fetched'}", note

@@ -46,6 +46,13 @@ def switch(text: str) -> bool:
     return text.lower() == "yes"
 
 
+def filled(text: str) -> str:
+    """A text that is not empty, as an unset variable of the shell would be."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text names nothing")
+    return text
+
+
 Flags = dict[str, tuple[Callable | tuple[str, ...], str]]
 
 DATA: Flags = {

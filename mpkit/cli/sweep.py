@@ -11,14 +11,15 @@ import argparse
 import dataclasses
 import itertools
 import json
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
+import torch
 
 from mpkit import record
 from mpkit.attack import Attack, draw_pairs, load_scenario, prepare, summarise, to_dict
-from mpkit.cli.options import attack_from, number, several, whole
+from mpkit.cli.attack import refuse_divergence
+from mpkit.cli.options import attack_from, filled, given, number, several, whole
+from mpkit.cli.output import Progress, say, show
 from mpkit.evaluation import rate
 from mpkit.metapoison import poisons_of
 
@@ -26,47 +27,98 @@ from mpkit.metapoison import poisons_of
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The grid, and where results go."""
     group = parser.add_argument_group("sweep")
-    group.add_argument("--pairs", type=whole, default=20, help="attacks to draw (20)")
-    group.add_argument("--pairs-seed", type=whole, default=1, help="the seed that draws them (1)")
-    group.add_argument("--epsilons", type=several(number), help="values of ε, with commas")
-    group.add_argument("--unrolls", type=several(whole), help="values of K, with commas")
-    group.add_argument("--out", metavar="FILE", default="sweep.jsonl", help="(sweep.jsonl)")
+    group.add_argument("--pairs", type=whole, metavar="X", default=20, help="attacks to draw (20)")
+    group.add_argument(
+        "--pairs-seed", type=whole, metavar="X", default=1, help="the seed that draws them (1)"
+    )
+    group.add_argument(
+        "--epsilons", type=several(number), metavar="X", help="values of ε, with commas"
+    )
+    group.add_argument(
+        "--unrolls", type=several(whole), metavar="X", help="values of K, with commas"
+    )
+    group.add_argument(
+        "--out", type=filled, metavar="FILE", default="sweep.jsonl",
+        help="where results go, one line an attack; given again, the sweep goes on (sweep.jsonl)",
+    )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     base, out = attack_from(options), Path(options.out)
-    if options.pairs < 1:
-        raise ValueError(f"pairs must be at least 1, not {options.pairs}")
-    if base.goal != "targeted":
-        raise ValueError("a sweep draws targeted attacks: leave out --goal")
-    grid = [_cell(base, e, k) for e, k in itertools.product(
-        options.epsilons or [base.settings.epsilon], options.unrolls or [base.settings.unroll_steps]
-    )]  # fmt: skip
-    names = load_scenario(base, not options.quiet).train.classes
-    pairs = draw_pairs(names, options.pairs, options.pairs_seed)
-    done = {json.dumps(row["attack"], sort_keys=True): row for row in record.read_lines(out)}
-    attacks = [_with_pair(cell, pair) for pair in pairs for cell in grid]
-    rows = []
+    grid = _grid(base, options)
+    attacks = [_with_pair(cell, pair) for pair in _pairs(base, options) for cell in grid]
+    done = _results(out)
+    missing = {_key(a): a for a in attacks if _key(a) not in done}
+    known = len(attacks) - len(missing)
     try:
-        for attack in tqdm(attacks, unit="attack", disable=options.quiet):
-            key = json.dumps(_plain(attack), sort_keys=True)
-            if key not in done:
-                done[key] = {"attack": _plain(attack), "arms": _measure(attack)}
-                with open(out, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(done[key]) + "\n")
-            rows.append((attack, done[key]["arms"]))
+        record.append(out, [])  # refused before the work, if it can't be written to
+        with Progress("sweep", "attack", len(attacks), known, options.quiet) as progress:
+            for key, attack in missing.items():
+                done[key] = _measure(attack)
+                record.append(out, [{"attack": to_dict(attack), "arms": done[key]}])
+                progress.reach(progress.done + 1)
     except KeyboardInterrupt:
-        print(f"\nStopped; {out} keeps what is done. Give the same command again.", file=sys.stderr)
+        say(f"\nStopped; {out} keeps what is done. Give the same command again.")
         return 130
-    print("\n".join(table(rows)))
+    except OSError as error:
+        raise ValueError(f"results can't be written: {error}; name another --out") from error
+    show("\n".join(table([(attack, done[_key(attack)]) for attack in attacks])))
     return 0
 
 
-def _cell(base: Attack, epsilon: float, unroll_steps: int) -> Attack:
-    settings = dataclasses.replace(base.settings, epsilon=epsilon, unroll_steps=unroll_steps)
-    return dataclasses.replace(base, settings=settings)
+def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
+    """The cells, without a target yet. Raises ValueError for flags that a sweep can't follow."""
+    drawn = ("target_class", "target_index", "poison_class", "adversarial_class", "goal")
+    if also := [k for k in drawn if k in given(options)]:
+        raise ValueError(
+            "a sweep draws targeted attacks and their classes: "
+            f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
+        )
+    axes = []
+    for name, values in (("epsilon", options.epsilons), ("unroll_steps", options.unrolls)):
+        if values is not None and name in given(options):
+            raise ValueError(f"--{name.replace('_', '-')} beside a list of its values: give one")
+        if values == ():
+            raise ValueError("--epsilons and --unrolls want one value or more, with commas")
+        # Each once: a cell that stands there twice would count its victims twice.
+        axes.append(dict.fromkeys(values or [getattr(base.settings, name)]))
+    cells = itertools.product(*axes)
+    return [
+        dataclasses.replace(
+            base, settings=dataclasses.replace(base.settings, epsilon=e, unroll_steps=k)
+        )
+        for e, k in cells
+    ]
+
+
+def _pairs(base: Attack, options: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """What is drawn, from targets that every class has; the rarest class must hold the poisons.
+
+    So that nothing is refused in the middle of a sweep. Raises ValueError.
+    """
+    if options.pairs < 1:
+        raise ValueError(f"pairs must be at least 1, not {options.pairs}")
+    whole_test = load_scenario(base, not options.quiet)
+    names = whole_test.train.classes
+    tested = torch.cat([whole_test.validation.y, whole_test.target_labels]).bincount()
+    rarest = whole_test.train.y.bincount(minlength=len(names)).argmin().item()
+    load_scenario(_with_pair(base, (names[rarest - 1], names[rarest], 0)), progress=False)
+    return draw_pairs(names, options.pairs, options.pairs_seed, min(20, tested.min().item()))
+
+
+def _results(out: Path) -> dict[str, dict]:
+    """Attack as JSON → its arms, of what an earlier sweep has done. Raises RecordError."""
+    rows = record.read_lines(out)
+    try:
+        return {json.dumps(row["attack"], sort_keys=True): row["arms"] for row in rows}
+    except KeyError as error:
+        raise record.RecordError(f"{out} holds no results of a sweep: it lacks {error}") from error
+
+
+def _key(attack: Attack) -> str:
+    return json.dumps(to_dict(attack), sort_keys=True)
 
 
 def _with_pair(attack: Attack, pair: tuple[str, str, int]) -> Attack:
@@ -76,14 +128,10 @@ def _with_pair(attack: Attack, pair: tuple[str, str, int]) -> Attack:
     )
 
 
-def _plain(attack: Attack) -> dict:
-    """The attack as JSON gives it back, lists for tuples: what rows are compared by."""
-    return json.loads(json.dumps(to_dict(attack)))
-
-
 def _measure(attack: Attack) -> dict:
     ready = prepare(attack, progress=False)
-    *_, (state, _) = ready.craft()
+    for state, step in ready.craft():  # noqa: B007
+        refuse_divergence(step)
     *_, (_, victims) = ready.judge(poisons_of(ready.scenario, state, attack.settings))
     return summarise(attack, victims)
 

@@ -1,0 +1,73 @@
+"""What commands say: results on stdout, progress and advice on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TextIO
+
+from tqdm import tqdm
+
+
+def show(text: str) -> None:
+    """A result, on stdout."""
+    _print(text, sys.stdout)
+
+
+def say(text: str) -> None:
+    """How it goes, on stderr."""
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """A letter that the stream lacks becomes "?", and a reader that has gone is no error."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+    except BrokenPipeError:  # … | head. Python flushes again at its end, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Progress:
+    """A bar with the time left; where stderr is no terminal, a line at most every `every` seconds.
+
+    A bar redraws its line many times a second, which makes a log file unreadable.
+    """
+
+    def __init__(
+        self, name: str, unit: str, total: int, done: int = 0, quiet: bool = False, every: float = 5
+    ):
+        self.name, self.unit, self.total, self.quiet, self.every = name, unit, total, quiet, every
+        self.first = self.done = done
+        self.began, self.told = time.perf_counter(), -float("inf")
+        self.bar = None
+        if not quiet and sys.stderr.isatty():
+            self.bar = tqdm(total=total, initial=done, desc=f"{name:<8}", unit=unit)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def reach(self, done: int, note: str = "") -> None:
+        """`done` of `total` are done."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.done)
+        self.done, now = done, time.perf_counter()
+        late = now - self.told >= self.every or done == self.total
+        if self.bar is None and late and not self.quiet:
+            self.told = now
+            left = (now - self.began) / max(1, done - self.first) * (self.total - done)
+            notes = [note] * bool(note) + [f"{tqdm.format_interval(left)} left"] * (left > 0)
+            say(", ".join([f"{self.name} {self.unit} {done} of {self.total}", *notes]))
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self.bar is not None:
+            self.bar.write(text, sys.stderr)
+        elif not self.quiet:
+            say(text)

@@ -1,0 +1,110 @@
+"""One piece of work that every contender does: M unrolls of K steps, and a target to hit.
+
+Random pictures, labels and fresh weights: what is timed does not depend on them. As in the
+library's defaults, pixels count as variables in the first step only, L_adv is the margin of one
+target averaged over w_1 … w_K, and batch norm evaluates the target by its running statistics,
+which are part of the state that is differentiated through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from mpkit.functional import Network, State
+from mpkit.metagradient import Batches
+from mpkit.networks import network
+
+SIZES = {
+    "convnet": ((3, 32, 32), 125, 13),
+    "convnet-bn": ((3, 32, 32), 125, 13),
+    "mlp": ((1, 28, 28), 50, 5),
+}
+"""Network → (C, H, W) of its pictures, rows in a batch, and how many of them are poisons."""
+
+CLASSES, ADVERSARIAL, LR = 10, 3, 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """poisons (P, C, H, W), target (1, C, H, W), a stacked state of M models, their K batches, and
+    the same models once more as `modules`, for those who do not stack."""
+
+    name: str
+    network: Network
+    state: State
+    batches: Batches
+    poisons: Tensor
+    target: Tensor
+    lr: Tensor
+    modules: list[nn.Module]
+
+    @property
+    def steps(self) -> int:
+        return len(self.batches)
+
+    @property
+    def models(self) -> int:
+        return len(self.modules)
+
+    @property
+    def rows(self) -> int:
+        """How many rows of a batch are poisons."""
+        return self.batches.slot.shape[1]
+
+    def adversarial(self, state: State, x: Tensor) -> Tensor:
+        """L_adv of the models of a stacked state (M,); the batch x is not looked at."""
+        count = len(next(iter(state.params.values())))
+        pixels = self.target.expand(count, *self.target.shape)
+        return margin(self.network(state, pixels, train=False)[0])
+
+    def batch(self, m: int, k: int, poisons: Tensor, layout: torch.memory_format) -> Tensor:
+        """(B, C, H, W) what model m sees in step k, with `poisons` in their rows."""
+        rows = poisons[self.batches.slot[m]]
+        pixels = torch.cat([rows, self.batches.x[k, m, self.rows :]])
+        return pixels.contiguous(memory_format=layout)
+
+
+def margin(logits: Tensor) -> Tensor:
+    """max_{j≠adv} z_j − z_adv of logits (…, 1, classes): (…)."""
+    others = torch.cat([logits[..., :ADVERSARIAL], logits[..., ADVERSARIAL + 1 :]], -1)
+    return (others.amax(-1) - logits[..., ADVERSARIAL])[..., 0]
+
+
+def make_problem(
+    name: str,
+    steps: int,
+    models: int,
+    dtype: torch.dtype = torch.float32,
+    size: tuple[tuple[int, int, int], int, int] | None = None,
+) -> Problem:
+    """K = `steps` and M = `models` for the network `name`; `size` as in `SIZES`."""
+    shape, batch, rows = size or SIZES[name]
+    noise = torch.Generator().manual_seed(steps * 100 + models)
+
+    def pictures(*count: int) -> Tensor:
+        return torch.rand(*count, *shape, generator=noise).to(dtype)
+
+    net = network(name, shape, CLASSES)
+    state = net.init(range(models)).map(lambda t: t.to(dtype))
+    labels = torch.randint(0, CLASSES, (steps, models, batch), generator=noise)
+    slot = torch.stack([torch.randperm(rows, generator=noise) for _ in range(models)])
+    return Problem(
+        name=name,
+        network=net,
+        state=state,
+        batches=Batches(pictures(steps, models, batch), labels, slot),
+        poisons=pictures(rows),
+        target=pictures(1),
+        lr=torch.full((models,), LR, dtype=dtype),
+        modules=[_module(net, state, m) for m in range(models)],
+    )
+
+
+def _module(net: Network, state: State, m: int) -> nn.Module:
+    """Model m of a stacked state as an ordinary module."""
+    module = net.build().to(next(iter(state.params.values())).dtype)
+    module.load_state_dict({k: v[m] for part in state for k, v in part.items()})
+    return module
