@@ -226,7 +226,13 @@ def classes(**given) -> tuple[str, str]:
     return s.train.classes[s.target_labels[0]], s.train.classes[poison] if len(poison) == 1 else "*"
 
 
-def test_classes_that_are_left_out_differ_always():
+@pytest.fixture
+def two_pairs(monkeypatch):
+    """Of our own, since those of the library are searched for and may change."""
+    monkeypatch.setattr(attacks, "PAIRS", (("5", "2"), ("3", "8")))
+
+
+def test_classes_that_are_left_out_differ_always(two_pairs):
     for target in (None, *"3809"):
         for poison in (None, *"3809"):
             if target != poison or target is None:
@@ -234,21 +240,32 @@ def test_classes_that_are_left_out_differ_always():
                 assert a != b
                 assert target in (None, a)
                 assert poison in (None, b)
-    assert classes() == ("3", "8")
-    assert classes(poison_class="8") == ("3", "8")
+    # The first pair that fits.
+    assert classes() == ("5", "2")
+    assert classes(poison_class="2") == ("5", "2")
+    assert classes(poison_class="9") == ("5", "9")
     assert classes(target_class="3") == ("3", "8")
+    assert classes(target_class="3", poison_class="5") == ("3", "5")
 
 
-def test_classes_that_are_left_out_come_from_those_that_are_kept():
+def test_classes_that_are_left_out_come_from_those_that_are_kept(two_pairs):
+    assert classes(classes=("2", "1", "5")) == ("5", "2")
     assert classes(classes=("7", "1", "5")) == ("7", "5")
     assert classes(classes=("8", "3")) == ("3", "8")
     assert classes(classes=("8", "3"), target_class="8") == ("8", "3")
 
 
-def test_the_other_goals_choose_their_own_classes():
-    assert classes(goal="self-concealment") == ("3", "3")
-    assert classes(goal="self-concealment", target_class="5") == ("5", "5")
-    assert classes(goal="multi-class", adversarial_class="8") == ("3", "*")
+def test_the_other_goals_choose_their_own_classes(two_pairs):
+    assert classes(goal="self-concealment") == ("5", "5")
+    assert classes(goal="self-concealment", target_class="4") == ("4", "4")
+    assert classes(goal="multi-class", adversarial_class="8") == ("5", "*")
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10"])
+def test_there_is_a_pair_for_every_source(data):
+    names = {"digits": NAMES, "cifar10": ("airplane", "bird", "dog", "frog")}[data]
+    assert any(set(pair) <= set(names) for pair in attacks.PAIRS)
+    assert all(target != poison for target, poison in attacks.PAIRS)
 
 
 def test_several_targets_and_another_adversarial_class():

@@ -49,9 +49,13 @@ FILES = {
 }  # fmt: skip
 
 
+PAIR = {"target-class": "3", "poison-class": "8"}
+NO_PAIR = {"target_class": None, "poison_class": None}
+
+
 def flags(**changes) -> list[str]:
     """The tiny attack as flags, with changes (underscores for dashes, None leaves one out)."""
-    values = TINY | {k.replace("_", "-"): v for k, v in changes.items()}
+    values = TINY | PAIR | {k.replace("_", "-"): v for k, v in changes.items()}
     return [t for k, v in values.items() if v is not None for t in (f"--{k}", str(v))]
 
 
@@ -317,8 +321,8 @@ BAD = [
     ("--target-index -1", "target -1", "0 … "),
     ("--target-index 0,0", "different numbers", "[0, 0]"),
     ("--target-index ''", "one or more", "[]"),
-    ("--goal self-concealment --poison-class 8", "own class (3)", "leave poison class"),
-    ("--goal self-concealment --adversarial-class 8", "own class (3)", "leave poison class"),
+    ("--target-class 3 --goal self-concealment --poison-class 8", "own class (3)", "leave poison class"),
+    ("--target-class 3 --goal self-concealment --adversarial-class 8", "own class (3)", "leave poison class"),
     ("--goal multi-class", "every class", "name the adversarial class"),
     ("--goal multi-class --adversarial-class 8 --poison-class 8", "every class", "no poison class"),
     ("--goal multi-class --adversarial-class 3 --target-class 3", "must differ", "(3)"),
@@ -352,7 +356,8 @@ BAD = [
 
 @pytest.mark.parametrize(("text", "value", "way_out"), BAD, ids=[row[0] for row in BAD])
 def test_bad_flags_get_one_clear_line(text, value, way_out):
-    line = refused("attack", *flags(), "--quiet", *shlex.split(text))
+    how = flags(**NO_PAIR if "--goal" in text else {})
+    line = refused("attack", *how, "--quiet", *shlex.split(text))
     assert value in line
     assert way_out in line
     left = [str(p.relative_to(Path.cwd())) for p in Path.cwd().rglob("*") if p.is_file()]
@@ -416,8 +421,8 @@ def test_a_summary_that_may_not_be_written_is_refused_before_the_run(monkeypatch
 def test_the_folder_of_a_run(unbroken):
     assert {p.name for p in unbroken.iterdir()} == FILES
     attack = from_dict(json.loads((unbroken / "settings.json").read_text())["attack"])
-    assert attack == make_attack("ci", size=10, n_train=60, n_test=100, models=2, craft_steps=3,
-                                 epochs=2, batch=20, unroll_steps=2, victims=1)  # fmt: skip
+    wanted = TINY | PAIR
+    assert attack == make_attack(**{name.replace("-", "_"): v for name, v in wanted.items()})
     s = load_scenario(attack)
     poisons, rows = record.load_poisons(unbroken)
     assert torch.equal(rows, s.bases)
@@ -548,7 +553,9 @@ def test_a_folder_that_holds_something_else_will_do(unbroken):
 
 
 def test_self_concealment_from_the_command_line():
-    said = call("attack", *flags(out="run", goal="self-concealment", target_class="4"))
+    said = call(
+        "attack", *flags(out="run", goal="self-concealment", target_class="4", poison_class=None)
+    )
     assert said.code == 0
     assert "a 4 that shall be called anything else" in said.err
     assert "Victims that call the 4 another class" in said.out
@@ -559,7 +566,8 @@ def test_self_concealment_from_the_command_line():
 
 
 def test_multi_class_from_the_command_line():
-    said = call("attack", *flags(out="run", goal="multi-class", adversarial_class="9", budget=0.5))
+    how = {"goal": "multi-class", "poison_class": None, "adversarial_class": "9", "budget": 0.5}
+    said = call("attack", *flags(out="run", **how))
     assert said.code == 0
     assert "a 3 that shall be called 9" in said.err
     s = load_scenario(from_dict(json.loads(Path("run/settings.json").read_text())["attack"]))
@@ -994,7 +1002,7 @@ GRID = ["--epsilons", "0.2,0.1,20/255", "--unrolls", "2,1", "--pairs", "4"]
 
 def swept(monkeypatch, stand: Stand, *arguments: str) -> Said:
     monkeypatch.setattr(sweep, "_measure", stand)
-    return call("sweep", *flags(epsilon=None, unroll_steps=None), "--quiet", *arguments)
+    return call("sweep", *flags(epsilon=None, unroll_steps=None, **NO_PAIR), "--quiet", *arguments)
 
 
 def test_every_cell_of_a_sweep_sees_the_same_pairs_and_seeds(monkeypatch):
@@ -1086,7 +1094,7 @@ def test_control_c_in_a_sweep(monkeypatch):
 
 
 def test_a_sweep_measures_what_an_attack_does():
-    how = flags(epsilon=0.1, unroll_steps=None)
+    how = flags(epsilon=0.1, unroll_steps=None, **NO_PAIR)
     said = call("sweep", *how, "--unrolls", "2", "--pairs", "1", "--pairs-seed", "4")
     assert said.code == 0
     assert re.search("^sweep attack 1 of 1$", said.err, re.MULTILINE)
@@ -1131,7 +1139,7 @@ def test_bad_sweeps_get_one_clear_line_before_the_work(arguments, words, monkeyp
     for name, text in mine.items():
         Path(name).write_text(text)
     monkeypatch.setattr(sweep, "_measure", Stand(0))
-    how = flags(epsilon=None, unroll_steps=None)
+    how = flags(epsilon=None, unroll_steps=None, **NO_PAIR)
     assert words in refused("sweep", *how, "--quiet", *shlex.split(arguments))
     assert {name: Path(name).read_text() for name in mine} == mine
     assert not Path("sweep.jsonl").exists() or not lines("sweep.jsonl")
@@ -1148,12 +1156,12 @@ def test_the_rarest_class_must_hold_the_poisons_of_a_sweep(monkeypatch):
             pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(Path("mine", split, name, f"{i}.png"))
     monkeypatch.setattr(sweep, "_measure", Stand(0))
-    how = flags(data="mine", n_train=27, n_test=6, network="mlp", budget=0.2)
+    how = flags(data="mine", n_train=27, n_test=6, network="mlp", budget=0.2, **NO_PAIR)
     assert "class b has only 3 of the 27" in refused("sweep", *how, "--pairs", "3", "--quiet")
 
 
 def test_a_sweep_refuses_attacks_that_diverge():
-    line = refused("sweep", *flags(lr=1000), "--pairs", "1", "--quiet")
+    line = refused("sweep", *flags(lr=1000, **NO_PAIR), "--pairs", "1", "--quiet")
     assert "lower --lr" in line
     assert lines("sweep.jsonl") == 0
 
@@ -1387,7 +1395,7 @@ def test_python_m_mpkit_makes_a_folder_of_its_own(unbroken):
     done = subprocess.run(command, capture_output=True, env=environment, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (folder,) = Path("runs").iterdir()
-    assert re.fullmatch(r"\d{8}-\d{6}-digits-targeted-seed0", folder.name)
+    assert re.fullmatch(r"\d{8}-\d{6}-digits-3-as-8-seed0", folder.name)
     assert numbers(folder) == numbers(unbroken)
     assert Path("out.json").read_text() == (folder / "summary.json").read_text()
     assert f"Everything is in {Path('runs') / folder.name}\n" in done.stderr
