@@ -288,7 +288,7 @@ BAD = [
     ("--budget 0", "budget", "above 0 and at most 1, not 0.0"),
     ("--budget 1.5", "budget", "above 0 and at most 1, not 1.5"),
     ("--budget nan", "budget", "not nan"),
-    ("--budget 0.5", "class 8 has only 6 of the 60", "at most 0.1"),
+    ("--budget 0.5", "class 7 has only 6 of the 60", "at most 0.1"),
     ("--budget 0.001", "less than one poison", "at least 0.01667"),
     ("--unroll-steps 0", "unroll_steps", "between 1 and 64, not 0"),
     ("--unroll-steps 65", "unroll_steps", "not 65"),
@@ -321,8 +321,8 @@ BAD = [
     ("--target-index -1", "target -1", "0 … "),
     ("--target-index 0,0", "different numbers", "[0, 0]"),
     ("--target-index ''", "one or more", "[]"),
-    ("--target-class 3 --goal self-concealment --poison-class 8", "own class (3)", "leave poison class"),
-    ("--target-class 3 --goal self-concealment --adversarial-class 8", "own class (3)", "leave poison class"),
+    ("--target-class 3 --goal self-concealment --poison-class 8", "own class (1)", "leave poison class"),
+    ("--target-class 3 --goal self-concealment --adversarial-class 8", "own class (1)", "leave poison class"),
     ("--goal multi-class", "every class", "name the adversarial class"),
     ("--goal multi-class --adversarial-class 8 --poison-class 8", "every class", "no poison class"),
     ("--goal multi-class --adversarial-class 3 --target-class 3", "must differ", "(3)"),
@@ -491,7 +491,7 @@ def test_a_run_says_what_it_does_on_stderr_and_what_came_out_on_stdout(tmp_path)
     said = call("attack", *flags(out="läuf e/1 猫", target_index="0,2", victims=2))
     assert said.code == 0
     head, *lines = said.out.splitlines()
-    assert head == "Victims that call the 3 8, and their accuracy on other pictures:"
+    assert head == "Victims that call the 1 7, and their accuracy on other pictures:"
     for line, name in zip(lines, ("poisoned", "no poison", "random noise"), strict=True):
         assert re.fullmatch(
             rf"  {name} +\d/4 = \d+% \(95 % interval \d+% to \d+%\)   accuracy \d+\.\d%", line
@@ -557,7 +557,7 @@ def test_self_concealment_from_the_command_line():
         "attack", *flags(out="run", goal="self-concealment", target_class="4", poison_class=None)
     )
     assert said.code == 0
-    assert "a 4 that shall be called anything else" in said.err
+    assert "of class 4, that shall be called anything else" in said.err
     assert "Victims that call the 4 another class" in said.out
     s = load_scenario(from_dict(json.loads(Path("run/settings.json").read_text())["attack"]))
     assert s.train.y[record.load_poisons(Path("run"))[1]].tolist() == [4] * 6
@@ -569,7 +569,7 @@ def test_multi_class_from_the_command_line():
     how = {"goal": "multi-class", "poison_class": None, "adversarial_class": "9", "budget": 0.5}
     said = call("attack", *flags(out="run", **how))
     assert said.code == 0
-    assert "a 3 that shall be called 9" in said.err
+    assert "of class 1, that shall be called 9" in said.err
     s = load_scenario(from_dict(json.loads(Path("run/settings.json").read_text())["attack"]))
     labels = s.train.y[record.load_poisons(Path("run"))[1]]
     assert labels.bincount(minlength=10).tolist() == [3] * 10
@@ -1399,7 +1399,7 @@ def test_python_m_mpkit_makes_a_folder_of_its_own(unbroken):
     assert numbers(folder) == numbers(unbroken)
     assert Path("out.json").read_text() == (folder / "summary.json").read_text()
     assert f"Everything is in {Path('runs') / folder.name}\n" in done.stderr
-    assert done.stdout.startswith("Victims that call the 3 8")
+    assert done.stdout.startswith("Victims that call the 1 7")
 
 
 def test_python_m_mpkit_hands_on_the_exit_code(monkeypatch, capsys):
