@@ -35,8 +35,12 @@ class Plan:
     workers: int = 1
 
     def __post_init__(self):
-        if self.chunk < 1 or self.workers < 1:
-            raise ValueError(f"a plan needs chunk >= 1 and workers >= 1, not {self}")
+        for name in ("chunk", "workers"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"a plan needs whole numbers, chunk >= 1 and workers >= 1, not {value!r}"
+                )
 
     def __str__(self) -> str:
         how = "one by one" if self.chunk == 1 else f"stacked by {self.chunk}"
@@ -53,7 +57,11 @@ class Plan:
             return [r for s in slices for r in _halving(work, s)]
         with _one_thread_each(), ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
             jobs = [pool.submit(_halving, work, s) for s in slices]
-            return [r for job in jobs for r in job.result()]
+            try:
+                return [r for job in jobs for r in job.result()]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # what has not begun need not run any more
+                raise
 
 
 def _halving(work: Callable[[slice], Result], models: slice) -> list[Result]:
@@ -171,7 +179,7 @@ def choose_plan(
         return plans[0]
     key = "|".join([describe(device), f"torch {torch.__version__}", f"{count} models", key])
     known = _read_plans(cache)
-    if key in known:
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # not kept yet, or not by us
         return Plan(**known[key])
     times = [measure(work, plan) for plan in plans]
     fastest = times.index(min(times))
@@ -182,9 +190,10 @@ def choose_plan(
 
 def _read_plans(cache: Path | None) -> dict:
     try:
-        return json.loads((cache / "plans.json").read_text()) if cache else {}
+        found = json.loads((cache / "plans.json").read_text()) if cache else {}
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write_plans(cache: Path | None, plans: dict) -> None:

@@ -75,6 +75,8 @@ class Recolor:
     """
 
     def __init__(self, cells: int = 10, smoothness: float = 10.0):
+        if cells < 2:
+            raise ValueError(f"a colour grid needs at least 2 cells along each axis, not {cells}")
         self.cells, self.smoothness = cells, smoothness
 
     def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:

@@ -52,6 +52,10 @@ class Scenario:
 
     def poisoned(self, poisons: Tensor) -> Tensor:
         """(N, C, H, W) training pictures, `poisons` (P, C, H, W) in [0, 1] in the bases' places."""
+        if not poisons.is_floating_point():
+            raise ValueError(
+                f"poisons must be pixels in [0, 1], not {poisons.dtype}: divide by 255"
+            )
         return self.train.x.index_copy(0, self.bases, poisons.to(self.train.x))
 
     def succeeded(self, predicted: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ def class_index(dataset: Dataset, wanted: str | int) -> int:
     names = list(dataset.classes)
     if str(wanted) in names:
         return names.index(str(wanted))
-    if str(wanted).isdigit() and int(wanted) < len(names):
+    if str(wanted).isdecimal() and int(wanted) < len(names):
         return int(wanted)
     raise ValueError(f"class {wanted!r} is unknown; there are: {', '.join(names)}")
 
@@ -98,6 +102,8 @@ def make_scenario(
     """
     if goal not in GOALS:
         raise ValueError(f"goal {goal!r} is unknown; there are: {', '.join(GOALS)}")
+    if train.classes != test.classes:
+        raise ValueError("training and test set must have the same classes in the same order")
     true = class_index(test, target_class)
     poison, adversarial = _classes(train, goal, true, poison_class, adversarial_class)
     bases = _pick_bases(train, goal, poison, budget)
@@ -163,22 +169,26 @@ def _pick_bases(train: Dataset, goal: str, poison: int | None, budget: float) ->
         return torch.stack(turns[:count])
     rows = train.rows_of(poison)
     if count > len(rows):
-        most = len(rows) / len(train)
         raise ValueError(
             f"budget {budget} asks for {count} poisons, but class {train.classes[poison]} has only "
-            f"{len(rows)} of the {len(train)} training images; use a budget of at most {most:.4g}"
+            f"{len(rows)} of the {len(train)} training images; "
+            f"use a budget of at most {len(rows) / len(train)}"
         )
     return rows[:count]
 
 
 def _pick_targets(test: Dataset, true: int, target_index: int | Sequence[int]) -> Tensor:
-    wanted = [target_index] if isinstance(target_index, int) else list(target_index)
-    rows = test.rows_of(true)
+    # Whole numbers of torch and numpy are as good as Python's.
+    index = target_index.tolist() if hasattr(target_index, "tolist") else target_index
+    wanted = list(index) if isinstance(index, list | tuple | range) else [index]
+    wanted = [i.item() if hasattr(i, "item") else i for i in wanted]
+    rows, name = test.rows_of(true), test.classes[true]
+    if len(rows) == 0:
+        raise ValueError(f"the test set has no image of class {name}, and so no target")
     for i in wanted:
-        if not 0 <= i < len(rows):
+        if not isinstance(i, int) or not 0 <= i < len(rows):
             raise ValueError(
-                f"target {i} of class {test.classes[true]} does not exist; "
-                f"the test set has 0 … {len(rows) - 1}"
+                f"target {i!r} of class {name} does not exist; the test set has 0 … {len(rows) - 1}"
             )
     if not wanted or len(set(wanted)) < len(wanted):
         raise ValueError(f"targets must be one or more different numbers, not {wanted}")

@@ -1,76 +1,415 @@
-"""Perturbations: bounds that survive rounding, and the colour grid against a plain loop."""
+"""How pictures may be changed: bounds, 8 bits, and colours against a slow oracle."""
+
+from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
 import torch
 
-from mpkit.perturbation import Additive, Composed, Recolor, to_8bit
+from mpkit.perturbation import (
+    PERTURBATIONS,
+    RGB_TO_YUV,
+    YUV_HIGH,
+    YUV_LOW,
+    Additive,
+    Composed,
+    Recolor,
+    to_8bit,
+)
+
+GREY, RGB = (1, 5, 6), (3, 5, 6)
+SHAPES = pytest.mark.parametrize("shape", [GREY, RGB], ids=["grey", "rgb"])
+NAMES = pytest.mark.parametrize("name", list(PERTURBATIONS))
 
 
-def pictures(channels, seed=0, n=3):
-    g = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, channels, 6, 6), generator=g).float() / 255
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("epsilon", [1 / 1000, 1.5 / 255, 8 / 255, 0.1, 26 / 255, 0.5, 1.0])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", [Additive, Composed])
-def test_eight_bit_poisons_are_within_epsilon(kind, channels, epsilon):
-    bases, how = pictures(channels), kind()
-    for seed in range(5):
-        g = torch.Generator().manual_seed(seed)
-        wild = {
-            k: torch.randn(v.shape, generator=g) for k, v in how.init(bases, epsilon, g).items()
-        }
-        found = how.project(wild, bases, epsilon, 0.04)
-        assert found["delta"].abs().max() <= epsilon + 1e-6
-        images = how.apply(found, bases)
-        assert images.min() >= -1e-6
-        assert images.max() <= 1 + 1e-6
-        centre = images - found["delta"]
-        off = (to_8bit(how, found, bases, epsilon).float() / 255 - centre).abs().max()
-        # A recoloured pixel lies between two grey levels: then rounding alone may take half a one.
-        assert off <= max(epsilon, 0.5 / 255 if kind is Composed else 0) + 1e-5
+def gen(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
-def yuv_offsets(grid, picture):
-    """Trilinear interpolation, pixel by pixel and corner by corner."""
-    matrix = np.array(
-        [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]]
+def pictures(count: int, shape, seed: int = 0, low: float = 0, high: float = 1) -> torch.Tensor:
+    """8-bit pictures, black and white among them."""
+    levels = torch.randint(
+        round(255 * low), round(255 * high) + 1, (count, *shape), generator=gen(seed)
     )
-    low, high, n = np.array([0, -0.436, -0.615]), np.array([1, 0.436, 0.615]), grid.shape[-1] - 1
-    out = np.zeros((3, *picture.shape[1:]))
-    for i in range(picture.shape[1]):
-        for j in range(picture.shape[2]):
-            at = np.clip((matrix @ picture[:, i, j] - low) / (high - low), 0, 1) * n
-            corner = np.minimum(at.astype(int), n - 1)
-            for d in np.ndindex(2, 2, 2):
-                weight = np.prod(np.where(d, at - corner, 1 - (at - corner)))
-                out[:, i, j] += weight * grid[(slice(None), *(corner + d))]
-    return np.einsum("ij,jhw->ihw", np.linalg.inv(matrix), out)
+    if low == 0 and high == 1:
+        levels.view(-1)[:8] = torch.tensor([0, 255] * 4)
+    return levels.float() / 255
 
 
-def test_recolouring_equals_a_plain_loop():
-    bases, how = pictures(3), Recolor(cells=5)
-    grid = 0.04 * torch.randn(3, 3, 5, 5, 5, generator=torch.Generator().manual_seed(1)).clamp(
-        -1, 1
+def wild(name: str, bases: torch.Tensor, size: float, seed: int) -> dict[str, torch.Tensor]:
+    """Parameters of the right shapes anywhere in ±size."""
+    start = PERTURBATIONS[name]().init(bases, 0.1, gen(0))
+    g = gen(seed)
+    return {k: size * (2 * torch.rand(v.shape, generator=g) - 1).to(v) for k, v in start.items()}
+
+
+# ── where crafting starts ───────────────────────────────────────────────────────────────────────
+
+
+@SHAPES
+def test_delta_starts_uniform_within_epsilon(shape):
+    bases = pictures(200, shape)
+    delta = Additive().init(bases, 0.03, gen(1))["delta"]
+    assert delta.shape == bases.shape
+    assert delta.abs().max() <= 0.03
+    assert delta.max() > 0.0299
+    assert delta.min() < -0.0299
+    assert delta.mean().abs() < 0.001
+    assert delta.std().item() == pytest.approx(0.03 / 3**0.5, rel=0.03)
+    assert torch.equal(delta, Additive().init(bases, 0.03, gen(1))["delta"])
+    assert not torch.equal(delta, Additive().init(bases, 0.03, gen(2))["delta"])
+
+
+@SHAPES
+def test_colours_start_unchanged(shape):
+    bases, c = pictures(3, shape), shape[0]
+    grid = Recolor(cells=4).init(bases, 0.03, gen(0))["grid"]
+    assert grid.shape == (3, c, *[4] * c)
+    assert not grid.any()
+    assert torch.equal(Recolor().apply(Recolor().init(bases, 0, gen(0)), bases), bases)
+
+
+@NAMES
+@SHAPES
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_parameters_have_bounds_and_the_pictures_type(name, shape, dtype):
+    bases = pictures(2, shape).to(dtype)
+    perturbation = PERTURBATIONS[name]()
+    parameters = perturbation.init(bases, 0.1, gen(0))
+    assert {v.dtype for v in parameters.values()} == {dtype}
+    bounds = perturbation.bounds(0.1, 0.04)
+    assert bounds == {k: {"delta": 0.1, "grid": 0.04}[k] for k in parameters}
+    assert set(parameters) == {
+        "additive": {"delta"}, "recolor": {"grid"}, "both": {"delta", "grid"}
+    }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["recolor", "both"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colours_need_grey_or_rgb(name, channels):
+    with pytest.raises(ValueError, match=f"grey or RGB pictures, not {channels} channels"):
+        PERTURBATIONS[name]().init(torch.rand(2, channels, 4, 4), 0.1, gen(0))
+
+
+@pytest.mark.parametrize("cells", [0, 1, -2])
+def test_a_grid_needs_two_cells(cells):
+    with pytest.raises(ValueError, match=f"at least 2 cells.* not {cells}"):
+        Recolor(cells)
+
+
+def test_noise_takes_pictures_of_any_channels():
+    bases = pictures(2, (2, 4, 4))
+    assert Additive().init(bases, 0.1, gen(0))["delta"].shape == bases.shape
+
+
+# ── project ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@NAMES
+@SHAPES
+@pytest.mark.parametrize("epsilon", [0.0, 1e-3, 8 / 255, 0.3, 1.0])
+def test_projected_parameters_are_within_bounds_and_their_pictures_valid(name, shape, epsilon):
+    perturbation = PERTURBATIONS[name]()
+    for seed in range(10):
+        bases = pictures(4, shape, seed)
+        size = 10.0 ** (seed % 4 - 2)
+        projected = perturbation.project(wild(name, bases, size, seed), bases, epsilon, 0.05)
+        limits = perturbation.bounds(epsilon, 0.05)
+        assert set(projected) == set(limits)
+        for k, v in projected.items():
+            assert v.abs().max() <= limits[k] + 1e-7
+        images = perturbation.apply(projected, bases)
+        assert images.min() >= -1e-7
+        assert images.max() <= 1 + 1e-7
+        again = perturbation.project(projected, bases, epsilon, 0.05)
+        for k, v in projected.items():
+            assert torch.allclose(again[k], v, atol=2e-7)
+
+
+@SHAPES
+def test_projection_is_to_the_nearest(shape):
+    bases = pictures(4, shape).double()
+    delta = wild("additive", bases, 0.3, 1)["delta"]
+    found = Additive().project({"delta": delta}, bases, 0.1, 0.0)["delta"]
+    b = bases.numpy()
+    expected = np.clip(delta.numpy(), np.maximum(-0.1, -b), np.minimum(0.1, 1 - b))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-15)
+    assert (np.abs(expected) < 0.1).any()
+    assert (np.abs(expected) == 0.1).any()
+
+
+@SHAPES
+def test_delta_on_top_of_colours_is_projected_around_the_recoloured_base(shape):
+    bases = pictures(4, shape).double()
+    both = wild("both", bases, 0.3, 1)
+    found = Composed().project(both, bases, 0.1, 0.04)
+    assert torch.equal(found["grid"], both["grid"].clamp(-0.04, 0.04))
+    centre = Recolor().apply({"grid": found["grid"]}, bases).numpy()
+    assert np.abs(centre - bases.numpy()).max() > 0.01
+    expected = np.clip(
+        both["delta"].numpy(), np.maximum(-0.1, -centre), np.minimum(0.1, 1 - centre)
     )
-    found = how.apply({"grid": grid}, bases)
+    np.testing.assert_allclose(found["delta"].numpy(), expected, atol=1e-15)
+
+
+# ── 8 bits ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def epsilons(count: int, seed: int) -> list[float]:
+    draw = np.random.default_rng(seed)
+    fixed = [8 / 255, 0.5 / 255, 1 / 255, 8.7 / 255, 1 / 1000, 0.3, 1.0, 0.0]
+    return fixed + [float(e) for e in 10 ** draw.uniform(-3, 0, count)]
+
+
+def eight_bits(name: str, shape, epsilon: float, seed: int, push: float):
+    """Poisons at the corner of their box or inside it: levels, the centre of the box, the image."""
+    perturbation, bases = PERTURBATIONS[name](), pictures(6, shape, seed)
+    parameters = wild(name, bases, push * epsilon, seed)
+    if "grid" in parameters:
+        parameters["grid"] = wild(name, bases, 0.1, seed)["grid"]
+    parameters = perturbation.project(parameters, bases, epsilon, 0.04)
+    levels = to_8bit(perturbation, parameters, bases, epsilon)
+    assert levels.dtype == torch.uint8
+    assert levels.shape == bases.shape
+    exact = {k: v.double() for k, v in parameters.items()}
+    image = perturbation.apply(exact, bases.double())
+    centre = image - exact["delta"] if "delta" in exact else image
+    return levels.double(), 255 * centre, 255 * image
+
+
+@SHAPES
+@pytest.mark.parametrize("push", [0.9, 30])
+def test_additive_poisons_are_within_epsilon_after_rounding(shape, push):
+    for seed, epsilon in enumerate(epsilons(30, 0)):
+        levels, centre, image = eight_bits("additive", shape, epsilon, seed, push)
+        bases = centre.round()  # bases are 8-bit pictures themselves
+        assert (centre - bases).abs().max() < 1e-3
+        assert (levels - bases).abs().max() <= 255 * epsilon + 1e-3, epsilon
+        assert (levels - image).abs().max() <= 1 + 1e-3  # never far from what was crafted
+        if (free := (image.round() - bases).abs() <= 255 * epsilon - 1e-3).any():
+            assert (levels - image)[free].abs().max() <= 0.5 + 1e-3  # rounded where it may be
+
+
+@SHAPES
+@pytest.mark.parametrize("push", [0.9, 30])
+def test_recoloured_poisons_are_within_epsilon_after_rounding(shape, push):
+    for seed, epsilon in enumerate(epsilons(30, 1)):
+        levels, centre, image = eight_bits("both", shape, epsilon, seed, push)
+        assert (centre - centre.round()).abs().max() > 0.4  # bases between two levels
+        # Where no level is that near, half a level is what rounding alone costs.
+        assert (levels - centre).abs().max() <= max(255 * epsilon, 0.5) + 2e-3, epsilon
+        low, high = torch.ceil(centre - 255 * epsilon), torch.floor(centre + 255 * epsilon)
+        if (possible := low <= high).any():
+            assert (levels - centre)[possible].abs().max() <= 255 * epsilon + 2e-3, epsilon
+        assert (levels - image).abs().max() <= 1 + 1e-3
+
+
+@SHAPES
+def test_colours_alone_are_plainly_rounded(shape):
+    for seed, epsilon in enumerate(epsilons(5, 2)):
+        levels, _, image = eight_bits("recolor", shape, epsilon, seed, 1)
+        assert (levels - image).abs().max() <= 0.5 + 1e-3
+        assert (levels - 255 * pictures(6, shape, seed)).abs().max() > 1
+
+
+@SHAPES
+def test_an_epsilon_lowered_afterwards_is_obeyed(shape):
+    bases = pictures(4, shape)
+    parameters = Additive().project(wild("additive", bases, 1.0, 3), bases, 0.2, 0)
+    for epsilon in (0.1, 8 / 255, 2.3 / 255):
+        levels = to_8bit(Additive(), parameters, bases, epsilon).double()
+        off = (levels - (255 * bases.double()).round()).abs().max()
+        assert off == int(255 * epsilon + 1e-6)
+
+
+def test_whole_levels_survive_unchanged():
+    bases = pictures(1, (1, 16, 16), low=0.2, high=0.8)
+    steps = torch.randint(-8, 9, bases.shape, generator=gen(0))
+    levels = to_8bit(Additive(), {"delta": steps / 255}, bases, 8 / 255)
+    assert torch.equal(levels.long(), (255 * bases).round().long() + steps)
+
+
+# ── colours against an oracle in plain Python ───────────────────────────────────────────────────
+
+
+def test_yuv_is_that_of_bt601():
+    """U and V are scaled differences of blue and red from brightness, and these are their ends."""
+    colours = torch.rand(50, 3, generator=gen(0))
+    y, u, v = (colours @ RGB_TO_YUV.T).T
+    r, g, b = colours.T
+    assert torch.allclose(y, 0.299 * r + 0.587 * g + 0.114 * b, atol=1e-6)
+    assert torch.allclose(u, 0.492 * (b - y), atol=1e-3)
+    assert torch.allclose(v, 0.877 * (r - y), atol=1e-3)
+    corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3))) @ RGB_TO_YUV.T
+    assert torch.allclose(corners.amin(0), YUV_LOW, atol=1e-4)
+    assert torch.allclose(corners.amax(0), YUV_HIGH, atol=1e-4)
+
+
+def trilinear(grid: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """grid (3, Y, U, V) read at place (3,), each coordinate in [0, cells − 1]."""
+    place = np.clip(place, 0, grid.shape[1] - 1)
+    low = np.minimum(np.floor(place).astype(int), grid.shape[1] - 2)
+    found = np.zeros(3)
+    for corner in itertools.product((0, 1), repeat=3):
+        weight = 1.0
+        for axis in range(3):
+            part = place[axis] - low[axis]
+            weight *= part if corner[axis] else 1 - part
+        at = tuple(low[axis] + corner[axis] for axis in range(3))
+        found += weight * grid[(slice(None), *at)]
+    return found
+
+
+def recolor_oracle(grid: np.ndarray, bases: np.ndarray) -> np.ndarray:
+    """Pixel by pixel; grid (P, 3, n, n, n), bases (P, 3, H, W)."""
+    matrix = RGB_TO_YUV.double().numpy()
+    low, high = YUV_LOW.double().numpy(), YUV_HIGH.double().numpy()
+    out, cells = np.empty_like(bases), grid.shape[-1]
+    for p, i, j in np.ndindex(bases.shape[0], *bases.shape[2:]):
+        rgb = bases[p, :, i, j]
+        yuv = matrix @ rgb
+        offset = trilinear(grid[p], (yuv - low) / (high - low) * (cells - 1))
+        out[p, :, i, j] = np.clip(np.linalg.solve(matrix, yuv + offset), 0, 1)
+    return out
+
+
+@pytest.mark.parametrize("cells", [2, 3, 10])
+def test_colours_are_read_by_trilinear_interpolation(cells):
+    bases = pictures(3, RGB, seed=cells).double()
+    grid = 0.2 * torch.randn(3, 3, cells, cells, cells, generator=gen(1), dtype=torch.float64)
+    found = Recolor(cells).apply({"grid": grid}, bases)
+    expected = recolor_oracle(grid.numpy(), bases.numpy())
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    inside = (expected > 0) & (expected < 1)
+    assert 0.2 < inside.mean() < 1, "the case should have pixels that are clipped and some not"
+    single = Recolor(cells).apply({"grid": grid.float()}, bases.float())
+    np.testing.assert_allclose(single.numpy(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_each_axis_of_the_grid_is_its_own_of_y_u_and_v(axis, channel):
+    """A grid that rises along one axis only, in one of the offsets only."""
+    bases = pictures(2, RGB, seed=7, low=0.35, high=0.65).double()
+    cells = 5
+    ramp = 0.05 * torch.linspace(0, 1, cells, dtype=torch.float64)
+    grid = torch.zeros(2, 3, cells, cells, cells, dtype=torch.float64)
+    grid[:, channel] = ramp.view([-1 if d == axis else 1 for d in range(3)])
+    found = Recolor(cells).apply({"grid": grid}, bases)
+    to_yuv = lambda x: torch.einsum("ij,pjhw->pihw", RGB_TO_YUV.double(), x)  # noqa: E731
+    low, high = YUV_LOW[axis].double(), YUV_HIGH[axis].double()
+    expected = torch.zeros_like(bases)
+    expected[:, channel] = 0.05 * (to_yuv(bases)[:, axis] - low) / (high - low)
+    assert torch.allclose(to_yuv(found) - to_yuv(bases), expected, atol=1e-12)
+    assert expected[:, channel].std() > 1e-4
+
+
+def test_a_constant_grid_shifts_every_pixel_alike_in_yuv():
+    bases = pictures(2, RGB, seed=3, low=0.3, high=0.7).double()
+    shift = torch.tensor([0.02, -0.03, 0.04], dtype=torch.float64)
+    grid = shift[None, :, None, None, None].expand(2, 3, 4, 4, 4)
+    moved = Recolor(4).apply({"grid": grid}, bases) - bases
+    expected = np.linalg.solve(RGB_TO_YUV.double().numpy(), shift.numpy())
+    np.testing.assert_allclose(
+        moved.numpy(), np.broadcast_to(expected[None, :, None, None], moved.shape), atol=1e-12
+    )
+
+
+@SHAPES
+def test_equal_colours_change_equally(shape):
+    colours = pictures(2, (shape[0], 4, 1), seed=4)
+    bases = colours.expand(2, shape[0], 4, 6)
+    grid = wild("recolor", bases, 0.2, 1)["grid"]
+    found = Recolor().apply({"grid": grid}, bases)
+    assert torch.allclose(found, found[..., :1].expand_as(found), atol=1e-6)
+    assert not torch.allclose(found[0] - bases[0], found[1] - bases[0], atol=1e-2)  # a grid each
+
+
+@pytest.mark.parametrize("cells", [2, 3, 10])
+def test_grey_is_read_along_a_line(cells):
+    bases = pictures(3, GREY, seed=cells).double()
+    bases[0, 0, 0] = torch.linspace(0, 1, 6)
+    grid = 0.1 * torch.randn(3, 1, cells, generator=gen(1), dtype=torch.float64)
+    found = Recolor(cells).apply({"grid": grid}, bases).numpy()
+    knots = np.linspace(0, 1, cells)
     for p in range(3):
-        moved = yuv_offsets(grid[p].double().numpy(), bases[p].double().numpy())
-        expected = np.clip(bases[p].double().numpy() + moved, 0, 1)
-        assert np.abs(found[p].numpy() - expected).max() < 1e-5
+        b = bases[p, 0].numpy()
+        expected = np.clip(b + np.interp(b, knots, grid[p, 0].numpy()), 0, 1)
+        np.testing.assert_allclose(found[p, 0], expected, atol=1e-12)
 
 
-def test_grey_recolouring_interpolates_brightness():
-    bases, how = pictures(1), Recolor()
-    line = 0.04 * torch.randn(3, 1, 10, generator=torch.Generator().manual_seed(1))
-    found = how.apply({"grid": line}, bases)
-    for p in range(3):
-        moved = np.interp(bases[p, 0].numpy(), np.linspace(0, 1, 10), line[p, 0].numpy())
-        assert np.abs(found[p, 0].numpy() - np.clip(bases[p, 0].numpy() + moved, 0, 1)).max() < 1e-5
+@SHAPES
+def test_penalty_is_the_mean_squared_difference_of_neighbours(shape):
+    cells, channels = 3, shape[0]
+    axes = [cells] * channels
+    grid = torch.randn(2, channels, *axes, generator=gen(0), dtype=torch.float64)
+    means = []
+    for axis in range(channels):
+        squares = []
+        for p, c in np.ndindex(2, channels):
+            for at in np.ndindex(*axes):
+                if at[axis] + 1 < cells:
+                    there = tuple(a + (d == axis) for d, a in enumerate(at))
+                    squares.append((grid[p, c][there] - grid[p, c][at]).item() ** 2)
+        means.append(np.mean(squares))
+    found = Recolor(cells, smoothness=7).penalty({"grid": grid})
+    assert found.shape == ()
+    assert found.item() == pytest.approx(7 * np.mean(means), rel=1e-12)
+    assert Recolor(cells).penalty({"grid": grid}).item() == pytest.approx(10 * np.mean(means))
+    assert Composed(Recolor(cells, 3)).penalty({"grid": grid}).item() == pytest.approx(
+        3 * np.mean(means)
+    )
+    assert Recolor(cells).penalty({"grid": torch.ones_like(grid)}) == 0
 
 
-def test_two_channels_have_no_colour():
-    with pytest.raises(ValueError, match="not 2 channels"):
-        Recolor().init(pictures(2), 0.1, torch.Generator())
+def test_noise_costs_no_penalty():
+    delta = torch.rand(2, 1, 4, 4, requires_grad=True)
+    penalty = Additive().penalty({"delta": delta})
+    assert penalty.shape == ()
+    assert penalty == 0
+
+
+@SHAPES
+def test_composed_is_first_colour_then_noise(shape):
+    bases = pictures(3, shape, seed=2)
+    both = wild("both", bases, 0.05, 1)
+    expected = Recolor().apply({"grid": both["grid"]}, bases) + both["delta"]
+    assert torch.equal(Composed().apply(both, bases), expected)
+
+
+# ── gradients ───────────────────────────────────────────────────────────────────────────────────
+
+
+@NAMES
+@pytest.mark.parametrize("shape", [(1, 2, 3), (3, 2, 3)], ids=["grey", "rgb"])
+def test_gradients_against_finite_differences(name, shape):
+    cells = 3
+    made = {
+        "additive": Additive(), "recolor": Recolor(cells), "both": Composed(Recolor(cells))
+    }[name]  # fmt: skip
+    bases = pictures(2, shape, seed=5, low=0.3, high=0.7).double()
+    start = made.init(bases, 0.05, gen(0))
+    names = list(start)
+    values = [
+        (0.02 * torch.randn(v.shape, generator=gen(1), dtype=torch.float64)).requires_grad_()
+        for v in start.values()
+    ]
+
+    def both(*values):
+        parameters = dict(zip(names, values, strict=True))
+        return made.apply(parameters, bases), made.penalty(parameters)
+
+    assert torch.autograd.gradcheck(both, values, fast_mode=True)
+    images, _ = both(*values)
+    slopes = torch.autograd.grad(images.square().sum(), values)
+    assert all(s.abs().max() > 0 for s in slopes)

@@ -1,0 +1,403 @@
+"""Plans and devices: slices in order on threads, memory that runs out, and choices that stay."""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from mpkit import device
+from mpkit.device import Plan, candidates, choose_plan, pick_device
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def outer(models: slice) -> tuple[int, int]:
+    return models.start, models.stop
+
+
+# ── plans ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("bad", [{"chunk": 0}, {"workers": 0}, {"chunk": -3}, {"workers": -1}])
+def test_a_plan_without_a_model_or_a_thread_is_refused(bad):
+    with pytest.raises(ValueError, match="chunk >= 1 and workers >= 1"):
+        Plan(**bad)
+
+
+def test_a_plan_of_half_a_model_is_refused():
+    with pytest.raises(ValueError, match=r"chunk >= 1 and workers >= 1, not 1\.5"):
+        Plan(1.5)
+
+
+def test_a_plan_in_words():
+    assert str(Plan()) == "one by one on 1 thread"
+    assert str(Plan(4, 2)) == "stacked by 4 on 2 threads"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("count", [0, 1, 2, 6, 7])
+def test_slices_cover_all_models_once_and_in_order(chunk, workers, count):
+    slices = Plan(chunk, workers).map(outer, count)
+    assert [m for a, b in slices for m in range(a, b)] == list(range(count))
+    assert all(b - a == chunk for a, b in slices[:-1])
+    assert len(slices) == -(-count // chunk)
+
+
+def test_threads_run_side_by_side_and_results_keep_their_order():
+    second_is_done = threading.Event()
+
+    def work(models: slice) -> int:
+        if models.start == 0:
+            assert second_is_done.wait(20), "the second slice never ran beside the first"
+        else:
+            second_is_done.set()
+        return models.start
+
+    assert Plan(1, 2).map(work, 2) == [0, 1]
+
+
+def test_one_worker_is_the_thread_that_asks():
+    found = Plan(2, 1).map(lambda _: threading.current_thread(), 6)
+    assert set(found) == {threading.current_thread()}
+    found = Plan(2, 2).map(lambda _: threading.current_thread(), 6)
+    assert threading.current_thread() not in found
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_worker_computes_on_one_core_and_the_caller_gets_its_own_back():
+    seen = Plan(1, 2).map(lambda _: torch.get_num_threads(), 4)
+    assert seen == [1, 1, 1, 1]
+    assert torch.get_num_threads() == 2
+    assert Plan(1, 1).map(lambda _: torch.get_num_threads(), 2) == [2, 2]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_caller_gets_its_threads_back_after_an_error(monkeypatch):
+    class Leaky(ThreadPoolExecutor):
+        """Some builds of torch have one number of threads for all: as if this were one."""
+
+        def submit(self, *args):
+            torch.set_num_threads(1)
+            return super().submit(*args)
+
+    monkeypatch.setattr(device, "ThreadPoolExecutor", Leaky)
+    Plan(1, 2).map(outer, 4)
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError):
+        Plan(1, 2).map(lambda _: 1 / 0, 4)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("plan", [Plan(1, 1), Plan(2, 1), Plan(1, 2), Plan(2, 3)])
+def test_errors_come_out_as_they_are(plan):
+    tried = []
+
+    def work(models: slice):
+        tried.append(models.start)
+        if models.start <= 2 < models.stop:
+            raise RuntimeError("shapes do not fit")
+        return models
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        plan.map(work, 6)
+    assert len(tried) == len(set(tried)), "an error that has nothing to do with memory was retried"
+
+
+def test_what_has_not_begun_when_an_error_occurs_never_does():
+    begun, go = [], threading.Event()
+
+    def work(models: slice) -> None:
+        begun.append(models.start)
+        if models.start == 0:
+            raise KeyError("broken")
+        go.wait(0.2)
+
+    with pytest.raises(KeyError, match="broken"):
+        Plan(1, 2).map(work, 40)
+    assert len(begun) < 10
+
+
+# ── memory that runs out ────────────────────────────────────────────────────────────────────────
+
+FULL = {
+    "typed": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    "cpu": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
+    "mps": lambda: RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("fits", [1, 2, 3, 5])
+@pytest.mark.parametrize("chunk", [5, 8, 11])
+def test_out_of_memory_halves_until_it_fits(chunk, fits, workers, error):
+    done = []
+
+    def work(models: slice) -> list[int]:
+        if models.stop - models.start > fits:
+            raise error()
+        done.extend(range(models.start, models.stop))
+        return list(range(models.start, models.stop))
+
+    parts = Plan(chunk, workers).map(work, 11)
+    assert [m for part in parts for m in part] == list(range(11))
+    assert sorted(done) == list(range(11)), "finished models were computed again"
+    assert max(map(len, parts)) > fits / 2, "chunks were cut smaller than they need be"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_single_model_that_does_not_fit_raises_torchs_error(workers):
+    def work(models: slice):
+        if models.start <= 3 < models.stop:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        Plan(4, workers).map(work, 8)
+
+
+def test_the_failed_try_is_freed_before_the_next():
+    class Large:
+        pass
+
+    held = []
+
+    def work(models: slice) -> int:
+        assert not any(ref() for ref in held), "the next try begins beside what did not fit"
+        if models.stop - models.start == 1:
+            return models.start
+        large = Large()
+        held.append(weakref.ref(large))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert Plan(4).map(work, 4) == [0, 1, 2, 3]
+    assert len(held) == 3
+
+
+# ── candidates, and the choice among them ───────────────────────────────────────────────────────
+
+
+def test_candidates(monkeypatch):
+    monkeypatch.setattr(device, "cores", lambda: 2)
+    assert candidates(1, CPU) == candidates(1, GPU) == [Plan()]
+    assert candidates(8, CPU) == [Plan(4, 2), Plan(1, 2), Plan(8)]
+    assert candidates(2, CPU) == [Plan(1, 2), Plan(2)]
+    assert candidates(8, GPU) == [Plan(8), Plan(2)]
+    assert candidates(2, GPU) == [Plan(2), Plan(1)]
+    monkeypatch.setattr(device, "cores", lambda: 1)
+    assert candidates(8, CPU) == [Plan(8), Plan(1)]
+    monkeypatch.setattr(device, "cores", lambda: 64)
+    assert candidates(5, CPU) == [Plan(1, 5), Plan(5)]
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {3, 7, 9}, raising=False)
+    assert device.cores() == 3
+    monkeypatch.delattr(device.os, "sched_getaffinity")
+    monkeypatch.setattr(device.os, "cpu_count", lambda: 6)
+    assert device.cores() == 6
+    monkeypatch.setattr(device.os, "cpu_count", lambda: None)
+    assert device.cores() == 1
+
+
+def test_measure_takes_the_best_after_a_warm_up(monkeypatch):
+    clock, calls = [0.0], []
+    lengths = iter([0.001, 0.05, 0.03, 0.07, *[0.04] * 10])  # the first is the warm-up
+    monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])
+
+    def work(plan: Plan) -> None:
+        calls.append(plan)
+        clock[0] += next(lengths)
+
+    assert device.measure(work, Plan(3), seconds=0.14) == pytest.approx(0.03)
+    assert calls == [Plan(3)] * 4
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """choose_plan on two cores where plans take the seconds told; what it measured is counted."""
+    monkeypatch.setattr(device, "cores", lambda: 2)
+    measured = []
+
+    def choose(seconds, key="mlp", count=8, on=CPU, **options):
+        def measure(work, plan):
+            measured.append(plan)
+            return dict(zip(candidates(count, on), seconds, strict=True))[plan]
+
+        monkeypatch.setattr(device, "measure", measure)
+        before = len(measured)
+        plan = choose_plan(key, lambda plan: None, count, on, **options)
+        return plan, len(measured) - before
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((1.0, 1.0, 1.0), Plan(4, 2)),
+        ((1.0, 0.81, 0.9), Plan(4, 2)),  # faster, but by less than a quarter
+        ((1.0, 0.9, 0.79), Plan(8)),
+        ((1.0, 0.5, 0.6), Plan(1, 2)),
+        ((0.2, 0.5, 0.6), Plan(4, 2)),
+    ],
+)
+def test_a_later_candidate_must_win_by_the_margin(timed, seconds, expected):
+    assert timed(seconds) == (expected, 3)
+
+
+def test_the_margin_can_be_told(timed):
+    assert timed((1.0, 0.9, 0.95), margin=1.05) == (Plan(1, 2), 3)
+    assert timed((1.0, 0.4, 0.5), margin=3.0) == (Plan(4, 2), 3)
+
+
+def test_a_single_model_needs_no_measurement(tmp_path):
+    def work(plan):
+        raise AssertionError("measured although there is nothing to choose")
+
+    assert choose_plan("key", work, 1, CPU, tmp_path) == Plan()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_choice_is_kept_for_the_same_question_only(timed, tmp_path):
+    cache = tmp_path / "new" / "folder"
+    fast, slow = (1.0, 0.5, 0.6), (0.1, 0.5, 0.6)
+    assert timed(fast, cache=cache) == (Plan(1, 2), 3)
+    assert timed(slow, cache=cache) == (Plan(1, 2), 0), "the choice flipped from run to run"
+    assert timed(slow, cache=cache, key="convnet") == (Plan(4, 2), 3)
+    assert timed((0.1, 0.5, 0.6), cache=cache, count=6) == (Plan(3, 2), 3)
+    assert timed(slow) == (Plan(4, 2), 3)
+    assert timed(slow, cache=cache) == (Plan(1, 2), 0), "a later choice has displaced it"
+    assert [p.name for p in cache.iterdir()] == ["plans.json"]
+
+
+def test_a_choice_is_for_one_machine_and_one_torch(timed, tmp_path, monkeypatch):
+    fast, slow = (1.0, 0.5, 0.6), (0.1, 0.5, 0.6)
+    assert timed(fast, cache=tmp_path)[0] == Plan(1, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "describe", lambda _: "another machine")
+        assert timed(slow, cache=tmp_path) == (Plan(4, 2), 3)
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    assert timed(slow, cache=tmp_path) == (Plan(4, 2), 3)
+
+
+def test_a_kept_choice_costs_no_call_of_the_work(tmp_path):
+    calls = []
+    first = choose_plan("key", lambda plan: calls.append(plan), 4, CPU, tmp_path)
+    assert {*calls} == {*candidates(4, CPU)}
+    calls.clear()
+    assert choose_plan("key", lambda plan: calls.append(plan), 4, CPU, tmp_path) == first
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"3", b"null", b'"plans"', b"\xff\xfe", b'{"a": '], ids=repr
+)
+def test_a_cache_that_cannot_be_read_is_measured_anew(timed, tmp_path, content):
+    (tmp_path / "plans.json").write_bytes(content)
+    assert timed((1.0, 0.5, 0.6), cache=tmp_path) == (Plan(1, 2), 3)
+    assert timed((0.1, 0.5, 0.6), cache=tmp_path) == (Plan(1, 2), 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None, 3, "fast", [], [1, 2], {"chunk": 0, "workers": 1}, {"chunks": 1},
+        {"chunk": "4", "workers": 1}, {"chunk": 1.5, "workers": 1},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_kept_choice_that_is_no_plan_is_measured_anew(timed, tmp_path, entry):
+    timed((1.0, 0.5, 0.6), cache=tmp_path)
+    path = tmp_path / "plans.json"
+    (key,) = json.loads(path.read_text())
+    path.write_text(json.dumps({key: entry}))
+    assert timed((1.0, 0.9, 0.5), cache=tmp_path) == (Plan(8), 3)
+    assert timed((1.0, 0.5, 0.6), cache=tmp_path) == (Plan(8), 0)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_the_next_measurement(timed, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert timed((1.0, 0.5, 0.6), cache=blocked / "below") == (Plan(1, 2), 3)
+    assert timed((1.0, 0.9, 0.5), cache=blocked) == (Plan(8), 3)
+    (tmp_path / "plans.json").mkdir()
+    assert timed((1.0, 0.5, 0.6), cache=tmp_path) == (Plan(1, 2), 3)
+
+
+# ── devices ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def has(cuda: int = 0, mps: bool = False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return has
+
+
+def test_auto_takes_a_gpu_where_there_is_one(machine):
+    machine()
+    assert pick_device() == pick_device("auto") == pick_device("cpu") == CPU
+    machine(cuda=2)
+    assert pick_device() == GPU
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    assert pick_device("cpu") == CPU
+    machine(mps=True)
+    assert pick_device("mps") == torch.device("mps")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "xpu", "meta", "gpu", "", "cpu cpu"])
+def test_a_device_that_is_not_here_is_refused_with_what_is(machine, name):
+    machine()
+    with pytest.raises(ValueError, match=r"not here; this machine has: auto, cpu$") as error:
+        pick_device(name)
+    assert repr(name) in str(error.value)
+
+
+def test_a_gpu_too_many_is_refused(machine):
+    machine(cuda=1)
+    with pytest.raises(ValueError, match=r"'cuda:1': this machine has 1 GPU"):
+        pick_device("cuda:1")
+    with pytest.raises(ValueError, match=r"auto, cpu, cuda$"):
+        pick_device("mps")
+
+
+def test_the_device_in_words(monkeypatch):
+    assert str(device.cores()) in device.describe(CPU)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A GPU")
+    assert device.describe(GPU) == "A GPU"
+
+
+def test_reproducible_gpus(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
+    try:
+        cudnn.benchmark = True
+        device.make_reproducible(CPU)
+        assert cudnn.benchmark
+        assert not torch.are_deterministic_algorithms_enabled()
+        device.make_reproducible(GPU)
+        assert cudnn.deterministic
+        assert not cudnn.benchmark
+        assert torch.are_deterministic_algorithms_enabled()
+        assert device.os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8", "the user's own word"
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before[:2]
+        torch.use_deterministic_algorithms(before[2])
