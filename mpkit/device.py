@@ -149,7 +149,7 @@ def candidates(count: int, device: torch.device) -> list[Plan]:
     return list(dict.fromkeys(plans))
 
 
-def measure(work: Callable[[Plan], object], plan: Plan, seconds: float = 0.15) -> float:
+def measure(work: Callable[[Plan], object], plan: Plan, seconds: float = 0.05) -> float:
     """Seconds that ``work(plan)`` takes at its best, after one warm-up call."""
     work(plan)
     best, started = float("inf"), time.perf_counter()
