@@ -106,17 +106,25 @@ def gather(scenario: Scenario, orders: Tensor, batch: int, steps: int) -> Batche
     depth = int((slot < absent).sum(1).max())
     if depth == 0:
         return None
-    first = torch.sort((slot == absent).to(torch.int8), dim=1, stable=True).indices
+    first = _first(slot == absent)
     rows, slot = rows.gather(1, first), slot.gather(1, first)[:, :depth]
     every = [rows]
     for k in range(1, steps):
         following = _clean_first(orders[:, (batch + k) % orders.shape[1]], slots, absent)
-        every.append(torch.cat([rows[:, :depth], following[:, : rows.shape[1] - depth]], 1))
+        # Rows that only fill a model up to the depth of its neighbours give way, or what a model
+        # gets would depend on which others it is stacked with.
+        rest = torch.cat([slot == absent, torch.zeros_like(following, dtype=torch.bool)], 1)
+        pool, order = torch.cat([rows[:, :depth], following], 1), _first(rest)
+        every.append(pool.gather(1, order[:, : rows.shape[1]]))
     chosen = torch.stack(every)
     return Batches(scenario.train.x[chosen], scenario.train.y[chosen], slot)
 
 
 def _clean_first(rows: Tensor, slots: Tensor, absent: int) -> Tensor:
     """The rows of each batch (M, B) with those that are no bases in front."""
-    order = torch.sort((slots[rows] < absent).to(torch.int8), dim=1, stable=True).indices
-    return rows.gather(1, order)
+    return rows.gather(1, _first(slots[rows] < absent))
+
+
+def _first(last: Tensor) -> Tensor:
+    """The order that puts the marked entries of each row (M, n) last and keeps it otherwise."""
+    return torch.sort(last.to(torch.int8), dim=1, stable=True).indices
