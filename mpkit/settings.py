@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Integral, Real
 
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS
@@ -55,12 +56,29 @@ class Settings:
                 )
         for name, low, high in _RANGES:
             value = getattr(self, name)
+            kind = Integral if name in _COUNTS else Real
+            if not isinstance(value, kind):
+                what = "whole number" if kind is Integral else "number"
+                raise ValueError(f"{name} must be a {what} from {low} to {high}, not {value!r}")
             if not (math.isfinite(value) and low <= value <= high):
                 raise ValueError(f"{name} must lie between {low} and {high}, not {value}")
-        if self.epsilon == 0 and self.perturbation == "additive":
+        self._check_the_rest()
+
+    def _check_the_rest(self) -> None:
+        if not isinstance(self.seed, Integral):
+            raise ValueError(f"seed must be a whole number, not {self.seed!r}")
+        decays = self.craft_decays
+        if not isinstance(decays, tuple) or not all(isinstance(d, Integral) for d in decays):
+            raise ValueError(f"craft_decays must be a tuple of craft steps, not {decays!r}")
+        used = {"additive": ("epsilon",), "recolor": ("epsilon_c",)}.get(self.perturbation, ())
+        used = used or ("epsilon", "epsilon_c")
+        if all(getattr(self, name) == 0 for name in used):
+            names = " and ".join(used)
             raise ValueError(
-                "epsilon 0 leaves nothing to perturb; allowed is anything up to 1, usual 8/255"
+                f"{names} 0 leaves nothing to perturb; allowed is anything up to 1, usual 8/255"
             )
+        if not isinstance(self.recipe, Recipe):
+            raise ValueError(f"recipe must be a Recipe, not {self.recipe!r}")
         if not self.recipe.plain:
             raise ValueError(
                 "surrogates train by plain SGD; "
@@ -68,6 +86,7 @@ class Settings:
             )
 
 
+_COUNTS = ("unroll_steps", "craft_steps", "models", "craft_warmup")
 _CHOICES = {
     "loss": ("margin", "cross-entropy"),
     "metagradient": tuple(METAGRADIENTS),
