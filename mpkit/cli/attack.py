@@ -116,7 +116,9 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared]:
         if options.device:
             attack = dataclasses.replace(attack, device=options.device)
         plans, data = (Plan(**saved["plan"]), Plan(**saved["victim_plan"])), saved["data"]
-    except (AttributeError, KeyError, TypeError) as error:
+    except record.RecordError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise record.RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
     ready = prepare(attack, not options.quiet, *plans)
     if record.digest(ready.scenario) != data:
