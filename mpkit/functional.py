@@ -7,9 +7,8 @@ is changed in place, so training steps can be differentiated, stacked by ``vmap`
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -41,6 +40,60 @@ def stack(states: Sequence[State]) -> State:
             for parts in zip(*states, strict=True)
         )
     )
+
+
+class ChannelsLast(torch.autograd.Function):
+    """The identity, that keeps values, gradients and their gradients in one layout."""
+
+    @staticmethod
+    def forward(x):
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, g):
+        return ChannelsLast.apply(g)
+
+    @staticmethod
+    def vmap(info, in_dims, x):
+        return x, in_dims[0]
+
+
+class Moments(torch.autograd.Function):
+    """Mean and variance of each channel; the gradient in one pass."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        mean = x.mean((0, 2, 3))
+        spread = torch.linalg.vector_norm(x - mean[:, None, None], dim=(0, 2, 3))
+        return mean, spread * spread * (x.shape[1] / x.numel())
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0], output[0])
+
+    @staticmethod
+    def backward(ctx, by_mean, by_var):
+        x, mean = ctx.saved_tensors
+        share = x.shape[1] / x.numel()
+        slope = 2 * share * by_var
+        constant = share * by_mean - slope * mean
+        return torch.addcmul(constant[:, None, None], x, slope[:, None, None])
+
+
+class Conv2d(nn.Conv2d):
+    def forward(self, x):
+        return ChannelsLast.apply(super().forward(x))
+
+
+class MaxPool2d(nn.MaxPool2d):
+    def forward(self, x):
+        return ChannelsLast.apply(super().forward(x))
 
 
 class BatchNorm2d(nn.Module):
@@ -78,7 +131,7 @@ class BatchNorm2d(nn.Module):
             )
         if not by_batch:
             return self._normalize(x, self.running_mean, self.running_var)
-        var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        mean, var = Moments.apply(x)
         if self.training:
             n = x.numel() // x.shape[1]
             self._remember(mean, var * (n / max(n - 1, 1)))
@@ -86,7 +139,7 @@ class BatchNorm2d(nn.Module):
 
     def _normalize(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         scale = self.weight * torch.rsqrt(var + self.epsilon)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return torch.addcmul((self.bias - mean * scale)[:, None, None], x, scale[:, None, None])
 
     def _remember(self, mean: Tensor, var: Tensor) -> None:
         # In place, because the caller handed in a clone and reads it back. No lerp_: it has no
@@ -95,11 +148,44 @@ class BatchNorm2d(nn.Module):
         self.running_var.mul_(1 - self.momentum).add_(self.momentum * var)
 
 
+class _Skeleton:
+    """A module without storage that computes with whatever weights it is handed.
+
+    As `torch.func.functional_call`, whose bookkeeping costs a small network a twentieth of its
+    meta-gradient; the places of the weights are looked up once here. Not safe from two threads.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module, self.training = module, True
+        self.places = [
+            (held, key, f"{path}.{key}" if path else key, held[key])
+            for path, part in module.named_modules()
+            for held in (part._parameters, part._buffers)
+            for key in held
+            if held[key] is not None  # a layer without bias
+        ]
+
+    def __call__(self, train: bool, part: str, params: dict, stats: dict, x: Tensor):
+        """The output (of the submodule `part`, if named) and the stats after it."""
+        if self.training != train:
+            self.module.train(train)
+            self.training = train
+        stats = {k: v.clone() for k, v in stats.items()}  # the module writes its new ones into it
+        given = params | stats
+        try:
+            for held, key, name, _ in self.places:
+                held[key] = given[name]
+            return self.module.get_submodule(part)(x), stats
+        finally:
+            for held, key, _, blank in self.places:
+                held[key] = blank
+
+
 class Network:
     """A module as a pure function of its state, for any number of models at once.
 
-    `build` makes the module. Calls are safe from several threads: `functional_call` swaps weights
-    into the module it is given, so each running call has a skeleton (without storage) to itself.
+    `build` makes the module. Calls are safe from several threads: each running call has a skeleton
+    of the module to itself.
     """
 
     def __init__(self, build: Callable[[], nn.Module], fused: bool = False):
@@ -110,21 +196,9 @@ class Network:
         for norm in norms:
             norm.fused = fused
         self.has_stats = any(True for _ in self._template.buffers())
+        self.convolutional = any(isinstance(m, nn.Conv2d) for m in self._template.modules())
         self.by_batch = any(m.evaluation == "batch" for m in norms)
-        self._idle: list[nn.Module] = []
-
-    @contextlib.contextmanager
-    def _skeleton(self, train: bool) -> Iterator[nn.Module]:
-        try:
-            module = self._idle.pop()
-        except IndexError:
-            module = copy.deepcopy(self._template)
-        if module.training != train:
-            module.train(train)
-        try:
-            yield module
-        finally:
-            self._idle.append(module)
+        self._idle: list[_Skeleton] = []
 
     def init(self, seeds: Sequence[int]) -> State:
         """Fresh weights, torch's default initialisation, one model a seed: a stacked State."""
@@ -140,29 +214,25 @@ class Network:
     def __call__(self, state: State, x: Tensor, train: bool = True, part: str = ""):
         """M models. x (M, B, C, H, W) → (logits (M, B, classes), stats with a leading M).
 
+        One model's state needs no leading M if x has none either: (B, C, H, W) → (B, classes).
         The stats are those after this batch if `train`, else unchanged. `part="features"` gives the
         penultimate layer (M, B, width) instead of the logits.
         """
-        with self._skeleton(train) as module:
+        try:
+            skeleton = self._idle.pop()
+        except IndexError:
+            skeleton = _Skeleton(copy.deepcopy(self._template))
+        try:
+            call = partial(skeleton, train, part)
+            if x.dim() == 4:
+                # Convolutions on CPUs run up to twice as fast in this layout; vmap knows no layouts
+                return call(*state, x.contiguous(memory_format=torch.channels_last))
             if len(x) > 1:
-                return vmap(partial(_call, module, part))(state.params, state.stats, x)
-            one = state.map(lambda t: t.squeeze(0))
-            # Convolutions on CPUs run up to twice as fast in this layout; vmap knows no layouts.
-            pixels = x.squeeze(0).contiguous(memory_format=torch.channels_last)
-            out, stats = _call(module, part, one.params, one.stats, pixels)
-            return out[None], {k: v[None] for k, v in stats.items()}
-
-
-def _call(module: nn.Module, part: str, params: dict, stats: dict, x: Tensor):
-    """One model: its output (of a submodule, if `part` names one) and its stats afterwards."""
-    stats = {k: v.clone() for k, v in stats.items()}  # the module writes its new stats into these
-    if not part:
-        return functional_call(module, (params, stats), (x,)), stats
-    inside = [
-        {k.removeprefix(part + "."): v for k, v in d.items() if k.startswith(part + ".")}
-        for d in (params, stats)
-    ]
-    return functional_call(module.get_submodule(part), tuple(inside), (x,)), stats
+                return vmap(call)(*state, x)
+        finally:
+            self._idle.append(skeleton)
+        out, stats = self(state.map(lambda t: t.squeeze(0)), x.squeeze(0), train, part)
+        return out[None], {k: v[None] for k, v in stats.items()}
 
 
 def functional(module: nn.Module):

@@ -20,6 +20,7 @@ Every strategy handles M models at once; their poisons are shared, so gradients 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import partial
 
@@ -31,7 +32,8 @@ from mpkit.functional import Network, State
 from mpkit.training import gradient, leaves, sgd_step
 
 Adversarial = Callable[[State, Tensor], Tensor]
-"""(stacked state, the pixels of a batch (M, B, C, H, W)) → L_adv of each model (M,)."""
+"""(stacked state, the pixels of a batch (M, B, C, H, W)) → L_adv of each model (M,); for a single
+model all of them may lack the M (see `_unstacked`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +51,20 @@ class Batches:
     def __len__(self) -> int:
         return len(self.x)
 
-    def rows(self, poisons: Tensor, k: int) -> Tensor:
-        """(M, R, C, H, W) the first R rows of batch k with the poisons in their places."""
+    def rows(self, poisons: Tensor) -> Tensor:
+        """(K, M, R, C, H, W) the first R rows of every batch with the poisons in their places."""
         extended = torch.cat([poisons, poisons.new_zeros(1, *poisons.shape[1:])])
-        is_poison = (self.slot < len(poisons))[:, :, None, None, None]
-        return torch.where(is_poison, extended[self.slot], self.x[k, :, : self.slot.shape[1]])
+        is_poison = (self.slot < len(poisons))[..., None, None, None]
+        clean = self.x[..., : self.slot.shape[-1], :, :, :]
+        return torch.where(is_poison, extended[self.slot], clean)
 
     def fill(self, rows: Tensor, k: int) -> Tensor:
         """(M, B, C, H, W) batch k with its first R rows replaced."""
-        return torch.cat([rows, self.x[k, :, rows.shape[1] :]], 1)
+        return torch.cat([rows, self.x[k][..., rows.shape[-4] :, :, :, :]], -4)
+
+    def of_one(self) -> Batches:
+        """Those of the only model, without their M."""
+        return Batches(self.x[:, 0], self.y[:, 0], self.slot[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +77,27 @@ class MetaGradient:
     first: State | None = None
 
 
+def _unstacked(strategy: Callable[..., MetaGradient]) -> Callable[..., MetaGradient]:
+    """`strategy` that is handed a single model without M.
+
+    Dropping M once instead of in every call of the network saves a small one a tenth of its time.
+    """
+
+    @functools.wraps(strategy)
+    def run(network, adversarial, poisons, state, batches, lr, *rest, **options):
+        if len(lr) > 1:
+            return strategy(network, adversarial, poisons, state, batches, lr, *rest, **options)
+        one = state.map(lambda t: t[0])
+        found = strategy(
+            network, adversarial, poisons, one, batches.of_one(), lr[0], *rest, **options
+        )
+        first = found.first and found.first.map(lambda t: t[None])
+        return MetaGradient(found.gradient, found.losses[None], first)
+
+    return run
+
+
+@_unstacked
 def reverse(
     network: Network,
     adversarial: Adversarial,
@@ -88,9 +116,9 @@ def reverse(
     """
     poisons = poisons.detach().requires_grad_()
     state, total, first = leaves(state), 0, None
+    rows = batches.rows(poisons)
     for k in range(len(batches)):
-        live = poisons if k == 0 or poisoned_steps == "all" else poisons.detach()
-        x = batches.fill(batches.rows(live, k), k)
+        x = batches.fill(rows[k] if k == 0 or poisoned_steps == "all" else rows[k].detach(), k)
         state, _ = sgd_step(network, state, x, batches.y[k], lr, create_graph=True)
         first = first or state.map(Tensor.detach)
         if average == "mean" or k == len(batches) - 1:
@@ -100,6 +128,7 @@ def reverse(
     return MetaGradient(grad, losses.detach(), first)
 
 
+@_unstacked
 def adjoint(
     network: Network,
     adversarial: Adversarial,
@@ -119,7 +148,7 @@ def adjoint(
     """
     count, weight = len(batches), 1 / len(batches) if average == "mean" else 1.0
     alone = not network.has_stats  # without batch statistics a row's gradient is its own business
-    rows = [batches.rows(poisons.detach(), k) for k in range(count)]
+    rows = list(batches.rows(poisons.detach()))
     for r in rows if poisoned_steps == "all" else rows[:1]:
         r.requires_grad_()
 
@@ -131,19 +160,23 @@ def adjoint(
 
     states, kept = [_leaves(state)], {}
     for k in range(count):
-        keep = k >= count - graphs and not (k == 0 and alone)
-        kept[k] = step(k, keep)
-        states.append(_after(states[k], kept[k]))
-        if not keep:
-            del kept[k]
+        if k == 0 and alone:
+            kept[0], rest = _split_step(network, states[0], rows[0], batches, lr)
+            found = (
+                [a.detach() + b for a, b in zip(kept[0], rest, strict=True)] if rest else kept[0]
+            )
+        else:
+            found = step(k, k >= count - graphs)
+            if k >= count - graphs:
+                kept[k] = found
+        states.append(_after(states[k], found))
+        del found
 
     losses, cotangent, total = 0, [], torch.zeros_like(rows[0])
     for k in reversed(range(count + 1)):  # all that depends on w_k: the step from it, L_adv at it
         outputs, inputs = [], _flat(states[k]) if k else []
         if k < count:
-            lone = k == 0 and alone
-            outputs = _rows_step(network, states, rows, batches, lr) if lone else kept.pop(k, None)
-            outputs = outputs or step(k, True)
+            outputs = kept.pop(k, None) or step(k, True)
         seeds = list(cotangent)
         if k > 0 and (average == "mean" or k == count):
             pixels = batches.fill(rows[k - 1], k - 1) if network.by_batch else batches.x[k - 1]
@@ -191,19 +224,26 @@ def _carry(cotangent: list[Tensor], pulled: list[Tensor], params: int) -> list[T
     return [a + b for a, b in kept] + pulled[params:]
 
 
-def _rows_step(
-    network: Network, states: list[State], rows: list[Tensor], batches: Batches, lr: Tensor
-) -> list[Tensor]:
-    """The poisoned rows' share of −lr·∇CE(w_0; B_0), as a function of their pixels."""
-    share = rows[0].shape[1] / batches.x.shape[2]
-    y = batches.y[0, :, : rows[0].shape[1]]
-    return gradient(network, states[0], rows[0], y, -share * lr, create_graph=True)[0]
+def _split_step(
+    network: Network, state: State, rows: Tensor, batches: Batches, lr: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The two shares of −lr·∇CE(w_0; B_0): the poisoned rows' as a function of their pixels, and
+    the others', constant."""
+    n, y = rows.shape[-4], batches.y[0]
+    share = n / y.shape[-1]
+    if share == 0:
+        return gradient(network, state, batches.x[0], y, -lr)[0], []
+    own = gradient(network, state, rows, y[..., :n], -share * lr, create_graph=True)[0]
+    if share == 1:
+        return own, []
+    others = batches.x[0][..., n:, :, :, :]
+    return own, gradient(network, state, others, y[..., n:], (share - 1) * lr)[0]
 
 
 def _scatter(rows: Tensor, slot: Tensor, poisons: Tensor) -> Tensor:
     """Gradients of rows (M, R, …) added up per poison (P, …); slot P is the bin of the others."""
     out = poisons.new_zeros(len(poisons) + 1, *poisons.shape[1:])
-    return out.index_add(0, slot.flatten(), rows.flatten(0, 1))[:-1]
+    return out.index_add(0, slot.flatten(), rows.flatten(0, -4))[:-1]
 
 
 def matching(
@@ -224,19 +264,19 @@ def matching(
     """
     state = leaves(state)
     params = list(state.params.values())
-    rows = batches.rows(poisons.detach(), 0).requires_grad_()
+    rows = batches.rows(poisons.detach())[0].requires_grad_()
     x = batches.fill(rows, 0)
     wanted = torch.autograd.grad(adversarial(state, x).sum(), params)
-    logits = network(state, x if network.has_stats else rows)[0][:, : rows.shape[1]]
-    labels = batches.y[0, :, : rows.shape[1]]
+    logits = network(state, x if network.has_stats else rows)[0][..., : rows.shape[-4], :]
+    labels = batches.y[0][..., : rows.shape[-4]]
     is_poison = (batches.slot < len(poisons)).to(x)
-    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(
+    each = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none").view_as(
         is_poison
     )
-    mean = (each * is_poison).sum(1) / is_poison.sum(1).clamp(min=1)
+    mean = (each * is_poison).sum(-1) / is_poison.sum(-1).clamp(min=1)
     given = torch.autograd.grad(mean.sum(), params, create_graph=True)
     losses = 1 - _cosine(given, wanted)
-    (grad,) = torch.autograd.grad((losses * (is_poison.sum(1) > 0)).sum(), rows)
+    (grad,) = torch.autograd.grad((losses * (is_poison.sum(-1) > 0)).sum(), rows)
     return MetaGradient(_scatter(grad, batches.slot, poisons), losses.detach())
 
 
@@ -246,7 +286,22 @@ def _cosine(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
     return F.cosine_similarity(a, b, dim=1, eps=1e-12)
 
 
+def preferred(network: Network) -> str:
+    """What "auto" stands for: "adjoint" where there are convolutions, else "reverse".
+
+    Linear layers do so little arithmetic that the second forward pass at step 0 costs more than
+    it saves (tests/benchmarks/meta_gradients.py).
+    """
+    return "adjoint" if network.convolutional else "reverse"
+
+
+def automatic(network: Network, *arguments, **options) -> MetaGradient:
+    """The `preferred` strategy; the arguments are the same."""
+    return METAGRADIENTS[preferred(network)](network, *arguments, **options)
+
+
 METAGRADIENTS = {
+    "auto": automatic,
     "reverse": reverse,
     "adjoint": partial(adjoint, graphs=8),
     "adjoint-lean": adjoint,

@@ -163,7 +163,7 @@ def _advance(scenario, network, state, poisons, batches, rows, lr, settings, fir
     if settings.surrogate_data == "poisoned" and batches is not None:
         if first is not None:
             return first
-        x, y = batches.fill(batches.rows(poisons, 0), 0), batches.y[0]
+        x, y = batches.fill(batches.rows(poisons)[0], 0), batches.y[0]
     else:
         x, y = scenario.train.x[rows], scenario.train.y[rows]
     return sgd_step(network, state, x, y, lr)[0]
@@ -180,11 +180,10 @@ def target_loss(
     targets = scenario.targets
 
     def loss(state: State, x: Tensor) -> Tensor:
-        count = len(next(iter(state.params.values())))
-        pixels = targets.expand(count, *targets.shape)
+        pixels = targets.expand(*x.shape[:-4], *targets.shape)
         if network.by_batch:
-            pixels = torch.cat([x, pixels], 1)
-        logits = network(state, pixels, train=False)[0][:, -len(targets) :]
+            pixels = torch.cat([x, pixels], -4)
+        logits = network(state, pixels, train=False)[0][..., -len(targets) :, :]
         return adversarial_loss(logits, scenario, settings.loss, settings.kappa)
 
     return loss

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mpkit.functional import BatchNorm2d, Network
+from mpkit.functional import BatchNorm2d, Conv2d, MaxPool2d, Network
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -30,6 +30,8 @@ class Normalize(nn.Module):
         self.mean, self.std = (CIFAR_MEAN, CIFAR_STD) if channels == 3 else ((0.5,), (0.5,))
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(self.mean) == 1:  # plain numbers: two tensors less to make on every call
+            return (x - self.mean[0]) / self.std[0]
         mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in (self.mean, self.std))
         return (x - mean[:, None, None]) / std[:, None, None]
 
@@ -60,12 +62,13 @@ def convnet(shape: Shape, classes: int, batch_norm: bool = False, evaluation: st
     """
     channels, size, layers = shape[0], min(shape[1:]), []
     for width in (16, 32, 32, 64, 64):
-        layers += [nn.Conv2d(channels, width, 3, padding=1)]
-        layers += [BatchNorm2d(width, evaluation)] * batch_norm + [nn.ReLU()]
+        layers += [Conv2d(channels, width, 3, padding=1)]
+        layers += [BatchNorm2d(width, evaluation)] * batch_norm
         if size >= 2:
-            layers, size = [*layers, nn.MaxPool2d(2)], size // 2
+            layers, size = [*layers, MaxPool2d(2)], size // 2
+        layers += [nn.ReLU()]
         channels = width
-    pools = sum(isinstance(m, nn.MaxPool2d) for m in layers)
+    pools = sum(isinstance(m, MaxPool2d) for m in layers)
     width = channels * (shape[1] >> pools) * (shape[2] >> pools)
     return _assemble([*layers, nn.Flatten()], width, classes, shape[0])
 
@@ -75,7 +78,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, before: int, width: int, stride: int, evaluation: str):
         super().__init__()
-        conv, norm = partial(nn.Conv2d, bias=False), partial(BatchNorm2d, evaluation=evaluation)
+        conv, norm = partial(Conv2d, bias=False), partial(BatchNorm2d, evaluation=evaluation)
         self.conv1, self.norm1 = conv(before, width, 3, stride, 1), norm(width)
         self.conv2, self.norm2 = conv(width, width, 3, 1, 1), norm(width)
         same = stride == 1 and before == width
@@ -91,7 +94,7 @@ class BasicBlock(nn.Module):
 def _resnet(shape: Shape, classes: int, widths: Sequence[int], blocks: int, evaluation: str):
     channels = widths[0]
     layers = [
-        nn.Conv2d(shape[0], channels, 3, padding=1, bias=False),
+        Conv2d(shape[0], channels, 3, padding=1, bias=False),
         BatchNorm2d(channels, evaluation),
         nn.ReLU(),
     ]
@@ -117,10 +120,10 @@ def vgg13(shape: Shape, classes: int, evaluation: str = "running"):
     channels, size, layers = shape[0], min(shape[1:]), []
     for width in (64, 128, 256, 512, 512):
         for _ in range(2):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            layers += [Conv2d(channels, width, 3, padding=1), nn.ReLU()]
             channels = width
         if size >= 2:
-            layers, size = [*layers, nn.MaxPool2d(2)], size // 2
+            layers, size = [*layers, MaxPool2d(2)], size // 2
     return _assemble([*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten()], channels, classes, shape[0])
 
 

@@ -38,7 +38,7 @@ class Settings:
     craft_decays: tuple[int, ...] = ()
     loss: str = "margin"
     kappa: float = 100.0
-    metagradient: str = "adjoint"
+    metagradient: str = "auto"
     average: str = "mean"
     poisoned_steps: str = "first"
     surrogate_data: str = "poisoned"

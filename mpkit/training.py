@@ -59,7 +59,7 @@ class Recipe:
                 raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be a positive number, not {self.lr}")
-        if not 0 <= self.momentum < 1 or self.weight_decay < 0:
+        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
             raise ValueError(
                 "momentum must lie in [0, 1) and weight_decay be 0 or more, "
                 f"not {self.momentum} and {self.weight_decay}"
@@ -85,13 +85,12 @@ def gradient(
     update is then a plain subtraction, and its derivative needs no scaling either.
     """
     logits, stats = network(state, x)
-    losses = (
-        F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-    )
+    each = F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none")
+    weights = (lr / y.shape[-1])[..., None].expand(y.shape).flatten()
     grads = torch.autograd.grad(
-        (lr * losses).sum(), list(state.params.values()), create_graph=create_graph
+        torch.dot(each, weights), list(state.params.values()), create_graph=create_graph
     )
-    return list(grads), stats, losses.detach()
+    return list(grads), stats, each.detach().view(y.shape).mean(-1)
 
 
 def sgd_step(
@@ -104,9 +103,9 @@ def sgd_step(
     """
     if not create_graph:
         state = leaves(state)
-    grads, stats, losses = gradient(network, state, x, y, lr, create_graph)
+    gains, stats, losses = gradient(network, state, x, y, -lr, create_graph)
     with torch.set_grad_enabled(create_graph):
-        params = {k: w - g for (k, w), g in zip(state.params.items(), grads, strict=True)}
+        params = {k: w + g for (k, w), g in zip(state.params.items(), gains, strict=True)}
     new = State(params, stats)
     return (new if create_graph else new.map(Tensor.detach)), losses
 

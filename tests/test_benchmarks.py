@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -57,7 +58,8 @@ def test_a_row_of_the_table(name, capsys):
     assert set(point["ms"]) == {"mpkit adjoint", "mpkit reverse", "higher", "TorchOpt", "autograd"}
     assert point["difference"] < 1e-3
     best = min(point["ms"][peer] for peer in contenders.PEERS)
-    assert point["ratio"] == pytest.approx(best / point["ms"]["mpkit adjoint"])
+    picked = point["strategy"]
+    assert point["ratio"] == pytest.approx(best / point["ms"][f"mpkit {picked}"])
     assert meta_gradients.summarise(points)["smallest_ratio"] == point["ratio"]
     printed = capsys.readouterr().out
     assert name in printed
@@ -118,9 +120,10 @@ def test_layouts_are_measured():
 def test_everyone_takes_turns():
     calls = []
     work = {name: partial(calls.append, name) for name in "abc"}
-    times = in_turns(work, 0, 3)
-    assert "".join(calls) == "abcbcacab"
-    assert all(len(t) == 3 for t in times.values())
+    times = in_turns(work, 0, 60)
+    rounds = {"".join(calls[i : i + 3]) for i in range(0, 180, 3)}
+    assert rounds == {"abc", "acb", "bac", "bca", "cab", "cba"}
+    assert all(len(t) == 60 for t in times.values())
 
 
 def test_three_rounds_are_enough_of_what_takes_long():
@@ -144,10 +147,14 @@ def test_cost(capsys):
     assert "GFLOP/s" in capsys.readouterr().out
 
 
+class NoTracker(contextlib.nullcontext):
+    parents = frozenset({"Global"})
+
+
 @pytest.mark.parametrize("strategy", cost.STRATEGIES)
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("name", TINY)
-def test_operations_are_counted_right(name, steps, strategy):
+def test_operations_are_counted_right(name, steps, strategy, monkeypatch):
     """torch's own counter, which is right where nothing is stacked, counts the same; but for what
     convolutions compute although nobody wants it, weights' parts at step 0 and pixels' later."""
     problem = make_problem(name, steps, 1, size=TINY[name])
@@ -155,6 +162,8 @@ def test_operations_are_counted_right(name, steps, strategy):
     f = forward_operations(problem.modules[0], shape)
     statistics = problem.network.has_stats
     counted = meta_gradient_operations(f, strategy, batch, rows, steps, statistics)
+    # Its bookkeeping of modules can't do with leaves as their input.
+    monkeypatch.setattr("torch.utils.flop_counter.ModuleTracker", NoTracker)
     with FlopCounterMode(display=False) as counter:
         ours(problem, strategy, Plan())()
     at_step_0 = batch if strategy == "reverse" or statistics else rows

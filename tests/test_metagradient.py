@@ -38,12 +38,11 @@ class Problem:
         self.lr = torch.tensor([0.1, 0.03, 0.2, 0.05], dtype=torch.float64)[:models]
 
     def adversarial(self, state, x):
-        count = len(next(iter(state.params.values())))
-        pixels = self.target.expand(count, *self.target.shape)
+        pixels = self.target.expand(*x.shape[:-4], *self.target.shape)
         if self.network.by_batch:
-            pixels = torch.cat([x, pixels], 1)
-        z = self.network(state, pixels, train=False)[0][:, -1]
-        return z[:, 1] - z[:, 3]
+            pixels = torch.cat([x, pixels], -4)
+        z = self.network(state, pixels, train=False)[0][..., -1, :]
+        return z[..., 1] - z[..., 3]
 
     def run(self, strategy, average="mean", poisoned_steps="first", models=slice(None)):
         b = self.batches
@@ -58,7 +57,7 @@ class Problem:
         state, losses = self.state, []
         for k in range(len(self.batches)):
             live = poisons if k == 0 or poisoned_steps == "all" else self.poisons
-            x = self.batches.fill(self.batches.rows(live, k), k)
+            x = self.batches.fill(self.batches.rows(live)[k], k)
             state, _ = sgd_step(self.network, state, x, self.batches.y[k], self.lr)
             losses.append(self.adversarial(state, x).detach())
         return (sum(losses) / len(losses) if average == "mean" else losses[-1]).sum()
@@ -271,7 +270,7 @@ def test_one_step_meta_gradient_is_an_inner_product_of_gradients():
     found = problem.run(reverse)
     ends = problem.state.map(lambda t: t.clone())
     first = {k: w.clone().requires_grad_() for k, w in found.first.params.items()}
-    far = problem.adversarial(State(first, ends.stats), None)
+    far = problem.adversarial(State(first, ends.stats), problem.batches.x[0])
     far = torch.autograd.grad(far.sum(), list(first.values()))
     start = {k: w[0].clone().requires_grad_() for k, w in problem.state.params.items()}
     poisons = problem.poisons.clone().requires_grad_()

@@ -152,7 +152,7 @@ def test_surrogates_begin_again_with_fresh_weights():
         ({"epsilon": float("nan")}, "epsilon"),
         ({"unroll_steps": 0}, "unroll_steps must lie between 1"),
         ({"models": 0}, "models"),
-        ({"metagradient": "guess"}, "there are: reverse, adjoint"),
+        ({"metagradient": "guess"}, "there are: auto, reverse, adjoint"),
         ({"recipe": Recipe(momentum=0.9)}, "plain SGD"),
     ],
 )

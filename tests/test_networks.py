@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpkit.functional import BatchNorm2d, State, functional
 from mpkit.networks import NETWORKS, network
@@ -34,18 +34,21 @@ def test_parameter_counts_on_cifar(name, parameters, tolerance):
 def test_any_size_and_channels_and_stacked_equals_single(name, shape):
     if name in ("resnet18", "vgg13") and shape != (1, 8, 8):
         pytest.skip("large: one shape is enough")
-    net, x = network(name, shape, 4), torch.rand(2, 3, *shape)
-    state = net.init([1, 2])
+    net, x = network(name, shape, 4), torch.rand(2, 3, *shape, dtype=torch.float64)
+    state = net.init([1, 2]).map(Tensor.double)
     stacked, stats = net(state, x)
     assert stacked.shape == (2, 3, 4)
     for m in range(2):
         one, own = net(state.pick(slice(m, m + 1)), x[m : m + 1])
-        assert torch.allclose(one[0], stacked[m], atol=1e-4)
+        assert torch.allclose(one[0], stacked[m], atol=1e-9)
+        bare, bare_stats = net(state.map(lambda t, m=m: t[m]), x[m])
+        assert torch.equal(bare, one[0])
         for k, v in own.items():
-            assert torch.allclose(v[0], stats[k][m], atol=1e-5)
+            assert torch.allclose(v[0], stats[k][m], atol=1e-9)
+            assert torch.equal(v[0], bare_stats[k])
     deep, _ = net(state, x, part="features")
     head = [state.params[f"head.{k}"] for k in ("weight", "bias")]
-    assert torch.allclose(deep @ head[0].mT + head[1][:, None], stacked, atol=1e-4)
+    assert torch.allclose(deep @ head[0].mT + head[1][:, None], stacked, atol=1e-9)
 
 
 @pytest.mark.parametrize("fused", [False, True])

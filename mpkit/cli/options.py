@@ -57,8 +57,10 @@ Flags = dict[str, tuple[Callable | tuple[str, ...], str]]
 
 DATA: Flags = {
     "data": (str, "digits, cifar10, or the path of a folder or archive of pictures"),
-    "n_train": (whole, "training images to draw (digits: 500)"),
-    "n_test": (whole, "test images to draw (all)"),
+    "n_train": (whole, "training images to draw, exactly (digits: 500)"),
+    "n_test": (whole, "test images to draw, exactly"),
+    "max_train": (whole, "training images at most, where --n-train isn't given (by --scale)"),
+    "max_test": (whole, "test images at most, where --n-test isn't given (by --scale)"),
     "classes": (several(str), "classes to keep, with commas (all)"),
     "size": (whole, "pixels a side of the digits (32)"),
     "noise": (number, "σ of the digits' camera noise, relative to their contrast (0.5)"),
@@ -84,7 +86,7 @@ CRAFTING: Flags = {
     "signed": (switch, "yes: take the gradient's sign before Adam (no)"),
     "loss": (("margin", "cross-entropy"), "adversarial loss (margin)"),
     "kappa": (number, "the margin at which the loss stops rewarding (100)"),
-    "metagradient": (tuple(METAGRADIENTS), "how the gradient is taken (adjoint)"),
+    "metagradient": (tuple(METAGRADIENTS), "how the gradient is taken (auto)"),
     "average": (("mean", "last"), "adversarial loss over w_1 … w_K or of w_K (mean)"),
     "poisoned_steps": (("first", "all"), "unroll steps whose pixels are variables (first)"),
     "surrogate_data": (("poisoned", "clean"), "what surrogates train on (poisoned)"),
@@ -101,7 +103,7 @@ TRAINING: Flags = {
     "weight_decay": (number, "victims only (0)"),
     "momentum": (number, "victims only (0)"),
     "augment": (switch, "yes: shift pictures at random; victims only (no)"),
-    "flip": (switch, "yes: with augment, mirror half of them; victims only (no)"),
+    "flip": (switch, "yes: mirror half of the pictures at random; victims only (no)"),
 }
 VICTIM: Flags = {
     "victims": (whole, "how many fresh victims to train, and as many twins in each control"),

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +20,18 @@ def in_turns(
     rounds: int = 5,
     limit: float = float("inf"),
 ) -> dict[str, list[float]]:
-    """Seconds of each call, round after round; every round begins with another one.
+    """Seconds of each call, round after round, each round in an order of its own.
 
-    So whatever else the machine does meanwhile, all of them suffer alike. Goes on until `seconds`
+    So whatever else the machine does meanwhile, and whatever a call leaves in its caches for the
+    next, all of them suffer alike. Goes on until `seconds`
     have passed and `rounds` rounds are done; after `limit` seconds three rounds must do. Nothing is
     warmed up here.
     """
-    names, times = list(work), {name: [] for name in work}
+    names, times, mix = list(work), {name: [] for name in work}, random.Random(0)
     began, done, passed = time.perf_counter(), 0, 0.0
     while passed < seconds or done < (rounds if passed < limit else min(rounds, 3)):
-        turn, done = done % len(names), done + 1
-        for name in names[turn:] + names[:turn]:
+        done += 1
+        for name in mix.sample(names, len(names)):
             before = time.perf_counter()
             work[name]()
             times[name].append(time.perf_counter() - before)

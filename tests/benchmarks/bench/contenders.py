@@ -3,8 +3,7 @@
 Each peer is used as its documentation proposes and without work that it could avoid: modules are
 patched once, outside of what is timed; no graph is built for what needs none; each model's graph is
 freed before the next model is begun; operations use all of torch's threads. All of them use the
-same modules, with batch norm in plain operations: the fused one is silently wrong under some
-second derivatives.
+same customary modules (bench/modules.py), with batch norm in plain operations.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def meta_gradient_operations(
     if strategy == "reverse" or statistics:
         total += batch * f.back_to_pixels
     else:
-        total += rows * (f.step + f.back_to_pixels)
+        total += rows * f.back_to_pixels
     if strategy == "adjoint-lean":
         again = steps - 1 if statistics else max(steps - 2, 0)
         total += batch * again * f.step

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from bench.modules import conventional
 from torch import Tensor, nn
 
 from mpkit.functional import Network, State
@@ -55,9 +56,8 @@ class Problem:
         return self.batches.slot.shape[1]
 
     def adversarial(self, state: State, x: Tensor) -> Tensor:
-        """L_adv of the models of a stacked state (M,); the batch x is not looked at."""
-        count = len(next(iter(state.params.values())))
-        pixels = self.target.expand(count, *self.target.shape)
+        """L_adv of the models of a stacked state (M,); of the batch x only its M counts."""
+        pixels = self.target.expand(*x.shape[:-4], *self.target.shape)
         return margin(self.network(state, pixels, train=False)[0])
 
     def batch(self, m: int, k: int, poisons: Tensor, layout: torch.memory_format) -> Tensor:
@@ -105,6 +105,6 @@ def make_problem(
 
 def _module(net: Network, state: State, m: int) -> nn.Module:
     """Model m of a stacked state as an ordinary module."""
-    module = net.build().to(next(iter(state.params.values())).dtype)
+    module = conventional(net.build()).to(next(iter(state.params.values())).dtype)
     module.load_state_dict({k: v[m] for part in state for k, v in part.items()})
     return module
