@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import mpkit
 from mpkit.cli import attack, doctor, sweep
 from mpkit.cli.options import add_attack_flags
 from mpkit.data import fetch_cifar10
+from mpkit.device import out_of_memory
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_flags(command)
         add_attack_flags(command)
         command.set_defaults(run=module.run)
-    fetch = commands.add_parser("fetch", help="download a dataset once")
-    fetch.add_argument("dataset", choices=["cifar10"])
+    fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
+    fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
     fetch.set_defaults(run=lambda _: print(f"CIFAR-10 is in {fetch_cifar10()}") or 0)
     check = commands.add_parser("doctor", help="look at this machine, and advise")
     check.set_defaults(run=doctor.run)
@@ -44,14 +46,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 refused (one line says why), 130 interrupted."""
+    with contextlib.suppress(AttributeError):  # streams that stand in for the real ones
+        sys.stdout.reconfigure(errors="replace")  # no stop for an ε that a terminal lacks
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        print(
+            "mpkit: memory ran out: use fewer --models or --victims, a smaller --batch, or less "
+            "and smaller data",
+            file=sys.stderr,
+        )
+        return 2
     except ValueError as error:  # DataError and RecordError among them
         print(f"mpkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nmpkit: stopped before anything was recorded", file=sys.stderr)
+        print("\nmpkit: stopped", file=sys.stderr)
         return 130
 
 

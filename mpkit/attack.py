@@ -13,6 +13,7 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -42,11 +43,16 @@ from mpkit.training import Recipe, sgd_step
 @dataclasses.dataclass(frozen=True)
 class Attack:
     """Everything that decides a run. Names of classes, not numbers, except for several targets'
-    indices; None takes the default of `load_dataset`. Units as in `Settings` and `Recipe`."""
+    indices; None takes the default of `load_dataset`. Units as in `Settings` and `Recipe`.
+
+    Raises ValueError for no victims, and for an ε that no 8-bit picture can show.
+    """
 
     data: str = "digits"
     n_train: int | None = None
     n_test: int | None = None
+    max_train: int | None = None
+    max_test: int | None = None
     classes: tuple[str, ...] | None = None
     size: int = 32
     noise: float = 0.5
@@ -67,6 +73,12 @@ class Attack:
     def __post_init__(self):
         if self.victims < 1:
             raise ValueError(f"victims must be at least 1, not {self.victims}")
+        epsilon = self.settings.epsilon
+        if self.settings.perturbation == "additive" and 255 * epsilon < 1 - 1e-6:
+            raise ValueError(
+                f"epsilon {epsilon:.4g} leaves every 8-bit picture as it is, whose smallest step "
+                "is 1/255 (0.003922): use 1/255 or more, usual 8/255"
+            )
 
 
 PAIRS = (("1", "7"), ("3", "8"), ("airplane", "frog"), ("bird", "dog"))
@@ -103,7 +115,10 @@ def to_dict(attack: Attack) -> dict:
 
 
 def from_dict(values: dict) -> Attack:
-    """The inverse of `to_dict`, also after JSON. Raises TypeError and ValueError."""
+    """The inverse of `to_dict`, also after JSON.
+
+    Raises KeyError, TypeError and ValueError for values that are missing, unknown or wrong.
+    """
 
     def lists(d: dict) -> dict:
         return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
@@ -112,9 +127,23 @@ def from_dict(values: dict) -> Attack:
     settings = lists(values.pop("settings"))
     recipe = Recipe(**lists(settings.pop("recipe")))
     victim_recipe = Recipe(**lists(values.pop("victim_recipe")))
-    return Attack(
+    attack = Attack(
         **values, settings=Settings(**settings, recipe=recipe), victim_recipe=victim_recipe
     )
+    for part in (attack, attack.settings, attack.settings.recipe, attack.victim_recipe):
+        _check_types(part)
+    return attack
+
+
+def _check_types(part: Attack | Settings | Recipe) -> None:
+    """Raises TypeError naming a field whose value is not of its declared type."""
+    for name, declared in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        kinds = [get_origin(kind) or kind for kind in get_args(declared) or (declared,)]
+        if get_origin(declared) is tuple:
+            kinds = [tuple]
+        if not isinstance(value, (*kinds, *[int] * (float in kinds))):
+            raise TypeError(f"{name} can't be {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,15 +180,9 @@ class Prepared:
 
 def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     """The data of an attack, and who attacks whom in it. Raises DataError and ValueError."""
-    train, test = load_dataset(
-        attack.data,
-        n_train=attack.n_train,
-        n_test=attack.n_test,
-        classes=attack.classes,
-        size=attack.size,
-        noise=attack.noise,
-        progress=progress,
-    )
+    names = ("n_train", "n_test", "max_train", "max_test", "classes", "size", "noise")
+    wanted = {name: getattr(attack, name) for name in names}
+    train, test = load_dataset(attack.data, **wanted, progress=progress)
     target, poison = _default_classes(attack, train.classes)
     return make_scenario(
         train, test, target, poison, attack.adversarial_class, attack.target_index, attack.budget,
@@ -257,13 +280,19 @@ def summarise(attack: Attack, records: list[VictimRecord]) -> dict:
 def draw_pairs(
     names: tuple[str, ...], count: int, seed: int, targets: int = 20
 ) -> list[tuple[str, str, int]]:
-    """`count` attacks drawn by a seed: target class, poison class, target index < `targets`."""
-    draw = random.Random(seed)
-    pairs = []
-    for _ in range(count):
+    """`count` different attacks drawn by a seed: target class, poison class, target index.
+
+    The index is below `targets`. One attack drawn twice would count its victims twice. Raises
+    ValueError where there are fewer.
+    """
+    there = len(names) * (len(names) - 1) * targets
+    if count > there:
+        raise ValueError(f"pairs must be at most {there}, as many as there are, not {count}")
+    draw, pairs = random.Random(seed), {}
+    while len(pairs) < count:
         target, poison = draw.sample(names, 2)
-        pairs.append((target, poison, draw.randrange(targets)))
-    return pairs
+        pairs[target, poison, draw.randrange(targets)] = None
+    return list(pairs)
 
 
 def run_folder(attack: Attack, stamp: str, parent: Path = Path("runs")) -> Path:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,8 @@ import torch
 
 from mpkit import cifar10
 from mpkit.archives import ARCHIVES, DataError, fingerprint
-from mpkit.pictures import SPLITS, Pictures, load_array, read_pictures, remember, save
-
-DIGITS = tuple("0123456789")
-CAMERA_SEED = 1797  # of the sensor noise, so that a digit keeps its noise whatever the split
+from mpkit.digits import DIGITS, camera, read_digits
+from mpkit.pictures import SPLITS, Pictures, read_pictures, remember
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +77,8 @@ def load_dataset(
     *,
     n_train: int | None = None,
     n_test: int | None = None,
+    max_train: int | None = None,
+    max_test: int | None = None,
     classes: Iterable[str | int] | None = None,
     seed: int = 0,
     size: int = 32,
@@ -91,6 +90,7 @@ def load_dataset(
 
     n_train, n_test: how many pictures to draw. None takes all; of the 1,797 digits it takes 50 a
         class to train on and all the others to test on.
+    max_train, max_test: at most how many that None takes, and fewer where there are fewer.
     classes: names, or positions in the source's own list, of those to keep. They become labels
         0, 1, … in the order given. None keeps all.
     seed: of the draw, which for the digits is the split too. A larger n extends a smaller one's.
@@ -104,16 +104,18 @@ def load_dataset(
 
     Raises DataError, a ValueError, for whatever will not do in the arguments or the files.
     """
-    for name, n in (("n_train", n_train), ("n_test", n_test)):
+    numbers, limits = (n_train, n_test), (max_train, max_test)
+    names = ("n_train", "n_test", "max_train", "max_test")
+    for name, n in zip(names, numbers + limits, strict=True):
         if n is not None and (not isinstance(n, Integral) or n < 1):
             raise DataError(f"{name}={n} must be a whole number, 1 or more, or None for all")
     folder, generator = cache_folder(cache), torch.Generator().manual_seed(seed)
     if source == "digits":
-        return _split_digits(folder, n_train, n_test, classes, generator, size, noise)
+        return _split_digits(folder, numbers, limits, classes, generator, size, noise)
     if source == "cifar10":
         key = f"cifar10-{cifar10.SHA256[:16]}"
         pictures = remember(folder, key, lambda: cifar10.read(fetch_cifar10(folder, progress)))
-        return _draw_splits(pictures, (n_train, n_test), classes, generator, source)
+        return _draw_splits(pictures, numbers, limits, classes, generator, source)
     path = Path(source).expanduser()
     if not str(source) or not path.exists():
         raise DataError(
@@ -122,7 +124,7 @@ def load_dataset(
         )
     key = f"pictures-{fingerprint(path)}"
     pictures = remember(folder, key, lambda: read_pictures(path, progress))
-    return _draw_splits(pictures, (n_train, n_test), classes, generator, path.resolve().name)
+    return _draw_splits(pictures, numbers, limits, classes, generator, path.resolve().name)
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
@@ -147,80 +149,40 @@ def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Pat
     return cifar10.fetch(cache_folder(cache), progress)
 
 
-def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Tensor:
-    """The digits as a bad camera sees them: enlarged, with sensor noise, at low gain, in 8 bits.
-
-        seen = clip(1/2 + gain · (enlarge(images) − 1/2 + noise · z)),  gain = 1/(1 + 2 · noise)
-
-    images: (N, 1, 8, 8) in [0, 1]; gives (N, 1, size, size) float32, multiples of 1/255.
-    size: in pixels, 8 or more, reached bilinearly. noise: the σ of the sensor where ink and paper
-    are 1 apart; 0 gives them clean. z is standard normal, drawn for all N at once from CAMERA_SEED.
-    The gain is turned down so far that noise of one σ beyond black and white is not clipped.
-
-    As they are the digits resist poisoning: classes far apart, few pixels, residuals soon gone.
-    More pixels, and noise that training must memorise, make them yield as CIFAR-10 does. Clipped
-    noise would betray the poisons: nothing black stays black under a perturbation.
-
-    Raises DataError for a size or noise out of range.
-    """
-    if not isinstance(size, Integral) or size < 8:
-        raise DataError(f"size={size} must be a whole number of pixels, 8 or more")
-    if not 0 <= noise < math.inf:
-        raise DataError(f"noise={noise} must be 0 (clean) or more; at 0.5 digits are just readable")
-    x = torch.nn.functional.interpolate(
-        images.float(), (size, size), mode="bilinear", align_corners=False
-    )
-    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(CAMERA_SEED))
-    seen = 0.5 + (x - 0.5 + noise * z.to(x.device)) / (1 + 2 * noise)
-    return seen.clamp_(0, 1).mul_(255).round_().div_(255)
-
-
-def _read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    # (1797, 1, 8, 8) of 0..16 and (1797,) labels, kept as rows of a label and 64 pixels
-    path = folder / "digits-8x8.npy"
-    rows = load_array(path)
-    if rows is None or rows.shape != (1797, 65):
-        try:
-            from sklearn.datasets import load_digits  # takes a second or more, hence the copy
-        except ImportError as error:
-            raise DataError("digits come with scikit-learn: pip install scikit-learn") from error
-        bunch = load_digits()
-        rows = np.column_stack([bunch.target, bunch.data]).astype(np.uint8)
-        save(path, lambda file: np.save(file, rows))
-    return rows[:, 1:].reshape(-1, 1, 8, 8).astype(np.float32), rows[:, 0].astype(np.int64)
-
-
-def _split_digits(folder, n_train, n_test, classes, generator, size, noise) -> Splits:
-    digits, labels = _read_digits(folder)
+def _split_digits(folder, numbers, limits, classes, generator, size, noise) -> Splits:
+    digits, labels = read_digits(folder)
     x = camera(torch.from_numpy(digits).div_(16), size, noise)
     kept = _kept(DIGITS, classes)
     rows = torch.randperm(len(labels), generator=generator).numpy()
     rows = rows[np.isin(labels[rows], kept)]
-    n_train = 50 * len(kept) if n_train is None else n_train
-    rest, needed = len(rows) - n_train, 1 if n_test is None else n_test
+    (n_train, n_test), (max_train, max_test) = numbers, limits
+    n_train = n_train or min(50 * len(kept), max_train or len(rows))
+    rest, needed = len(rows) - n_train, n_test or 1
     if rest < needed:
         left = f"n_train={n_train} of {len(rows)} digits leaves {max(rest, 0)} to test on"
         raise DataError(f"{left}, where {needed} or more are asked for: lower n_train or n_test")
     # Balanced, so that a budget of a tenth can be had from any class.
     first = _balanced(rows, labels[rows], n_train)
     splits = []
-    for part in first, rows[~np.isin(rows, first)][:n_test]:
+    for part in first, rows[~np.isin(rows, first)][: n_test or max_test]:
         if missing := [DIGITS[k] for k in kept if k not in labels[part]]:
             raise DataError(f"n={len(part)} leaves out digit {', '.join(missing)}: draw more")
         splits.append(_relabelled(x[part], labels[part], DIGITS, kept, "digits"))
     return Splits(*splits)
 
 
-def _draw_splits(pictures: Pictures, numbers, classes, generator, name: str) -> Splits:
+def _draw_splits(pictures: Pictures, numbers, limits, classes, generator, name: str) -> Splits:
     kept, start, splits = _kept(pictures.classes, classes), 0, []
-    for split, n in zip(SPLITS, numbers, strict=True):
+    for split, n, limit in zip(SPLITS, numbers, limits, strict=True):
         counts = getattr(pictures, split)
         labels = np.repeat(np.arange(len(counts)), counts)
         rows = torch.randperm(len(labels), generator=generator).numpy()
         rows = rows[np.isin(labels[rows], kept)]
-        if n is not None and not len(kept) <= n <= len(rows):
-            raise DataError(f"n_{split}={n} must be from {len(kept)}, one a class, to {len(rows)}")
-        rows = rows if n is None else _balanced(rows, labels[rows], n)
+        asked, n = ("n", n) if n else ("max", min(limit or len(rows), len(rows)))
+        if not len(kept) <= n <= len(rows):
+            allowed = f"from {len(kept)}, one a class, to {len(rows)}"
+            raise DataError(f"{asked}_{split}={n} must be {allowed}")
+        rows = _balanced(rows, labels[rows], n)
         # Rows first, floats second: four bytes a pixel only for what is kept.
         x = torch.from_numpy(np.asarray(pictures.pixels[start + rows])).float().div_(255)
         splits.append(_relabelled(x, labels[rows], pictures.classes, kept, name))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -33,6 +34,18 @@ from mpkit.scenario import Scenario
 
 class RecordError(ValueError):
     """A run folder that is missing, damaged, or of another run; the message says which."""
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder that was not there: `path`, or path-2, path-3 … where another run has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = path.with_name(f"{path.name}-{number}") if number > 1 else path
+        try:
+            folder.mkdir()  # not looked at first: between look and mkdir another run could come
+        except FileExistsError:
+            continue
+        return folder
 
 
 def write_atomically(path: Path, content: bytes) -> None:

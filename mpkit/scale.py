@@ -20,11 +20,11 @@ DIGITS = {
 # A scaled-down MetaPoison for two cores; the paper's own sizes where there is a GPU.
 PICTURES = {
     "ci": {
-        "n_train": 60, "n_test": 40, "network": "convnet-bn", "models": 2, "craft_steps": 2,
+        "max_train": 60, "max_test": 40, "network": "convnet-bn", "models": 2, "craft_steps": 2,
         "epochs": 2, "batch": 20, "victims": 1, "epsilon": 8 / 255, "unroll_steps": 2,
     },
     "laptop": {
-        "n_train": 1500, "n_test": 600, "network": "convnet-bn", "models": 4, "craft_steps": 12,
+        "max_train": 1500, "max_test": 600, "network": "convnet-bn", "models": 4, "craft_steps": 12,
         "epochs": 12, "batch": 125, "victims": 4, "epsilon": 8 / 255, "unroll_steps": 2,
         "craft_rate": 0.25,
     },

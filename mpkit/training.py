@@ -39,8 +39,9 @@ class Recipe:
     """How a model is trained (METAPOISON.md §4; paper, appendix on training details).
 
     `lr` is reached linearly over `warmup` epochs and divided by 10 at each epoch of `decays`.
-    `augment` pads by an eighth of the width (4 of 32), crops back and flips; flipping is for
-    natural pictures only, so `flip` is separate. Ages and `epochs` are counted in epochs.
+    `augment` pads by an eighth of the width (4 of 32) and crops back, `flip` mirrors half of the
+    pictures; each does so with or without the other, as mirroring is for natural pictures only.
+    Ages and `epochs` are counted in epochs.
     """
 
     epochs: int = 30
@@ -139,9 +140,10 @@ def epoch_order(n: int, batch: int, *names: object) -> Tensor:
     return torch.cat([order, order[: count * batch - n]]).view(count, batch)
 
 
-def augmented(x: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """x (B, C, H, W) padded by an eighth of its width, cropped back, and half of it flipped."""
-    pad, (n, _, height, width) = max(1, x.shape[-1] // 8), x.shape
+def augmented(x: Tensor, shift: bool, flip: bool, generator: torch.Generator) -> Tensor:
+    """x (B, C, H, W): padded by an eighth of its width and cropped back; half of it mirrored."""
+    n, _, height, width = x.shape
+    pad = max(1, width // 8) if shift else 0
     top, left = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator)
     rows, cols = top + torch.arange(height), left + torch.arange(width)
     if flip:
@@ -205,10 +207,10 @@ def _train_epoch(network, x, y, recipe, seeds, models, epoch, state, velocity, o
     total = torch.zeros_like(lr)
     for rows in order:
         pixels = torch.stack([source[r] for source, r in zip(sources, rows, strict=True)])
-        if recipe.augment:
+        if recipe.augment or recipe.flip:
             pairs = zip(pixels, noise, strict=True)
             pixels = torch.stack(
-                [augmented(p.cpu(), recipe.flip, g).to(x.device) for p, g in pairs]
+                [augmented(p.cpu(), recipe.augment, recipe.flip, g).to(x.device) for p, g in pairs]
             )
         state, velocity, losses = _victim_step(
             network, state, velocity, pixels, y[rows], lr, recipe

@@ -91,7 +91,7 @@ def random_attack(seed: int) -> Attack:
         if kind == "bool":
             return draw.random() < 0.5
         if kind == "float":
-            return draw.uniform(0.001, 0.999)
+            return draw.uniform(0.01, 0.999)
         if "None" in kind and draw.random() < 0.3:
             return None
         return draw.choice(("3", "猫", "a b")) if "str" in kind else draw.randint(1, 60)
@@ -145,6 +145,16 @@ def test_values_out_of_range_are_refused_when_read_too():
         from_dict(values | {"settings": values["settings"] | {"epsilon": 7}})
     with pytest.raises(ValueError, match="victims must be at least 1, not 0"):
         from_dict(values | {"victims": 0})
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 0.5 / 255, 0.0039])
+def test_an_epsilon_that_no_picture_can_show_is_refused(epsilon):
+    with pytest.raises(ValueError, match=rf"^epsilon {epsilon:.4g} .* smallest step is 1/255"):
+        Attack(settings=Settings(epsilon=epsilon))
+    # It bounds the colours of nothing, and beside a colour change it may still tip a pixel.
+    for perturbation in ("recolor", "both"):
+        assert Attack(settings=Settings(epsilon=epsilon, perturbation=perturbation))
+    assert make_attack("ci", epsilon=1 / 255).settings.epsilon == 1 / 255
 
 
 # ── from flat names ─────────────────────────────────────────────────────────────────────────────
@@ -396,6 +406,13 @@ def test_a_target_is_never_of_the_poison_class():
                 assert target != poison
                 assert {target, poison} <= set(names)
                 assert 0 <= index < 7
+
+
+def test_no_pair_is_drawn_twice():
+    for seed in range(20):
+        assert len(set(draw_pairs(("a", "b", "c"), 12, seed, targets=2))) == 12
+    with pytest.raises(ValueError, match="at most 12, as many as there are, not 13"):
+        draw_pairs(("a", "b", "c"), 13, 0, targets=2)
 
 
 def test_pairs_are_drawn_evenly():

@@ -145,9 +145,10 @@ def copy(unbroken, tmp_path):
 
 # A value for every setting, other than what it has by itself.
 SAMPLES = {
-    "data": "elsewhere", "n_train": 70, "n_test": 90, "classes": ("3", "8"), "size": 12,
-    "noise": 0.25, "target_class": "5", "target_index": (2, 0), "poison_class": "6",
-    "adversarial_class": "7", "goal": "multi-class", "budget": 0.05, "network": "convnet",
+    "data": "elsewhere", "n_train": 70, "n_test": 90, "max_train": 80, "max_test": 95,
+    "classes": ("3", "8"), "size": 12, "noise": 0.25, "target_class": "5",
+    "target_index": (2, 0), "poison_class": "6", "adversarial_class": "7",
+    "goal": "multi-class", "budget": 0.05, "network": "convnet",
     "batch_norm": "batch", "victims": 3, "victim_network": "convnet-bn", "device": "cpu",
     "epsilon": 0.07, "epsilon_c": 0.02, "unroll_steps": 4, "craft_steps": 5, "models": 7,
     "craft_rate": 0.3, "craft_warmup": 2, "craft_decays": (3, 4), "loss": "cross-entropy",
@@ -282,7 +283,10 @@ BAD = [
     ("--epsilon 300/255", "epsilon", "between 0 and 1"),
     ("--epsilon -0.1", "epsilon", "between 0 and 1, not -0.1"),
     ("--epsilon nan", "epsilon", "not nan"),
+    ("--epsilon 0.003", "epsilon 0.003", "use 1/255 or more"),
     ("--epsilon 8/0", "'8/0'", "8/255"),
+    ("--perturbation recolor --epsilon-c 0", "epsilon_c 0 leaves nothing", "allowed is"),
+    ("--perturbation both --epsilon 0 --epsilon-c 0", "epsilon and epsilon_c 0", "allowed is"),
     ("--epsilon much", "'much'", "write 0.03 or 8/255"),
     ("--epsilon-c 2", "epsilon_c", "between 0 and 1, not 2.0"),
     ("--budget 0", "budget", "above 0 and at most 1, not 0.0"),
@@ -311,6 +315,7 @@ BAD = [
     ("--victim-lr -1", "lr", "not -1.0"),
     ("--victim-momentum 1", "momentum", "[0, 1)"),
     ("--victim-weight-decay -1", "weight_decay", "0 or more"),
+    ("--victim-weight-decay nan", "weight_decay", "0 or more"),
     ("--weight-decay 0.1", "--weight-decay", "--help"),
     ("--target-class x", "class 'x'", "there are: 0, 1, 2"),
     ("--poison-class x", "class 'x'", "there are: 0, 1, 2"),
@@ -331,6 +336,7 @@ BAD = [
     ("--classes 3,3", "['3', '3']", "each once"),
     ("--classes 3,q", "'q'", "there are 0, 1, 2"),
     ("--size 4", "size=4", "8 or more"),
+    ("--size 100000", "memory ran out", "smaller data"),
     ("--noise -1", "noise=-1.0", "0 (clean) or more"),
     ("--n-train 0", "n_train=0", "1 or more"),
     ("--n-train 1797", "n_train=1797", "lower"),
@@ -408,7 +414,7 @@ def test_a_summary_that_cannot_be_written_is_refused_before_the_run(json_file, m
 
 def test_a_summary_that_may_not_be_written_is_refused_before_the_run(monkeypatch):
     Path("mine.json").write_text("mine")
-    monkeypatch.setattr(attack_command.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.setattr(attack_command, "prepare", None)
     for name in ("mine.json", "new.json"):
         assert name in refused("attack", *flags(out="run", json=name), "--quiet")
@@ -532,7 +538,7 @@ def test_the_summary_may_go_to_a_device_or_a_pipe():
         os.close(reader)
 
 
-@pytest.mark.parametrize("left", ["settings.json", "state.safetensors"])
+@pytest.mark.parametrize("left", attack_command.LEFT)
 def test_a_folder_that_holds_a_run_is_refused(copy, left):
     for path in copy.iterdir():
         if path.name not in (left, "poisons"):
@@ -551,6 +557,17 @@ def test_a_folder_that_holds_something_else_will_do(unbroken):
     assert call("attack", *flags(out="run"), "--quiet").code == 0
     assert Path("run/notes.txt").read_text() == "mine"
     assert numbers(Path("run")) == numbers(unbroken)
+
+
+def test_two_runs_of_one_second_have_a_folder_each(unbroken, monkeypatch):
+    monkeypatch.setattr(attack_command.time, "strftime", lambda _: "20260102-030405")
+    for _ in range(2):
+        said = call("attack", *flags())
+        assert said.code == 0
+    first, second = sorted(Path("runs").iterdir())
+    assert (first.name, second.name) == (name := "20260102-030405-digits-3-as-8-seed0", f"{name}-2")
+    assert numbers(first) == numbers(second) == numbers(unbroken)
+    assert said.err.endswith(f"\nEverything is in {second}\n")
 
 
 def test_self_concealment_from_the_command_line():
@@ -606,6 +623,41 @@ def test_pictures_of_ones_own():
     draw = Path("meine bilder 图/test/a b/1.png")
     Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(draw)
     assert "the data are not those of the run" in refused("attack", "--resume", "ein lauf")
+
+
+@pytest.fixture
+def few():
+    """A source with fewer pictures than any scale takes: 3 classes, 8 to train on, 3 to test on."""
+    draw = np.random.default_rng(0)
+    for split, n in (("train", 8), ("test", 3)):
+        for name in "abc":
+            Path("few", split, name).mkdir(parents=True)
+            for i in range(n):
+                pixels = draw.integers(0, 256, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(f"few/{split}/{name}/{i}.png")
+
+
+@pytest.mark.parametrize("scale", ["ci", "laptop", "gpu"])
+def test_a_small_source_is_enough_for_every_scale(scale, few):
+    s = load_scenario(make_attack(scale, data="few"))
+    assert s.train.y.bincount().tolist() == [8, 8, 8]
+    assert len(s.validation) + len(s.targets) == 9
+
+
+def test_a_small_source_needs_no_flags(few):
+    said = call("attack", "--scale", "ci", "--network", "mlp", "--data", "few", "--out", "run")
+    assert said.code == 0
+    assert "24 images of few, 2 of them poisoned" in said.err
+    before = numbers(Path("run"))
+    assert call("attack", "--resume", "run").code == 0
+    assert numbers(Path("run")) == before
+
+
+@pytest.mark.parametrize(("flag", "allowed"), [("--n-train 25", "24"), ("--n-test 10", "9")])
+def test_a_number_of_pictures_that_was_asked_for_is_a_demand(flag, allowed, few):
+    line = refused("attack", "--scale", "ci", "--data", "few", "--quiet", *flag.split())
+    name, number = flag[2:].replace("-", "_").split()
+    assert f"{name}={number} must be from 3, one a class, to {allowed}" in line
 
 
 # ── stopped and resumed ─────────────────────────────────────────────────────────────────────────
@@ -764,7 +816,9 @@ def test_control_c_in_a_process_of_its_own(processes, cache):
     assert "Traceback" not in said
     assert Path("stdout").read_text() == ""
     steps = len(record.replay(Path("mein lauf")))
-    assert f"\nStopped after craft step {steps}. Go on with: mpkit attack --resume " in said
+    done = record.load_state(Path("mein lauf")).step
+    assert steps - done in (0, 1)
+    assert f"\nStopped after craft step {done}. Go on with: mpkit attack --resume " in said
     settings = record.read_json(Path("mein lauf/settings.json"))
     settings["attack"]["settings"]["craft_steps"] = steps + 1
     record.write_json(Path("mein lauf/settings.json"), settings)
@@ -788,19 +842,22 @@ def interrupting(after: int, phase: str):
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
 @pytest.mark.parametrize(
-    ("phase", "after", "steps"),
-    [("crafting", 1, 1), ("crafting", 3, 3), ("victims", 1, 3), ("victims", 2, 3)],
+    ("phase", "after", "when"),
+    [
+        ("crafting", 1, "after craft step 1"),
+        ("crafting", 3, "after craft step 3"),
+        ("victims", 1, "after crafting, before all victims were trained"),
+        ("victims", 2, "after crafting, before all victims were trained"),
+    ],
 )
 def test_control_c_ends_cleanly_and_the_run_goes_on(
-    phase, after, steps, quiet, unbroken, monkeypatch
+    phase, after, when, quiet, unbroken, monkeypatch
 ):
     with monkeypatch.context() as patch:
         patch.setattr(output.Progress, "reach", interrupting(after, phase))
         said = call("attack", *flags(out="run"), *quiet)
     assert (said.code, said.out) == (130, "")
-    assert said.err.endswith(
-        f"\nStopped after craft step {steps}. Go on with: mpkit attack --resume run\n"
-    )
+    assert said.err.endswith(f"\nStopped {when}. Go on with: mpkit attack --resume run\n")
     assert not Path("run/summary.json").exists()
     assert call("attack", "--resume", "run", *quiet).code == 0
     assert numbers(Path("run")) == numbers(unbroken)
@@ -814,6 +871,57 @@ def test_control_c_before_anything_is_recorded(monkeypatch):
     assert (said.code, said.out) == (130, "")
     assert said.err == "\nmpkit: stopped before anything was recorded\n"
     assert not Path("run").exists()
+
+
+def interrupt(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (["settings.json"], "Stopped before the first craft step was done. Go on with: "),
+        (["state.safetensors", "records.jsonl"], "Stopped after craft step 3. Go on with: "),
+        (["poisons.safetensors"], "Stopped after crafting, before all victims were trained. Go on"),
+        (["summary.json"], "Stopped. The run in {} is complete\n"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_control_c_while_a_run_is_loaded(left, words, copy, monkeypatch):
+    """A run that was stopped when `left` was the last to be written."""
+    order = ["settings.json", "state.safetensors", "records.jsonl", "poisons.safetensors"]
+    order += ["victims.jsonl", "summary.png", "summary.json"]
+    for name in order[order.index(left[-1]) + 1 :]:
+        (copy / name).unlink()
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    monkeypatch.setattr(attack_command, "prepare", interrupt)
+    said = call("attack", "--resume", copy)
+    assert (said.code, said.out) == (130, "")
+    assert said.err.startswith(f"\n{words.format(copy)}")
+    assert said.err.count("\n") == 2
+    assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
+
+
+def test_control_c_between_the_record_and_the_state_of_a_step(unbroken, monkeypatch):
+    real = record.save_state
+
+    def save_state(folder, state):
+        if state.step == 2:
+            interrupt()
+        real(folder, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "save_state", save_state)
+        said = call("attack", *flags(out="run"), "--quiet")
+    assert said.err == "\nStopped after craft step 1. Go on with: mpkit attack --resume run\n"
+    assert len(record.replay(Path("run"))) == 2
+    assert call("attack", "--resume", "run", "--quiet").code == 0
+    assert numbers(Path("run")) == numbers(unbroken)
+
+
+def test_control_c_elsewhere_claims_nothing(monkeypatch):
+    monkeypatch.setattr(command_line, "fetch_cifar10", interrupt)
+    assert call("fetch", "cifar10") == Said(130, "", "\nmpkit: stopped\n")
 
 
 def test_a_full_disk_ends_cleanly_and_the_run_goes_on(unbroken, monkeypatch):
@@ -925,6 +1033,8 @@ DAMAGE = {
     "setting no number": (
         "settings.json", changed("attack", "settings", "models", value="2"), "is damaged",
     ),
+    "budget no number": ("settings.json", changed("attack", "budget", value="a"), "budget can't"),
+    "classes a number": ("settings.json", changed("attack", "classes", value=3), "classes can't"),
     "plan out of range": ("settings.json", changed("plan", "chunk", value=0), "a plan"),
     "plan unknown": ("settings.json", changed("plan", "gpus", value=8), "gpus"),
     "other data": ("settings.json", changed("data", value="0" * 16), "data are not those"),
@@ -1093,6 +1203,18 @@ def test_control_c_in_a_sweep(monkeypatch):
     assert lines("sweep.jsonl") == 2
 
 
+def test_control_c_while_a_sweep_is_loading(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "load_scenario", interrupt)
+        said = swept(monkeypatch, Stand(), *GRID)
+        assert (said.code, said.err) == (130, "\nStopped before any result was recorded.\n")
+    assert swept(monkeypatch, Stand(), "--pairs", "1").code == 0
+    monkeypatch.setattr(sweep, "load_scenario", interrupt)
+    said = swept(monkeypatch, Stand(), *GRID)
+    assert "sweep.jsonl keeps what is done" in said.err
+    assert lines("sweep.jsonl") == 1
+
+
 def test_a_sweep_measures_what_an_attack_does():
     how = flags(epsilon=0.1, unroll_steps=None, **NO_PAIR)
     said = call("sweep", *how, "--unrolls", "2", "--pairs", "1", "--pairs-seed", "4")
@@ -1111,9 +1233,11 @@ def test_a_sweep_measures_what_an_attack_does():
     ("arguments", "words"),
     [
         ("--pairs 0", "pairs must be at least 1, not 0"),
+        ("--pairs 10000", "pairs must be at most"),
         ("--pairs many", "'many' is no whole number"),
         ("--epsilons 0.1,x", "'x' is no number"),
         ("--epsilons 0.1,0", "epsilon 0 leaves nothing"),
+        ("--epsilons 0.1,0.003", "epsilon 0.003 leaves every 8-bit picture as it is"),
         ("--epsilons 0.1,2", "between 0 and 1, not 2.0"),
         ("--epsilons ''", "one value or more"),
         ("--unrolls 2,0", "unroll_steps must lie between 1 and 64, not 0"),
@@ -1375,6 +1499,15 @@ def test_letters_that_a_stream_lacks_do_not_stop_a_run(monkeypatch):
         monkeypatch.setattr(sys, name, io.TextIOWrapper(blob, "cp1252"))
         tell("ε = 8/255, ✓, é")
         assert blob.getvalue().decode("cp1252").strip() == "? = 8/255, ?, é"
+
+
+def test_help_needs_no_letter_that_a_stream_lacks(monkeypatch):
+    blob = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(blob, "cp1252"))
+    with pytest.raises(SystemExit, match="0"):
+        main(["attack", "--help"])
+    sys.stdout.flush()
+    assert b"? of the digits' camera noise" in blob.getvalue()
 
 
 def test_a_reader_that_has_gone_is_no_error(unbroken):

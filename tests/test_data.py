@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mpkit import archives, cifar10, data, pictures
+from mpkit import archives, cifar10, data, digits, pictures
 from mpkit.data import DataError, Dataset, cache_folder, camera, fetch_cifar10, load_dataset
 
 SHARED = Path(__file__).parents[2] / "shared/data/cifar10-images.tar.xz"
@@ -234,7 +234,7 @@ def test_camera_noise_is_gaussian_clipped_and_fixed():
     )  # a share that tells the shape
     assert not torch.equal(noise[0], noise[1])
     assert torch.equal(noise, camera(grey, 28, 0.1) - 0.5)
-    z = torch.randn(noise.shape, generator=torch.Generator().manual_seed(data.CAMERA_SEED))
+    z = torch.randn(noise.shape, generator=torch.Generator().manual_seed(digits.CAMERA_SEED))
     assert (noise - 0.1 * gain * z).abs().max() <= 0.5 / 255 + 1e-6
     strong = camera(grey, 28, 5.0)
     assert strong.min() == 0
@@ -297,6 +297,8 @@ def test_digits_come_from_the_cache_the_second_time(tmp_path, monkeypatch):
         ({"noise": float("nan")}, "noise=nan"),
         ({"n_train": 0}, "n_train=0 must be a whole number, 1 or more, or None"),
         ({"n_test": -5}, "n_test=-5 must be"),
+        ({"max_train": 0}, "max_train=0 must be a whole number, 1 or more, or None"),
+        ({"max_test": "9"}, "max_test=9 must be a whole number"),
         ({"n_train": 2.5}, "n_train=2.5 must be a whole number"),
         ({"n_train": 1797}, "n_train=1797 of 1797 digits leaves 0 to test on, where 1 or more"),
         ({"n_train": 9999}, "n_train=9999 of 1797 digits leaves 0"),
@@ -438,6 +440,29 @@ def test_n_outside_what_there_is(n, tmp_path):
         load_dataset(pack(tmp_path, tree()), n_train=n)
     with pytest.raises(DataError, match="n_test=7 must be from 3, one a class, to 6"):
         load_dataset(pack(tmp_path, tree()), n_test=7)
+
+
+def test_at_most_so_many_is_no_demand(tmp_path):
+    path = pack(tmp_path, tree())
+    whole, most = load_dataset(path), load_dataset(path, max_train=100, max_test=6)
+    assert same(whole, most)
+    fewer = load_dataset(path, max_train=7, max_test=3)
+    assert same(fewer, load_dataset(path, n_train=7, n_test=3))
+    assert same(fewer, load_dataset(path, n_train=7, max_train=2, max_test=3))  # n counts
+    with pytest.raises(DataError, match="n_train=100 must be from 3, one a class, to 9"):
+        load_dataset(path, n_train=100, max_train=100)
+    with pytest.raises(DataError, match="max_test=2 must be from 3, one a class, to 6"):
+        load_dataset(path, max_test=2)
+
+
+def test_at_most_so_many_digits(digits_cache):
+    def sizes(**given):
+        return [len(part) for part in load_dataset(cache=digits_cache, size=8, **given)]
+
+    assert sizes(max_train=90, max_test=80) == [90, 80]
+    assert sizes(max_train=9000, max_test=9000) == [500, 1297]
+    assert sizes(max_train=9000, classes=["3", "8"]) == [100, 257]
+    assert sizes(n_train=200, max_train=90, n_test=99, max_test=80) == [200, 99]
 
 
 def test_pictures_leave_the_global_random_state_alone(tmp_path):

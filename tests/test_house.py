@@ -31,6 +31,7 @@ FLOORS = (
     "archives",
     "pictures",
     "cifar10",
+    "digits",
     "data",
     "scenario",
     "functional",

@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,6 +33,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def test_a_new_folder_is_nobody_elses(tmp_path):
+    path = tmp_path / "runs" / "run"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: record.new_folder(path), range(24)))
+    assert {p.name for p in found} == {"run", *(f"run-{i}" for i in range(2, 25))}
+    assert all(p.is_dir() for p in found)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        record.new_folder(tmp_path / "file" / "run")
 
 
 def scenario(channels=1, size=8):

@@ -1,5 +1,7 @@
 """Training against a plain PyTorch loop."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -85,8 +87,8 @@ def test_augmentation_crops_and_flips():
     x = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     padded = nn.functional.pad(x, [2] * 4)
     for flip in (False, True):
-        found, flipped = augmented(x, flip, generator(0)), 0
-        assert torch.equal(found, augmented(x, flip, generator(0)))
+        found, flipped = augmented(x, True, flip, generator(0)), 0
+        assert torch.equal(found, augmented(x, True, flip, generator(0)))
         for i in range(40):
             windows = [padded[i, :, a : a + 16, b : b + 16] for a in range(5) for b in range(5)]
             straight = any(torch.equal(found[i], w) for w in windows)
@@ -94,6 +96,19 @@ def test_augmentation_crops_and_flips():
             assert straight or mirrored
             flipped += mirrored and not straight
         assert 8 < flipped < 32 if flip else flipped == 0
+
+
+def test_pictures_are_mirrored_without_shifts_too():
+    x = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = augmented(x, False, True, generator(0))
+    same, mirrored = ((found == y).flatten(1).all(1) for y in (x, x.flip(-1)))
+    assert (same ^ mirrored).all()
+    assert 8 < mirrored.sum() < 32
+    ends = []
+    for recipe in (Recipe(epochs=2), Recipe(epochs=2, flip=True), Recipe(epochs=2, augment=True)):
+        *_, (state, _) = train(NET, X, Y, recipe, [7])
+        ends.append(torch.cat([v.flatten() for v in state.params.values()]))
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(ends, 2))
 
 
 @pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch": 0}, {"lr": 0}, {"momentum": 1.0}])

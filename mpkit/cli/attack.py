@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import shlex
 import time
 from pathlib import Path
@@ -16,12 +15,14 @@ import mpkit
 from mpkit import record
 from mpkit.attack import Prepared, from_dict, prepare, run_folder, summarise, to_dict
 from mpkit.cli.options import attack_from, filled, given
-from mpkit.cli.output import Progress, say, show
+from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation import ARMS, Rate
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.summary import summary_picture
+
+LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +39,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     began = time.perf_counter()
-    _refuse_unwritable(options.json)
-    folder, ready = _resumed(options) if options.resume else _new(options)
-    go_on = f"Go on with: mpkit attack --resume {shlex.quote(str(folder))}"
+    refuse_unwritable(options.json)
+    folder = Path(options.resume) if options.resume else None
+    try:
+        folder, ready = _resumed(options) if options.resume else _new(options)
+        _complete(folder, ready, began, options)
+    except KeyboardInterrupt:
+        say(f"\n{_stopped(folder)}")
+        return 130
+    return 0
+
+
+def _complete(folder: Path, ready: Prepared, began: float, options: argparse.Namespace) -> None:
+    """Craft, judge, and say what came out."""
     try:
         if not options.quiet:
             say(_opening(ready, folder))
@@ -51,32 +62,36 @@ def run(options: argparse.Namespace) -> int:
         text = (folder / "summary.json").read_text(encoding="utf-8")
         if options.json not in (None, "-"):
             Path(options.json).write_text(text, encoding="utf-8")
-    except KeyboardInterrupt:
-        say(f"\nStopped after craft step {len(record.replay(folder))}. {go_on}")
-        return 130
     except OSError as error:  # a full disk, a folder taken away
-        raise ValueError(f"{error}. {go_on}") from error
+        raise ValueError(f"{error}. {_go_on(folder)}") from error
     show(text.rstrip() if options.json == "-" else "\n".join(_lines(ready, result)))
     if not options.quiet:
         say(f"\nEverything is in {folder}")
-    return 0
 
 
-def _refuse_unwritable(path: str | None) -> None:
-    """Before a long run, and not at its end."""
-    if path in (None, "-"):
-        return
-    file, folder = Path(path), Path(path).parent
-    usable = os.access(file if file.exists() else folder, os.W_OK)
-    if file.is_dir() or not folder.is_dir() or not usable:
-        raise ValueError(f"--json {path!r} can't be written: name a file in a folder that is there")
+def _go_on(folder: Path) -> str:
+    return f"Go on with: mpkit attack --resume {shlex.quote(str(folder))}"
+
+
+def _stopped(folder: Path | None) -> str:
+    """What Ctrl-C leaves. Told by the folder, so that it is true whatever was cut short."""
+    if folder is None:
+        return "mpkit: stopped before anything was recorded"
+    if (folder / "summary.json").exists():
+        return f"Stopped. The run in {folder} is complete"
+    if (folder / "poisons.safetensors").exists():
+        return f"Stopped after crafting, before all victims were trained. {_go_on(folder)}"
+    # By the state and not the records, which are one step ahead for a moment.
+    if state := record.load_state(folder):
+        return f"Stopped after craft step {state.step}. {_go_on(folder)}"
+    return f"Stopped before the first craft step was done. {_go_on(folder)}"
 
 
 def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
     """A run in a folder of its own: what is left of another must not be taken for its beginning."""
     attack = attack_from(options)
     folder = Path(options.out or run_folder(attack, time.strftime("%Y%m%d-%H%M%S")))
-    if any((folder / name).exists() for name in ("settings.json", "state.safetensors")):
+    if options.out and any((folder / name).exists() for name in LEFT):
         raise ValueError(
             f"{folder} holds a run already: name another folder, "
             f"or go on with --resume {shlex.quote(str(folder))}"
@@ -92,7 +107,10 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
         "versions": record.versions() | {"mpkit": mpkit.__version__},
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if options.out:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = record.new_folder(folder)
         record.write_json(folder / "settings.json", settings)
     except OSError as error:
         raise ValueError(

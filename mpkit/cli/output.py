@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
@@ -27,6 +28,16 @@ def _print(text: str, stream: TextIO) -> None:
         print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:  # … | head. Python flushes again at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def refuse_unwritable(path: str | None) -> None:
+    """A file for --json, before a long run and not at its end. Raises ValueError."""
+    if path in (None, "-"):
+        return
+    file, folder = Path(path), Path(path).parent
+    usable = os.access(file if file.exists() else folder, os.W_OK)
+    if file.is_dir() or not folder.is_dir() or not usable:
+        raise ValueError(f"--json {path!r} can't be written: name a file in a folder that is there")
 
 
 class Progress:

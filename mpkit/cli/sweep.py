@@ -46,7 +46,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
-    base, out = attack_from(options), Path(options.out)
+    out = Path(options.out)
+    try:
+        return _run(options, out)
+    except KeyboardInterrupt:
+        if out.is_file() and out.stat().st_size:
+            say(f"\nStopped; {out} keeps what is done. Give the same command again.")
+        else:
+            say("\nStopped before any result was recorded.")
+        return 130
+
+
+def _run(options: argparse.Namespace, out: Path) -> int:
+    base = attack_from(options)
     grid = _grid(base, options)
     attacks = [_with_pair(cell, pair) for pair in _pairs(base, options) for cell in grid]
     done = _results(out)
@@ -59,9 +71,6 @@ def run(options: argparse.Namespace) -> int:
                 done[key] = _measure(attack)
                 record.append(out, [{"attack": to_dict(attack), "arms": done[key]}])
                 progress.reach(progress.done + 1)
-    except KeyboardInterrupt:
-        say(f"\nStopped; {out} keeps what is done. Give the same command again.")
-        return 130
     except OSError as error:
         raise ValueError(f"results can't be written: {error}; name another --out") from error
     show("\n".join(table([(attack, done[_key(attack)]) for attack in attacks])))

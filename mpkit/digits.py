@@ -1,0 +1,63 @@
+"""scikit-learn's handwritten digits, and the bad camera through which mpkit sees them."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mpkit.archives import DataError
+from mpkit.pictures import load_array, save
+
+DIGITS = tuple("0123456789")
+CAMERA_SEED = 1797  # of the sensor noise, so that a digit keeps its noise whatever the split
+
+
+def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Tensor:
+    """The digits as a bad camera sees them: enlarged, with sensor noise, at low gain, in 8 bits.
+
+        seen = clip(1/2 + gain · (enlarge(images) − 1/2 + noise · z)),  gain = 1/(1 + 2 · noise)
+
+    images: (N, 1, 8, 8) in [0, 1]; gives (N, 1, size, size) float32, multiples of 1/255.
+    size: in pixels, 8 or more, reached bilinearly. noise: the σ of the sensor where ink and paper
+    are 1 apart; 0 gives them clean. z is standard normal, drawn for all N at once from CAMERA_SEED.
+    The gain is turned down so far that noise of one σ beyond black and white is not clipped.
+
+    As they are the digits resist poisoning: classes far apart, few pixels, residuals soon gone.
+    More pixels, and noise that training must memorise, make them yield as CIFAR-10 does. Clipped
+    noise would betray the poisons: nothing black stays black under a perturbation.
+
+    Raises DataError for a size or noise out of range.
+    """
+    if not isinstance(size, Integral) or size < 8:
+        raise DataError(f"size={size} must be a whole number of pixels, 8 or more")
+    if not 0 <= noise < math.inf:
+        raise DataError(f"noise={noise} must be 0 (clean) or more; at 0.5 digits are just readable")
+    x = torch.nn.functional.interpolate(
+        images.float(), (size, size), mode="bilinear", align_corners=False
+    )
+    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(CAMERA_SEED))
+    seen = 0.5 + (x - 0.5 + noise * z.to(x.device)) / (1 + 2 * noise)
+    return seen.clamp_(0, 1).mul_(255).round_().div_(255)
+
+
+def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 1, 8, 8) float32 of 0 … 16 and (1797,) int64 labels; kept in `folder` once read.
+
+    Raises DataError without scikit-learn.
+    """
+    # Kept as rows of a label and 64 pixels.
+    path = folder / "digits-8x8.npy"
+    rows = load_array(path)
+    if rows is None or rows.shape != (1797, 65):
+        try:
+            from sklearn.datasets import load_digits  # takes a second or more, hence the copy
+        except ImportError as error:
+            raise DataError("digits come with scikit-learn: pip install scikit-learn") from error
+        bunch = load_digits()
+        rows = np.column_stack([bunch.target, bunch.data]).astype(np.uint8)
+        save(path, lambda file: np.save(file, rows))
+    return rows[:, 1:].reshape(-1, 1, 8, 8).astype(np.float32), rows[:, 0].astype(np.int64)
