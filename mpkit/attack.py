@@ -18,9 +18,8 @@ from typing import get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from mpkit import ensemble
-from mpkit.data import cache_folder, load_dataset
-from mpkit.device import Plan, choose_plan, make_reproducible, pick_device
+from mpkit.data import load_dataset
+from mpkit.device import Plan, make_reproducible, pick_device
 from mpkit.evaluation import (
     ARMS,
     VictimRecord,
@@ -31,13 +30,13 @@ from mpkit.evaluation import (
     train_victims,
 )
 from mpkit.functional import Network
-from mpkit.metagradient import METAGRADIENTS
-from mpkit.metapoison import CraftRecord, CraftState, craft, target_loss
+from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.networks import network
+from mpkit.plans import crafting_plan, victims_plan
 from mpkit.scale import defaults, scale_name
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.training import Recipe, sgd_step
+from mpkit.training import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,51 +217,16 @@ def prepare(
     victim = network(
         attack.victim_network or attack.network, shape, classes, attack.batch_norm, fused=True
     )
-    plan = plan or _crafting_plan(scenario, surrogate, attack, device)
-    victim_plan = victim_plan or _victims_plan(scenario, victim, attack, device)
+    plan = plan or crafting_plan(scenario, surrogate, attack.settings, attack.network, device)
+    victim_plan = victim_plan or victims_plan(
+        scenario,
+        victim,
+        attack.victim_recipe,
+        attack.victims,
+        attack.victim_network or attack.network,
+        device,
+    )
     return Prepared(attack, scenario, surrogate, plan, victim, victim_plan)
-
-
-def _crafting_plan(scenario, surrogate: Network, attack: Attack, device: torch.device) -> Plan:
-    """Measured on the meta-gradients of one batch."""
-    s = attack.settings
-    state = surrogate.init(range(s.models)).map(lambda t: t.to(device))
-    orders = ensemble.epoch_orders(scenario, s.recipe, list(range(s.models)), [0] * s.models)
-    lr = ensemble.learning_rates(scenario, s.recipe, [0] * s.models)
-    adversarial, poisons = target_loss(scenario, surrogate, s), scenario.base_images
-
-    def work(models: slice) -> None:
-        batches = ensemble.gather(scenario, orders[models], 0, s.unroll_steps)
-        if batches is not None:
-            strategy = METAGRADIENTS[s.metagradient]
-            strategy(surrogate, adversarial, poisons, state.pick(models), batches, lr[models])
-        _finish(device)
-
-    key = f"craft {attack.network} {scenario.train.shape} batch {s.recipe.batch} K {s.unroll_steps}"
-    return choose_plan(key, lambda plan: plan.map(work, s.models), s.models, device, cache_folder())
-
-
-def _victims_plan(scenario, victim: Network, attack: Attack, device: torch.device) -> Plan:
-    """Measured on one training step."""
-    count, batch = attack.victims * len(ARMS), min(attack.victim_recipe.batch, len(scenario.train))
-    state = victim.init([0] * count).map(lambda t: t.to(device))
-    x, y = scenario.train.x[:batch], scenario.train.y[:batch]
-    lr = torch.full((count,), attack.victim_recipe.lr, device=device)
-
-    def work(models: slice) -> None:
-        n = models.stop - models.start
-        pixels = x.expand(n, *x.shape).contiguous()
-        sgd_step(victim, state.pick(models), pixels, y.expand(n, -1), lr[models])
-        _finish(device)
-
-    name = attack.victim_network or attack.network
-    key = f"victims {name} {scenario.train.shape} batch {batch}"
-    return choose_plan(key, lambda plan: plan.map(work, count), count, device, cache_folder())
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)  # kernels are only queued: without this all plans look fast
 
 
 def summarise(attack: Attack, records: list[VictimRecord]) -> dict:

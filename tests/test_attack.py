@@ -351,7 +351,7 @@ def test_arms_may_be_left_out(run):
 
 
 def test_plans_that_are_given_are_kept(cache, monkeypatch):
-    monkeypatch.setattr(attacks, "choose_plan", None)
+    monkeypatch.setattr("mpkit.plans.choose_plan", None)
     plans = Plan(2, 1), Plan(1, 2)
     ready = prepare(make_attack("ci", **TINY), True, *plans)
     assert (ready.plan, ready.victim_plan) == plans

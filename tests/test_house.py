@@ -46,6 +46,7 @@ FLOORS = (
     "baselines",
     "defenses",
     "record",
+    "plans",
     "attack",
     "summary",
 )
