@@ -1,0 +1,126 @@
+"""Exercises that are checked, hints that come one at a time, quizzes; what was solved is kept.
+
+A chapter's module registers its exercises:
+
+    @exercise("01.psnr", "about 3 minutes", hints=("…", "…"), solution="def psnr(a, b): …")
+    def psnr(answer):
+        '''Returns Right or Wrong; raises nothing for whatever a student may hand in.'''
+
+and a notebook says ``check("01.psnr", answer)``, ``hint("01.psnr")``, ``solution("01.psnr")``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Callable, Sequence
+
+from mpkit.course import progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a check found: `right` is None for an answer that was not given yet."""
+
+    right: bool | None
+    words: str
+
+    def __str__(self) -> str:
+        head = {True: "Right", False: "Not yet", None: "Open"}[self.right]
+        return f"{head}: {self.words}"
+
+    def _repr_html_(self) -> str:
+        colour = {True: "#009E73", False: "#D55E00", None: "#767676"}[self.right]
+        sign = {True: "✓", False: "✗", None: "…"}[self.right]
+        text = html.escape(str(self))
+        style = f"border-left:4px solid {colour};padding:4px 10px"
+        return f'<div role="status" style="{style}">{sign} {text}</div>'
+
+
+def right(words: str) -> Verdict:
+    """The answer is right; `words` say why that is so."""
+    return Verdict(True, words)
+
+
+def wrong(words: str) -> Verdict:
+    """The answer is wrong; `words` say what is wrong with it, not what is right."""
+    return Verdict(False, words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exercise:
+    """`answer → Verdict`, with hints from faint to plain, and a solution as source text."""
+
+    name: str
+    effort: str
+    judge: Callable[..., Verdict]
+    hints: Sequence[str]
+    solution: str
+
+
+EXERCISES: dict[str, Exercise] = {}
+
+
+def exercise(name: str, effort: str, hints: Sequence[str], solution: str):
+    """Register a check under `name` ("chapter.what"). Raises ValueError for a name used twice."""
+
+    def register(judge: Callable[..., Verdict]) -> Callable[..., Verdict]:
+        if name in EXERCISES:
+            raise ValueError(f"exercise {name!r} exists already")
+        EXERCISES[name] = Exercise(name, effort, judge, tuple(hints), solution)
+        return judge
+
+    return register
+
+
+def find(name: str) -> Exercise:
+    """Raises ValueError listing the exercises of the chapter."""
+    if name not in EXERCISES:
+        chapter = name.split(".")[0]
+        there = [n for n in EXERCISES if n.startswith(f"{chapter}.")] or list(EXERCISES)
+        raise ValueError(f"there is no exercise {name!r}; there are: {', '.join(there)}")
+    return EXERCISES[name]
+
+
+def check(name: str, *answers: object) -> Verdict:
+    """Judge an answer, and remember it if it is right. A stub that returns None is "open"."""
+    found = find(name)
+    if all(a is None for a in answers):
+        return Verdict(None, "no answer yet. Replace None by yours; hint() helps.")
+    try:
+        verdict = found.judge(*answers)
+    except Exception as error:  # whatever a student's function does, the lesson goes on
+        return wrong(f"your answer raised {type(error).__name__}: {error}")
+    if verdict.right:
+        progress.remember(name)
+    return verdict
+
+
+class _Folded:
+    """Text that is shown when it is asked for."""
+
+    def __init__(self, title: str, text: str, code: bool = False):
+        self.title, self.text, self.code = title, text, code
+
+    def __str__(self) -> str:
+        return f"{self.title}:\n{self.text}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        body = html.escape(self.text)
+        body = f"<pre>{body}</pre>" if self.code else f"<p>{body}</p>"
+        return f"<details><summary>{html.escape(self.title)}</summary>{body}</details>"
+
+
+def hint(name: str, number: int = 1) -> _Folded:
+    """Hint `number`, counted from 1. Raises ValueError where there is none."""
+    hints = find(name).hints
+    if not 1 <= number <= len(hints):
+        raise ValueError(f"{name} has hints 1 to {len(hints)}, not {number}")
+    return _Folded(f"Hint {number} of {len(hints)}", hints[number - 1])
+
+
+def solution(name: str) -> _Folded:
+    """The solution, folded; try the hints first."""
+    return _Folded("Solution", find(name).solution, code=True)

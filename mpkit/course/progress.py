@@ -1,0 +1,51 @@
+"""What a student has solved, in one small file of theirs; nothing leaves the machine.
+
+``MPKIT_PROGRESS`` names another file; "off" keeps nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from pathlib import Path
+
+from mpkit.record import write_atomically
+
+
+def file() -> Path | None:
+    """Where progress is kept; None if it is not."""
+    named = os.environ.get("MPKIT_PROGRESS", "")
+    if named == "off":
+        return None
+    return Path(named) if named else Path.home() / ".mpkit" / "progress.json"
+
+
+def solved() -> dict[str, str]:
+    """Exercise or quiz → the day it was solved. A file that cannot be read counts as empty."""
+    path = file()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember(name: str) -> None:
+    """Note that `name` is solved. A folder that cannot be written to is no reason to stop."""
+    path, known = file(), solved()
+    if path is None or name in known:
+        return
+    known[name] = datetime.date.today().isoformat()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(known, indent=1, sort_keys=True).encode())
+
+
+def report(chapter: str, names: list[str]) -> str:
+    """One line: how many of a chapter's exercises are solved."""
+    done = [n for n in names if n in solved()]
+    rest = [n for n in names if n not in done]
+    line = f"Chapter {chapter}: {len(done)} of {len(names)} solved"
+    return line + (f"; open: {', '.join(rest)}" if rest else ".")

@@ -1,0 +1,87 @@
+"""A matplotlib figure in the browser: drawn by any thread, seldom enough, with words beside it.
+
+Never pyplot, whose figures belong to one thread. Frames go out as ``<img alt=…>`` in an HTML
+widget: that does not flicker, and says to those who cannot see it what it shows now.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by nearly everybody: https://jfly.uni-koeln.de/color/
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, RED, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#767676"
+
+SHARPNESS = 1.5
+"""Image pixels for each CSS pixel, for high-density screens."""
+
+
+def new_figure(width: float, height: float, large: bool = False) -> Figure:
+    """A figure of `width` × `height` inches, a hundred CSS pixels each, on white, so that it can be
+    read in light and dark themes. `large` makes letters for the back of a lecture room."""
+    figure = Figure((width, height), dpi=100 * SHARPNESS, facecolor="white")
+    figure.large = large
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def font_size(figure: Figure, points: float = 9) -> float:
+    """`points`, or half as much again where the figure is for a lecture room."""
+    return points * (1.5 if getattr(figure, "large", False) else 1)
+
+
+class Canvas:
+    """`figure`, shown in `widget`; ``describe()`` gives the alt text for the state of the moment.
+
+    Drawing takes at most `share` of the wall time, and no two frames are less than `interval`
+    seconds apart; frames that come too early are dropped (`update`). `draw` draws in any case.
+    """
+
+    def __init__(
+        self,
+        figure: Figure,
+        describe: Callable[[], str],
+        share: float = 0.1,
+        interval: float = 0.2,
+    ):
+        self.figure, self.describe, self.share, self.interval = figure, describe, share, interval
+        self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
+        self.frames, self.spent, self.cost = 0, 0.0, 0.0
+        self._ended, self._lock = -float("inf"), threading.Lock()
+
+    def update(self) -> bool:
+        """Draw if a frame is due: True if it was drawn."""
+        pause = max(self.interval, self.cost * (1 / self.share - 1))
+        if time.perf_counter() - self._ended < pause:
+            return False
+        self.draw()
+        return True
+
+    def draw(self) -> None:
+        """Draw now."""
+        with self._lock:
+            began = time.perf_counter()
+            data = base64.b64encode(self.png()).decode()
+            width = round(100 * self.figure.get_figwidth())
+            self.widget.value = (
+                f'<img alt="{html.escape(self.describe())}" style="width:100%;max-width:{width}px" '
+                f'src="data:image/png;base64,{data}">'
+            )
+            self._ended = time.perf_counter()
+            self.cost = self._ended - began
+            self.spent, self.frames = self.spent + self.cost, self.frames + 1
+
+    def png(self) -> bytes:
+        """The figure as a PNG file."""
+        file = io.BytesIO()
+        self.figure.canvas.print_png(file, pil_kwargs={"compress_level": 1})
+        return file.getvalue()

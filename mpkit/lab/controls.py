@@ -1,0 +1,218 @@
+"""Buttons, sliders and pickers with visible labels, that refuse bad values in words.
+
+ipywidgets' sliders have no accessible name, so each has its label and a number box beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Sequence
+
+import ipywidgets as widgets
+from PIL import Image
+from torch import Tensor
+
+from mpkit.lab.runner import Phase, Runner
+
+Say = Callable[[str], object]
+"""Shows a line in the panel."""
+
+
+class Transport:
+    """▶ ⏸ ⏭ ⏹ ↺ for a runner, always in this order; each enabled only where it does something."""
+
+    BUTTONS = (
+        ("run", "▶ Run", "go on to the end"),
+        ("pause", "⏸ Pause", "rest after the step under way"),
+        ("step", "⏭ Step", "one step, then pause"),
+        ("stop", "⏹ Stop", "end here; what was recorded stays"),
+        ("reset", "↺ Reset", "back to the start"),
+    )
+
+    def __init__(self, runner: Runner, before: Callable[[str], bool] = lambda action: True):
+        """`before(action)` is asked first, and may refuse by returning False."""
+        self.runner, self.buttons = runner, {}
+        for action, label, tip in self.BUTTONS:
+            button = widgets.Button(
+                description=label, tooltip=tip, layout=widgets.Layout(width="auto")
+            )
+            button.on_click(lambda _, a=action: before(a) and getattr(runner, a)())
+            self.buttons[action] = button
+        self.widget = widgets.HBox(list(self.buttons.values()))
+        self.refresh()
+
+    def refresh(self, allowed: bool = True) -> None:
+        """Enable what makes sense now; `allowed=False` holds a run back (a guess is wanted)."""
+        phase = self.runner.phase
+        busy = phase in (Phase.RUNNING, Phase.PAUSING, Phase.STOPPING)
+        may = {
+            "run": allowed and phase in (Phase.READY, Phase.PAUSED),
+            "pause": phase is Phase.RUNNING,
+            "step": allowed and phase in (Phase.READY, Phase.PAUSED),
+            "stop": phase in (Phase.RUNNING, Phase.PAUSING, Phase.PAUSED),
+            "reset": phase is not Phase.READY,
+        }
+        for action, button in self.buttons.items():
+            button.disabled = not may[action]
+            button.button_style = "success" if action == "run" and may["run"] else ""
+        self.buttons["pause"].button_style = "warning" if busy and may["pause"] else ""
+
+
+class Number:
+    """A labelled slider with a number box. `turn(value)` is told of every new value.
+
+    Both show the same value, in the unit named in the label. What `turn` refuses (ValueError), or
+    the slider's range does not hold, is explained through `say`, and both go back.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        value: float,
+        low: float,
+        high: float,
+        turn: Callable[[float], object],
+        say: Say,
+        step: float = 1,
+        tip: str = "",
+    ):
+        whole = all(isinstance(v, int) for v in (value, low, high, step))
+        self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
+        self.value = value
+        slider, box = (
+            (widgets.IntSlider, widgets.IntText)
+            if whole
+            else (widgets.FloatSlider, widgets.FloatText)
+        )
+        self.slider = slider(
+            value, min=low, max=high, step=step, readout=False, layout=widgets.Layout(width="180px")
+        )
+        self.box = box(value, step=step, layout=widgets.Layout(width="84px"))
+        self.name = widgets.Label(label, layout=widgets.Layout(width="150px"))
+        self.note = widgets.Label("")
+        if tip:
+            self.slider.tooltip = self.box.tooltip = tip
+        self.widget = widgets.HBox([self.name, self.slider, self.box, self.note])
+        self._own = False
+        for part in (self.slider, self.box):
+            part.observe(self._moved, "value")
+
+    def _moved(self, change: dict) -> None:
+        if self._own:
+            return
+        new = change["new"]
+        if not self.low <= new <= self.high:
+            self.say(f"{self.label} must lie between {self.low} and {self.high}, not {new}.")
+        elif new != self.value:
+            try:
+                self.turn(new)
+                self.value = new
+            except ValueError as error:
+                self.say(str(error))
+        self.show(self.value)
+
+    def show(self, value: float) -> None:
+        """Set both parts without telling anybody."""
+        self.value, self._own = value, True
+        try:
+            self.slider.value = self.box.value = value
+        finally:
+            self._own = False
+
+
+class Choice:
+    """A labelled drop-down; `turn(value)` as in `Number`."""
+
+    def __init__(self, label: str, options: Sequence, value, turn: Callable, say: Say):
+        self.turn, self.say, self.value, self._own = turn, say, value, False
+        self.name = widgets.Label(label, layout=widgets.Layout(width="150px"))
+        self.menu = widgets.Dropdown(
+            options=list(options), value=value, layout=widgets.Layout(width="180px")
+        )
+        self.note = widgets.Label("")
+        self.widget = widgets.HBox([self.name, self.menu, self.note])
+        self.menu.observe(self._moved, "value")
+
+    def _moved(self, change: dict) -> None:
+        if self._own:
+            return
+        try:
+            self.turn(change["new"])
+            self.value = change["new"]
+        except ValueError as error:
+            self.say(str(error))
+        self.show(self.value)
+
+    def show(self, value) -> None:
+        """Set it without telling anybody."""
+        self.value, self._own = value, True
+        try:
+            self.menu.value = value
+        finally:
+            self._own = False
+
+
+class Thumbnails:
+    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`."""
+
+    def __init__(
+        self,
+        label: str,
+        pictures: Tensor,
+        names: Sequence[str],
+        value: int,
+        turn: Callable,
+        say: Say,
+    ):
+        """pictures (N, C, H, W) in [0, 1], one name each; `value` is the index picked."""
+        self.label, self.turn, self.say = label, turn, say
+        self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+        name = widgets.Label(label, layout=widgets.Layout(width="150px"))
+        self.note = widgets.Label("")
+        self.widget = widgets.HBox([name, self.row, self.note])
+        self.put(pictures, names, value)
+
+    def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
+        """Other pictures."""
+        self.names, self.value, self.buttons = list(names), value, []
+        cells = []
+        for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+            button = widgets.Button(
+                description=name,
+                tooltip=f"{self.label}: {name}",
+                layout=widgets.Layout(width="52px"),
+            )
+            button.on_click(lambda _, i=i: self._picked(i))
+            self.buttons.append(button)
+            image = widgets.HTML(picture_tag(picture, f"{self.label}: {name}", 48))
+            layout = widgets.Layout(align_items="center", width="58px")
+            cells.append(widgets.VBox([image, button], layout=layout))
+        self.row.children = cells
+        self._mark()
+
+    def _picked(self, index: int) -> None:
+        try:
+            self.turn(index)
+            self.value = index
+        except ValueError as error:
+            self.say(str(error))
+        self._mark()
+
+    def _mark(self) -> None:
+        for i, button in enumerate(self.buttons):
+            button.button_style = "primary" if i == self.value else ""
+
+
+def picture_tag(picture: Tensor, alt: str, size: int) -> str:
+    """An <img> of a picture (C, H, W) in [0, 1], `size` pixels wide, enlarged without smoothing."""
+    levels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().numpy()
+    pixels = levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    data = base64.b64encode(file.getvalue()).decode()
+    return (
+        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" '
+        f'style="width:{size}px;image-rendering:pixelated">'
+    )

@@ -1,0 +1,158 @@
+"""Parts of pictures that several labs show. Each is laid out once on its axes and then updated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from mpkit.lab.canvas import BLACK, BLUE, GREY, PURPLE, RED, font_size
+from mpkit.metapoison import CraftRecord
+
+
+def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """The house's look: small letters that still read, no box around the plot."""
+    size = font_size(axes.figure)
+    axes.set_title(title, fontsize=size + 1, loc="left")
+    axes.set_xlabel(xlabel, fontsize=size)
+    axes.set_ylabel(ylabel, fontsize=size)
+    axes.tick_params(labelsize=size - 1)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+class LossView:
+    """L_adv of every surrogate, coloured by age, with the mean; changes of settings as marks."""
+
+    def __init__(self, axes: Axes, steps: int, epochs: int, wanted: str):
+        self.axes, self.steps = axes, steps
+        tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
+        size = font_size(axes.figure, 8)
+        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: the target is called {wanted}")
+        self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
+        (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
+        self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
+        bar = axes.figure.colorbar(self.dots, ax=axes, pad=0.02, fraction=0.05)
+        bar.set_label("age of the surrogate (epochs)", fontsize=size)
+        bar.ax.tick_params(labelsize=size - 1)
+        self.marks: list = []
+        axes.set_xlim(0, steps + 0.5)
+        axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
+
+    def update(self, records: Sequence[CraftRecord], marks: Sequence[tuple[float, str]]) -> None:
+        """Show these records, and a labelled line where a setting changed."""
+        x = [r.step for r in records for _ in r.losses]
+        y = [loss for r in records for loss in r.losses]
+        self.dots.set_offsets(np.column_stack([x, y]) if x else np.empty((0, 2)))
+        self.dots.set_array(np.array([a for r in records for a in r.ages], dtype=float))
+        self.mean.set_data([r.step for r in records], [r.loss for r in records])
+        if y:
+            low, high = min(*y, 0), max(*y, 0)
+            room = 0.08 * (high - low) + 0.1
+            self.axes.set_ylim(low - room, high + room)
+            self.axes.set_xlim(0, max(self.steps, x[-1]) + 0.5)
+        show_marks(self.axes, self.marks, marks)
+
+    def compare(self, lines: Sequence) -> None:
+        """Draw `Line`s of other runs behind the mean."""
+        show_kept(self.axes, self.kept, lines)
+
+
+KEPT_STYLES = ((GREY, ":"), (BLUE, "-."), (PURPLE, (0, (5, 1, 1, 1))))
+"""For the last run, and for two that were named."""
+
+
+def show_kept(axes: Axes, artists: Sequence, lines: Sequence) -> None:
+    """Put up to three `Line`s onto artists that were made for them, and into the legend."""
+    for i, artist in enumerate(artists):
+        line = lines[i] if i < len(lines) else None
+        artist.set_data((line.x, line.y) if line else ((), ()))
+        artist.set_label(line.label if line else "_")
+    size = font_size(axes.figure, 8)
+    axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
+
+
+def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) -> None:
+    """Dotted vertical lines with words; `artists` keeps those that stand already."""
+    while len(artists) > 2 * len(marks):
+        artists.pop().remove()
+    for i in range(len(artists) // 2, len(marks)):
+        x, text = marks[i]
+        artists.append(axes.axvline(x, color=GREY, ls=":", lw=1))
+        artists.append(
+            axes.text(
+                x, 0.02 + 0.07 * (i % 4), f" {text}", transform=axes.get_xaxis_transform(),
+                fontsize=font_size(axes.figure, 8), color=BLACK,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )
+        )  # fmt: skip
+
+
+class ProbabilityView:
+    """A picture's class probabilities as bars; the true class and the wanted one stand out."""
+
+    def __init__(self, axes: Axes, classes: Sequence[str], true: int, wanted: int, title: str):
+        self.classes = classes
+        colours = [
+            BLUE if i == true else RED if i == wanted else "#BBBBBB" for i in range(len(classes))
+        ]
+        self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)
+        tidy(axes, title, "probability")
+        axes.set_yticks(range(len(classes)), classes, fontsize=font_size(axes.figure, 8))
+        axes.set_xlim(0, 1)
+        axes.invert_yaxis()
+
+    def update(self, probabilities: Sequence[float]) -> None:
+        for bar, p in zip(self.bars, probabilities, strict=True):
+            bar.set_width(p)
+
+
+class StripView:
+    """Rows base | δ magnified | poison, a page of poisons at a time."""
+
+    GAP = 2
+
+    def __init__(self, axes: Axes, bases: Tensor, columns: int = 8):
+        self.axes, self.bases, self.columns = axes, bases.cpu(), columns
+        self.page, self.factor = 0, 1.0
+        size = font_size(axes.figure, 8)
+        self.image = axes.imshow(self._sheet(self.bases, 1.0), interpolation="nearest")
+        height = self.bases.shape[-2] + self.GAP
+        axes.set_yticks([height * (i + 0.45) for i in range(3)])
+        axes.set_yticklabels(["base", "change", "poison"], fontsize=size)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        self.title = axes.set_title("", fontsize=size + 1, loc="left")
+
+    @property
+    def pages(self) -> int:
+        return -(-len(self.bases) // self.columns)
+
+    def update(self, poisons: Tensor, epsilon: float) -> None:
+        """poisons (P, C, H, W) in [0, 1]; the change is shown around grey, ε as black or white."""
+        self.factor = 0.5 / max(epsilon, 1 / 255)
+        self.image.set_data(self._sheet(poisons.cpu(), self.factor))
+        first = self.page * self.columns
+        last = min(first + self.columns, len(self.bases))
+        self.axes.get_yticklabels()[1].set_text(f"change ×{self.factor:.0f}")
+        self.axes.set_yticklabels(["base", f"change ×{self.factor:.0f}", "poison"])
+        self.title.set_text(f"poisons {first + 1}–{last} of {len(self.bases)}")
+
+    def _sheet(self, poisons: Tensor, factor: float) -> np.ndarray:
+        rows = slice(self.page * self.columns, (self.page + 1) * self.columns)
+        base, poison = self.bases[rows], poisons.detach()[rows]
+        parts = (base, (0.5 + factor * (poison - base)).clamp(0, 1), poison)
+        _, c, h, w = base.shape
+        sheet = np.ones((3 * (h + self.GAP), self.columns * (w + self.GAP), 3), dtype=np.float32)
+        for r, part in enumerate(parts):
+            for i, picture in enumerate(part):
+                top, left = r * (h + self.GAP), i * (w + self.GAP)
+                sheet[top : top + h, left : left + w] = (
+                    picture.expand(3, h, w).permute(1, 2, 0).numpy()
+                    if c == 1
+                    else picture.permute(1, 2, 0).numpy()
+                )
+        return sheet
