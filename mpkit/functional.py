@@ -69,9 +69,8 @@ class Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(x):
-        mean = x.mean((0, 2, 3))
-        spread = torch.linalg.vector_norm(x - mean[:, None, None], dim=(0, 2, 3))
-        return mean, spread * spread * (x.shape[1] / x.numel())
+        var, mean = torch.var_mean(x, (0, 2, 3), correction=0)  # plain sums round five times worse
+        return mean, var
 
     @staticmethod
     def setup_context(ctx, inputs, output):
