@@ -137,8 +137,12 @@ def describe(device: torch.device) -> str:
     return f"{platform.processor() or platform.machine()}, {cores()} cores"
 
 
-def candidates(count: int, device: torch.device) -> list[Plan]:
-    """The plans worth trying for `count` models, the preferred one first."""
+def candidates(count: int, device: torch.device, stacking: bool = True) -> list[Plan]:
+    """The plans worth trying for `count` models, the preferred one first.
+
+    `stacking`: whether stacked models are expected to be faster. On CPUs those with convolutions
+    are not: stacked, they become grouped convolutions.
+    """
     if device.type != "cpu":
         return [Plan(count), Plan(max(1, count // 4))] if count > 1 else [Plan()]
     if count == 1:
@@ -146,7 +150,7 @@ def candidates(count: int, device: torch.device) -> list[Plan]:
     workers = min(cores(), count)
     share = -(-count // workers)
     plans = [Plan(share, workers), Plan(1, workers), Plan(count)]
-    return list(dict.fromkeys(plans))
+    return list(dict.fromkeys(plans if stacking else [plans[1], plans[0], plans[2]]))
 
 
 def measure(work: Callable[[Plan], object], plan: Plan, seconds: float = 0.05) -> float:
@@ -167,6 +171,7 @@ def choose_plan(
     device: torch.device,
     cache: Path | None = None,
     margin: float = 1.25,
+    stacking: bool = True,
 ) -> Plan:
     """The fastest of `candidates`, by a short measurement of ``work(plan)``.
 
@@ -174,7 +179,7 @@ def choose_plan(
     seed, same poisons". Hence two rules: a later candidate must win by `margin`, and a choice is
     written to `cache` (a folder), from where the same machine takes it the next time.
     """
-    plans = candidates(count, device)
+    plans = candidates(count, device, stacking)
     if len(plans) == 1:
         return plans[0]
     key = "|".join([describe(device), f"torch {torch.__version__}", f"{count} models", key])

@@ -34,7 +34,10 @@ def crafting_plan(
 
     about = f"{s.metagradient}, batch {s.recipe.batch}, K {s.unroll_steps}"
     key = f"craft {name} {scenario.train.shape} {about}"
-    return choose_plan(key, lambda plan: plan.map(work, s.models), s.models, device, cache_folder())
+    return choose_plan(
+        key, lambda plan: plan.map(work, s.models), s.models, device, cache_folder(),
+        stacking=not surrogate.convolutional,
+    )  # fmt: skip
 
 
 def victims_plan(
@@ -58,7 +61,10 @@ def victims_plan(
         _finish(device)
 
     key = f"victims {name} {scenario.train.shape} batch {batch}"
-    return choose_plan(key, lambda plan: plan.map(work, count), count, device, cache_folder())
+    return choose_plan(
+        key, lambda plan: plan.map(work, count), count, device, cache_folder(),
+        stacking=not victim.convolutional,
+    )  # fmt: skip
 
 
 def _finish(device: torch.device) -> None:

@@ -194,6 +194,7 @@ def test_candidates(monkeypatch):
     monkeypatch.setattr(device, "cores", lambda: 2)
     assert candidates(1, CPU) == candidates(1, GPU) == [Plan()]
     assert candidates(8, CPU) == [Plan(4, 2), Plan(1, 2), Plan(8)]
+    assert candidates(8, CPU, stacking=False) == [Plan(1, 2), Plan(4, 2), Plan(8)]
     assert candidates(2, CPU) == [Plan(1, 2), Plan(2)]
     assert candidates(8, GPU) == [Plan(8), Plan(2)]
     assert candidates(2, GPU) == [Plan(2), Plan(1)]

@@ -145,7 +145,10 @@ def ours(problem: Problem, strategy: str, plan: Plan) -> Contender:
 def pick_plan(problem: Problem, strategy: str) -> Plan:
     """The plan that the library would pick on this machine, measured anew."""
     cpu = torch.device("cpu")
-    return choose_plan(strategy, lambda plan: ours(problem, strategy, plan)(), problem.models, cpu)
+    return choose_plan(
+        strategy, lambda plan: ours(problem, strategy, plan)(), problem.models, cpu,
+        stacking=not problem.network.convolutional,
+    )  # fmt: skip
 
 
 class DisagreementError(RuntimeError):
