@@ -14,14 +14,14 @@ JUPYTER_ARGS ?=
 PIP_ARGS ?=
 
 BIN := $(VENV)/bin
-NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/lecture/*.ipynb))
 BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/benchmarks/*.py)))
 NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=120
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup lab demo test lint test-unit test-notebooks test-browser bench format constraints clean
+.PHONY: help setup lab lecture demo test lint test-unit test-notebooks test-browser bench format constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,11 @@ setup: $(VENV)/.with-notebooks ## make the environment: the library and what the
 
 lab: $(VENV)/.with-notebooks ## open the course in JupyterLab
 	JUPYTER_PREFER_ENV_PATH=1 "$(BIN)/python" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $(JUPYTER_ARGS)
+
+lecture: $(VENV)/.with-notebooks ## every lab as a page without code, in large type
+	JUPYTER_PREFER_ENV_PATH=1 "$(BIN)/python" -m jupyter_server --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks/lecture \
+	    --ServerApp.jpserver_extensions="voila.server_extension=True" --ServerApp.default_url=/voila \
+	    --ServerApp.open_browser=True $(JUPYTER_ARGS)
 
 demo: $(VENV)/.with-library ## a whole attack in the terminal
 	"$(BIN)/mpkit" attack

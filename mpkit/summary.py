@@ -1,7 +1,10 @@
-"""One picture of a run: the target, and base | δ magnified | poison. With Pillow alone."""
+"""Pictures with Pillow alone: of a run (target, and base | δ magnified | poison), and for HTML."""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +56,16 @@ def _cell(picture: np.ndarray) -> Image.Image:
     """(C, H, W) levels as a square of CELL pixels, enlarged without smoothing."""
     pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
     return Image.fromarray(pixels.astype(np.uint8)).convert("RGB").resize((CELL, CELL), 0)
+
+
+def picture_tag(picture: Tensor, alt: str, size: int) -> str:
+    """An <img> of a picture (C, H, W) in [0, 1], `size` pixels wide, enlarged without smoothing."""
+    levels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().numpy()
+    pixels = levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    data = base64.b64encode(file.getvalue()).decode()
+    return (
+        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" '
+        f'style="width:{size}px;image-rendering:pixelated">'
+    )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from mpkit.course.exercises import check, hint, solution
 from mpkit.device import describe, pick_device
 from mpkit.scale import scale_name
+
+__all__ = ["begin", "check", "hint", "solution"]
 
 
 def begin(seed: int = 0, **expected: str) -> None:

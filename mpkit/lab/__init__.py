@@ -3,6 +3,10 @@
 Needs ipywidgets and matplotlib (``pip install mpkit[notebooks]``); the library below does not.
 """
 
+from mpkit.lab.collision import CollisionLab
 from mpkit.lab.craft import CraftLab
+from mpkit.lab.dynamics import DynamicsLab
+from mpkit.lab.unroll import UnrollLab
+from mpkit.lab.victims import VictimsLab
 
-__all__ = ["CraftLab"]
+__all__ = ["CollisionLab", "CraftLab", "DynamicsLab", "UnrollLab", "VictimsLab"]

@@ -44,6 +44,7 @@ class Canvas:
 
     Drawing takes at most `share` of the wall time, and no two frames are less than `interval`
     seconds apart; frames that come too early are dropped (`update`). `draw` draws in any case.
+    Whoever changes what is in the figure holds `lock`, and takes no other lock inside it.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Canvas:
         self.figure, self.describe, self.share, self.interval = figure, describe, share, interval
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
-        self._ended, self._lock = -float("inf"), threading.Lock()
+        self._ended, self.lock = -float("inf"), threading.RLock()
 
     def update(self) -> bool:
         """Draw if a frame is due: True if it was drawn."""
@@ -68,7 +69,7 @@ class Canvas:
 
     def draw(self) -> None:
         """Draw now."""
-        with self._lock:
+        with self.lock:
             began = time.perf_counter()
             data = base64.b64encode(self.png()).decode()
             width = round(100 * self.figure.get_figwidth())
@@ -83,5 +84,6 @@ class Canvas:
     def png(self) -> bytes:
         """The figure as a PNG file."""
         file = io.BytesIO()
-        self.figure.canvas.print_png(file, pil_kwargs={"compress_level": 1})
+        with self.lock:
+            self.figure.canvas.print_png(file, pil_kwargs={"compress_level": 1})
         return file.getvalue()

@@ -5,38 +5,39 @@ ipywidgets' sliders have no accessible name, so each has its label and a number 
 
 from __future__ import annotations
 
-import base64
-import html
-import io
+import math
 from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
-from PIL import Image
 from torch import Tensor
 
 from mpkit.lab.runner import Phase, Runner
+from mpkit.summary import picture_tag
 
 Say = Callable[[str], object]
 """Shows a line in the panel."""
 
 
 class Transport:
-    """▶ ⏸ ⏭ ⏹ ↺ for a runner, always in this order; each enabled only where it does something."""
+    """▶ ⏸ ⏭ ⏹ ↺ for a runner, always in this order; each enabled only where it does something.
+
+    The signs are icons that come with ipywidgets: not every machine has letters for them.
+    """
 
     BUTTONS = (
-        ("run", "▶ Run", "go on to the end"),
-        ("pause", "⏸ Pause", "rest after the step under way"),
-        ("step", "⏭ Step", "one step, then pause"),
-        ("stop", "⏹ Stop", "end here; what was recorded stays"),
-        ("reset", "↺ Reset", "back to the start"),
+        ("run", "Run", "play", "go on to the end"),
+        ("pause", "Pause", "pause", "rest after the step under way"),
+        ("step", "Step", "step-forward", "one step, then pause"),
+        ("stop", "Stop", "stop", "end here; what was recorded stays"),
+        ("reset", "Reset", "undo", "back to the start"),
     )
 
     def __init__(self, runner: Runner, before: Callable[[str], bool] = lambda action: True):
         """`before(action)` is asked first, and may refuse by returning False."""
         self.runner, self.buttons = runner, {}
-        for action, label, tip in self.BUTTONS:
+        for action, label, icon, tip in self.BUTTONS:
             button = widgets.Button(
-                description=label, tooltip=tip, layout=widgets.Layout(width="auto")
+                description=label, icon=icon, tooltip=tip, layout=widgets.Layout(width="96px")
             )
             button.on_click(lambda _, a=action: before(a) and getattr(runner, a)())
             self.buttons[action] = button
@@ -80,17 +81,17 @@ class Number:
     ):
         whole = all(isinstance(v, int) for v in (value, low, high, step))
         self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
-        self.value = value
+        self.value, self.digits = value, 0 if whole else max(0, 1 - math.floor(math.log10(step)))
         slider, box = (
             (widgets.IntSlider, widgets.IntText)
             if whole
             else (widgets.FloatSlider, widgets.FloatText)
         )
         self.slider = slider(
-            value, min=low, max=high, step=step, readout=False, layout=widgets.Layout(width="180px")
+            value, min=low, max=high, step=step, readout=False, layout=widgets.Layout(width="150px")
         )
-        self.box = box(value, step=step, layout=widgets.Layout(width="84px"))
-        self.name = widgets.Label(label, layout=widgets.Layout(width="150px"))
+        self.box = box(value, step=step, layout=widgets.Layout(width="76px"))
+        self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.note = widgets.Label("")
         if tip:
             self.slider.tooltip = self.box.tooltip = tip
@@ -102,7 +103,7 @@ class Number:
     def _moved(self, change: dict) -> None:
         if self._own:
             return
-        new = change["new"]
+        new = round(change["new"], self.digits) if self.digits else change["new"]
         if not self.low <= new <= self.high:
             self.say(f"{self.label} must lie between {self.low} and {self.high}, not {new}.")
         elif new != self.value:
@@ -127,7 +128,7 @@ class Choice:
 
     def __init__(self, label: str, options: Sequence, value, turn: Callable, say: Say):
         self.turn, self.say, self.value, self._own = turn, say, value, False
-        self.name = widgets.Label(label, layout=widgets.Layout(width="150px"))
+        self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.menu = widgets.Dropdown(
             options=list(options), value=value, layout=widgets.Layout(width="180px")
         )
@@ -169,7 +170,7 @@ class Thumbnails:
         """pictures (N, C, H, W) in [0, 1], one name each; `value` is the index picked."""
         self.label, self.turn, self.say = label, turn, say
         self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
-        name = widgets.Label(label, layout=widgets.Layout(width="150px"))
+        name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.note = widgets.Label("")
         self.widget = widgets.HBox([name, self.row, self.note])
         self.put(pictures, names, value)
@@ -203,16 +204,3 @@ class Thumbnails:
     def _mark(self) -> None:
         for i, button in enumerate(self.buttons):
             button.button_style = "primary" if i == self.value else ""
-
-
-def picture_tag(picture: Tensor, alt: str, size: int) -> str:
-    """An <img> of a picture (C, H, W) in [0, 1], `size` pixels wide, enlarged without smoothing."""
-    levels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().numpy()
-    pixels = levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    data = base64.b64encode(file.getvalue()).decode()
-    return (
-        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" '
-        f'style="width:{size}px;image-rendering:pixelated">'
-    )

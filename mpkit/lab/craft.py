@@ -19,7 +19,7 @@ from mpkit.lab.share import decode, differences, encode, merged
 from mpkit.lab.victim import VictimNow
 from mpkit.lab.views import LossView, ProbabilityView, StripView
 from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
-from mpkit.networks import NETWORKS
+from mpkit.networks import NETWORKS, network
 
 GUESS = Question("How many of 8 fresh victims will call the target what you want?", 0, 8, 4)
 
@@ -41,7 +41,8 @@ class CraftLab(Lab):
         self.figure = new_figure(9, 5.6, large)
         self._lay_out()
         self.victim = VictimNow(self, large)
-        self.assemble(self.figure, self._controls(), question, below=[self.victim.widget])
+        live, later = self._controls()
+        self.assemble(self.figure, live, question, below=[self.victim.widget], later=later)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -92,7 +93,13 @@ class CraftLab(Lab):
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 
     def _load(self) -> None:
-        self.scenario = load_scenario(self.attack, progress=False)
+        scenario = self.scenario = load_scenario(self.attack, progress=False)
+        names = scenario.train.classes
+        chosen = {"target_class": names[scenario.target_labels[0]]}
+        if self.attack.goal == "targeted":
+            chosen["poison_class"] = names[scenario.train.y[scenario.bases[0]]]
+        # By name from now on: what was a default must not follow the other choice around.
+        self.attack = dataclasses.replace(self.attack, **chosen)
 
     def _lay_out(self) -> None:
         scenario, names = self.scenario, self.scenario.train.classes
@@ -106,7 +113,7 @@ class CraftLab(Lab):
             names[wanted],
         )  # fmt: skip
         face = self.figure.add_subplot(grid[0, 1])
-        picture = scenario.targets[0].cpu().permute(1, 2, 0)
+        picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
         face.set_title(f"target: {names[true]}", fontsize=self.losses.axes.title.get_fontsize())
         face.set_axis_off()
@@ -142,7 +149,8 @@ class CraftLab(Lab):
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
-    def _controls(self) -> list[widgets.Widget]:
+    def _controls(self) -> tuple[list[widgets.Widget], list[widgets.Widget]]:
+        """Those that act at once, and those that act after a reset."""
         s, train, names = self.attack.settings, self.scenario.train, self.scenario.train.classes
         live, later, number = self._turn, self._later, self._number
         true, poison = int(self.scenario.target_labels[0]), int(train.y[self.scenario.bases[0]])
@@ -178,8 +186,9 @@ class CraftLab(Lab):
                 self.say,
             ),
         }  # fmt: skip
-        page = number("page of poisons", 1, 1, self.strip.pages, self._page)
-        return [*(c.widget for c in self.controls.values()), page.widget]
+        self.page = number("page of poisons", 1, 1, self.strip.pages, self._page)
+        shown = [c.widget for c in self.controls.values()]
+        return [*shown[:4], self.page.widget], shown[4:]
 
     def _number(self, label: str, value: float, low: float, high: float, turn, step=1) -> Number:
         return Number(label, value, low, high, turn, self.say, step)
@@ -192,8 +201,7 @@ class CraftLab(Lab):
 
     def _later(self, **values: object) -> None:
         """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
-        changed = _with(self.attack, self.waiting | values)
-        load_scenario(changed, progress=False)  # raises what is wrong with it
+        _check(_with(self.attack, self.waiting | values))
         self.waiting |= values
         if self.runner.phase is Phase.READY:
             self.clear()
@@ -211,8 +219,9 @@ class CraftLab(Lab):
         self._load()
 
     def _page(self, page: int) -> None:
-        self.strip.page = page - 1
-        self.show_strip(self.knobs().epsilon)
+        with self.canvas.lock:
+            self.strip.page = page - 1
+            self.show_strip(self.knobs().epsilon)
         self.canvas.draw()
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
@@ -226,7 +235,7 @@ class CraftLab(Lab):
             attack = from_dict(merged(to_dict(Attack()), decode(self.name, code)))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"This code holds settings that do not fit: {error}") from error
-        load_scenario(attack, progress=False)
+        _check(attack)
         self.attack = attack
         self.knobs.put(attack.settings)
         self.clear()
@@ -245,6 +254,12 @@ def changes(before: CraftRecord | None, now: CraftRecord) -> list[str]:
     if now.epsilon_c != before.epsilon_c:
         found.append(f"ε_c {before.epsilon_c:.2f} → {now.epsilon_c:.2f}")
     return found
+
+
+def _check(attack: Attack) -> None:
+    """Raises ValueError for an attack that cannot be run."""
+    train = load_scenario(attack, progress=False).train
+    network(attack.network, train.shape, len(train.classes))
 
 
 def _with(attack: Attack, values: dict) -> Attack:

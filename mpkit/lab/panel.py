@@ -6,35 +6,19 @@ A lab says what to iterate (`items`), what to do with each item (`take`), and wh
 
 from __future__ import annotations
 
-import base64
 import html
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from mpkit.lab.canvas import Canvas
-from mpkit.lab.controls import Number, Transport
+from mpkit.lab.controls import Transport
+from mpkit.lab.extras import Line, Question, guess_row, keep_row, share_row
 from mpkit.lab.runner import Phase, Runner, claim, here
 
-
-class Question(NamedTuple):
-    """What a student is asked to predict before a run: the answer is a number."""
-
-    text: str
-    low: int
-    high: int
-    value: int
-
-
-class Line(NamedTuple):
-    """A curve kept from an earlier run, to be drawn behind the present one."""
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
+__all__ = ["Lab", "Line", "Question"]
 
 
 class _Box(widgets.VBox):
@@ -84,6 +68,12 @@ class Lab:
         """The main curve so far; the last run's stays as a ghost, named ones can be compared."""
         return (), ()
 
+    def guessed(self) -> None:
+        """Called when `self.guess` is known (None: skipped), to draw it."""
+
+    def kept(self) -> None:
+        """Called when `self.named` or `self.ghost` has changed, to draw them."""
+
     def code(self) -> str:
         """The share code of the present settings."""
         raise NotImplementedError
@@ -100,9 +90,14 @@ class Lab:
         controls: Sequence[widgets.Widget],
         question: Question | None = None,
         below: Sequence[widgets.Widget] = (),
+        later: Sequence[widgets.Widget] = (),
         share: bool = True,
     ) -> None:
-        """Build `self.panel` and `self.runner`; call at the end of `__init__`."""
+        """Build `self.panel` and `self.runner`; call at the end of `__init__`.
+
+        `controls` stand above the picture, since they act on it at once; `below` stands under it,
+        and `later`, what acts after a reset, is folded away under that.
+        """
         self.guess: int | None = None
         self.ghost: Line | None = None
         self.named: list[Line] = []
@@ -113,17 +108,27 @@ class Lab:
         self.transport = Transport(self.runner, self._before)
         self.status = widgets.HTML()
         self.message = widgets.HTML()
-        self.question, asking = question, []
+        self.question, self._asked, asking = question, False, []
         if question:
-            asking = [self._ask(question)]
+            asking = [guess_row(self, question, self._answered)]
         rows = [*asking, self.transport.widget, self.status, self.message]
-        tools = [self._keep_row(), *([self._share_row()] if share else [])]
-        left = widgets.VBox([*controls, *tools], layout=widgets.Layout(flex="0 0 auto"))
-        right = widgets.VBox(
-            [self.canvas.widget, *below], layout=widgets.Layout(flex="1 1 480px", min_width="320px")
+        tools = [keep_row(self), *([share_row(self)] if share else [])]
+        wrap = widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="0 24px")
+        folded = []
+        if later:
+            folded = [widgets.Accordion([widgets.Box(list(later), layout=wrap)])]
+            folded[0].set_title(0, "Settings that act after a reset")
+        self.panel = _Box(
+            [
+                *rows,
+                widgets.Box(list(controls), layout=wrap),
+                self.canvas.widget,
+                *below,
+                *folded,
+                widgets.Box(tools, layout=wrap),
+            ],
+            self.runner.close,
         )
-        body = widgets.Box([left, right], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
-        self.panel = _Box([*rows, body], self.runner.close)
         claim(*here(), self.runner)
         self._changed()
         self.canvas.draw()
@@ -151,7 +156,8 @@ class Lab:
     # ── the run ───────────────────────────────────────────────────────────────────────────────
 
     def _taken(self, item) -> None:
-        self.take(item)
+        with self.canvas.lock:
+            self.take(item)
         self.canvas.update()
         self._tell()
 
@@ -177,13 +183,24 @@ class Lab:
             if len(x):
                 self.ghost = Line("last run", list(x), list(y))
             self.runner.reset()
-            self.marks.clear()
-            self.clear()
+            with self.canvas.lock:
+                self.marks.clear()
+                self.clear()
             self.say("")
             self._changed()
             self.canvas.draw()
             return False
         return True
+
+    def _waiting(self) -> bool:
+        return bool(self.question) and not self._asked and self.runner.mode != "sync"
+
+    def _answered(self, guess: int | None) -> None:
+        self.guess, self._asked = guess, True
+        with self.canvas.lock:
+            self.guessed()
+        self._changed()
+        self.canvas.draw()
 
     def _tell(self) -> None:
         phase, done, total = self.runner.phase, self.runner.steps, self.total()
@@ -199,106 +216,6 @@ class Lab:
         if phase.ended:
             parts.append("↺ to start over")
         self.status.value = f'<span role="status">{" · ".join(parts)}</span>'
-
-    # ── predict, then reveal ──────────────────────────────────────────────────────────────────
-
-    def _waiting(self) -> bool:
-        return bool(self.question) and not self._asked and self.runner.mode != "sync"
-
-    def _ask(self, question: Question) -> widgets.Widget:
-        self._asked = False
-        number = Number(
-            "Your guess", question.value, question.low, question.high, lambda _: None, self.say
-        )
-        commit = widgets.Button(description="Commit", button_style="primary")
-        skip = widgets.Button(description="Skip")
-        row = widgets.VBox(
-            [widgets.HTML(html.escape(question.text)), widgets.HBox([number.widget, commit, skip])]
-        )
-
-        def answered(guess: int | None) -> None:
-            self.guess, self._asked = guess, True
-            commit.disabled = skip.disabled = number.slider.disabled = number.box.disabled = True
-            self.say("" if guess is None else f"Your guess is {guess}.")
-            self.guessed()
-            self._changed()
-            self.canvas.draw()
-
-        commit.on_click(lambda _: answered(number.value))
-        skip.on_click(lambda _: answered(None))
-        return row
-
-    def guessed(self) -> None:
-        """Called when `self.guess` is known (None: skipped), to draw it."""
-
-    # ── keep and share ────────────────────────────────────────────────────────────────────────
-
-    def _keep_row(self) -> widgets.Widget:
-        name = widgets.Text(placeholder="name of this run", layout=widgets.Layout(width="150px"))
-        keep = widgets.Button(
-            description="Keep", tooltip="keep this curve", layout=widgets.Layout(width="70px")
-        )
-        png = widgets.Button(
-            description="PNG", tooltip="the picture as a file", layout=widgets.Layout(width="70px")
-        )
-        link = widgets.HTML()
-
-        def kept(_) -> None:
-            x, y = self.curve()
-            if not len(x):
-                return self.say("There is nothing to keep yet: ▶ first.")
-            label = name.value.strip() or f"run {len(self.named) + 1}"
-            self.named = [line for line in self.named if line.label != label][-1:]
-            self.named.append(Line(label, list(x), list(y)))
-            self.say(f"Kept as “{label}”; the last two kept runs stay on the plot.")
-            self.kept()
-            self.canvas.draw()
-
-        def picture(_) -> None:
-            data = base64.b64encode(self.canvas.png()).decode()
-            link.value = (
-                f'<a download="{html.escape(self.name)}.png" '
-                f'href="data:image/png;base64,{data}">save the picture</a>'
-            )
-
-        keep.on_click(kept)
-        png.on_click(picture)
-        return widgets.HBox([name, keep, png, link])
-
-    def kept(self) -> None:
-        """Called when `self.named` has changed, to draw it."""
-
-    def _share_row(self) -> widgets.Widget:
-        text = widgets.Text(
-            placeholder="paste a share code here", layout=widgets.Layout(width="150px")
-        )
-        give = widgets.Button(
-            description="Share",
-            tooltip="a code of these settings",
-            layout=widgets.Layout(width="70px"),
-        )
-        take = widgets.Button(
-            description="Use",
-            tooltip="take the code's settings",
-            layout=widgets.Layout(width="70px"),
-        )
-
-        def given(_) -> None:
-            text.value = self.code()
-            self.say("The code of these settings is in the box: copy it.")
-
-        def taken(_) -> None:
-            if self.runner.phase is not Phase.READY:
-                return self.say("A code changes everything: ↺ first, and then Use.")
-            try:
-                self.use_code(text.value)
-                self.say("The settings are those of the code.")
-            except ValueError as error:  # ShareError among them
-                self.say(str(error), bad=True)
-
-        give.on_click(given)
-        take.on_click(taken)
-        return widgets.HBox([text, give, take])
 
 
 def _seconds(seconds: float) -> str:

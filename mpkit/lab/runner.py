@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import math
 import os
 import sys
@@ -229,6 +230,7 @@ class Runner(Generic[Item]):
             self.on_change()
 
 
+_count = itertools.count()
 _owners: dict[str, tuple[object, list[weakref.ref[Runner]]]] = {}
 
 
@@ -256,4 +258,4 @@ def here() -> tuple[str, object]:
         cell = parent.get("metadata", {}).get("cellId") or "no cell"
         return cell, parent["header"]["msg_id"]
     except (ImportError, AttributeError, KeyError):
-        return "no notebook", object()
+        return f"no notebook, {next(_count)}", None

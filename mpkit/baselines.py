@@ -1,0 +1,101 @@
+"""What came before: feature collision and watermarks (slides 2–4).
+
+Feature collision (Shafahi et al., "Poison Frogs!", NeurIPS 2018, Algorithm 1) looks for a picture
+that a *fixed* network cannot tell from the target, and a person cannot tell from the base:
+
+    minimise ‖f(x) − f(t)‖² + β‖x − b‖²
+
+by a forward step on the first term and a backward (proximal) step on the second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from mpkit.functional import Network, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Collision:
+    """How to collide: `beta` pulls toward the base, `rate` is the step (in units of pixel value,
+    for a gradient of norm 1), `opacity` that of a watermark of the target to begin with.
+
+    Raises ValueError naming the value and what is allowed.
+    """
+
+    beta: float = 0.1
+    rate: float = 0.5
+    steps: int = 60
+    opacity: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.beta <= 100:
+            raise ValueError(f"beta must lie between 0 and 100, not {self.beta}")
+        if not 0 < self.rate <= 10:
+            raise ValueError(f"rate must lie above 0 and at most at 10, not {self.rate}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
+        if not 0 <= self.opacity <= 1:
+            raise ValueError(f"opacity must lie between 0 and 1, not {self.opacity}")
+
+
+@dataclasses.dataclass(frozen=True)
+class CollisionRecord:
+    """After a step: ‖f(x) − f(t)‖ and ‖x − b‖, the latter per pixel (root mean square); β."""
+
+    step: int
+    features: float
+    pixels: float
+    beta: float
+
+
+def watermark(base: Tensor, target: Tensor, opacity: float) -> Tensor:
+    """opacity·target + (1 − opacity)·base, for pictures of equal shape in [0, 1]."""
+    return opacity * target + (1 - opacity) * base
+
+
+def collide(
+    network: Network,
+    state: State,
+    base: Tensor,
+    target: Tensor,
+    settings: Collision | Callable[[], Collision],
+) -> Iterator[tuple[Tensor, CollisionRecord]]:
+    """Poisons (C, H, W) on their way from the base to the target's features, step by step.
+
+    base and target (C, H, W) in [0, 1]; `state` of one model (leading M = 1). `settings` may be a
+    callable, which is asked before every step. The first item, step 0, is where it begins.
+    """
+    now = settings if callable(settings) else lambda: settings
+    wanted = _features(network, state, target)
+    x = watermark(base, target, now().opacity)
+    yield x, _record(network, state, x, base, wanted, 0, now().beta)
+    step = 0
+    while step < now().steps:
+        step, s = step + 1, now()
+        x = x.detach().requires_grad_()
+        distance = (_features(network, state, x) - wanted).square().sum()
+        (slope,) = torch.autograd.grad(distance, x)
+        forward = x.detach() - s.rate * slope / slope.norm().clamp(min=1e-12)
+        x = proximal(forward, base, s.beta * s.rate)
+        yield x, _record(network, state, x, base, wanted, step, s.beta)
+
+
+def proximal(x: Tensor, base: Tensor, weight: float) -> Tensor:
+    """argmin_z ½‖z − x‖² + ½·weight·‖z − b‖², clipped to [0, 1]."""
+    return ((x + weight * base) / (1 + weight)).clamp(0, 1)
+
+
+def _features(network: Network, state: State, x: Tensor) -> Tensor:
+    return network(state, x[None, None], train=False, part="features")[0][0, 0]
+
+
+def _record(network, state, x, base, wanted, step: int, beta: float) -> CollisionRecord:
+    with torch.no_grad():
+        features = (_features(network, state, x) - wanted).norm()
+    pixels = (x - base).square().mean().sqrt()
+    return CollisionRecord(step, float(features), float(pixels), beta)

@@ -1,0 +1,147 @@
+"""Chapter 00: its exercises, its quiz and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from numbers import Real
+
+from torch import Tensor
+
+from mpkit.course.exercises import Verdict, exercise, right, wrong
+from mpkit.course.quiz import Item, Quiz
+from mpkit.summary import picture_tag
+
+
+def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:
+    """A row of pictures (C, H, W) in [0, 1] with titles, which are their alt text as well."""
+    from IPython.display import HTML, display
+
+    cells = "".join(
+        f"<figure style='margin:4px;text-align:center'>{picture_tag(p, title, 96)}"
+        f"<figcaption>{escape(title)}</figcaption></figure>"
+        for p, title in zip(pictures, titles, strict=True)
+    )
+    display(HTML(f"<div style='display:flex;flex-wrap:wrap'>{cells}</div>"))
+
+
+def _number(answer: object) -> float | None:
+    is_number = isinstance(answer, Real) and not isinstance(answer, bool)
+    return float(answer) if is_number else None
+
+
+@exercise(
+    "00.clip",
+    "2 minutes",
+    hints=(
+        "Add ε to the grey value. Then ask whether a picture can hold the result.",
+        "240 + 26 is more than white.",
+    ),
+    solution="min(240 + 26, 255)  # 255: poisons are clipped to what a picture can show",
+)
+def clip(answer: object) -> Verdict:
+    value = _number(answer)
+    if value is None:
+        return wrong("a whole number is wanted.")
+    if value == 255:
+        return right("240 + 26 would be 266, and white is 255. Poisons are real 8-bit pictures.")
+    if value == 266:
+        return wrong("266 is 240 + 26, but no 8-bit picture holds more than white.")
+    if value == 26:
+        return wrong("26 is how far the pixel may move, not where it ends.")
+    return wrong(f"{value:g} is not it: start at 240, move by at most 26, stay within a picture.")
+
+
+@exercise(
+    "00.margin",
+    "3 minutes",
+    hints=(
+        'Which classes are "other"? All but the one that the attacker wants.',
+        "The best other score is the largest of 4.0 and 3.0.",
+    ),
+    solution="max(4.0, 3.0) - 2.5  # 1.5, above zero: the target is not called a 7 yet",
+)
+def margin(answer: object) -> Verdict:
+    value = _number(answer)
+    if value is None:
+        return wrong("a number is wanted.")
+    if abs(value - 1.5) < 1e-6:
+        return right("4.0 − 2.5 = 1.5. It is above zero: the target is not called a 7 yet.")
+    if abs(value + 1.5) < 1e-6:
+        return wrong(
+            "the sign: the attacker makes the loss small, so the wanted score is taken off."
+        )
+    if abs(value - 0.5) < 1e-6:
+        return wrong("3.0 is an other score, but not the best one.")
+    if abs(value - 1.0) < 1e-6:
+        return wrong("that compares two classes which the attacker does not want.")
+    return wrong(f"{value:g} is not it: the best other score, minus the score of the 7.")
+
+
+@exercise(
+    "00.interval",
+    "5 minutes",
+    hints=(
+        "from mpkit.evaluation import rate",
+        "rate(8, 8).low",
+    ),
+    solution="from mpkit.evaluation import rate\nrate(8, 8).low  # about 0.68: under 0.9",
+)
+def interval(answer: object) -> Verdict:
+    from mpkit.evaluation import rate
+
+    value = _number(answer)
+    if value is None:
+        return wrong("a number between 0 and 1 is wanted.")
+    low = rate(8, 8).low
+    if abs(value - low) < 0.006:
+        return right(
+            f"8 of 8 is compatible with a true rate of {low:.0%}: “9 times in 10” is not shown. "
+            "More victims, and more targets, would narrow it."
+        )
+    if abs(value - 100 * low) < 0.6:
+        return wrong("the number is right in per cent; a share between 0 and 1 is wanted.")
+    if value == 1:
+        return wrong("1 is the rate that was seen, not what it may be in truth.")
+    return wrong(f"{value:g} is not it: rate(8, 8) has the two ends of the interval.")
+
+
+QUIZ = Quiz(
+    "00",
+    [
+        Item(
+            "Whose labels does the attacker change?",
+            ["those of the poisons", "the target's", "nobody's"],
+            2,
+            [
+                "No: every poison is a 7 that is labelled 7.",
+                "No: the target is a test picture. Nobody touches it.",
+                "Yes: that is what clean-label means.",
+            ],
+        ),
+        Item(
+            "Why does a control with random noise of the same ε belong to the experiment?",
+            [
+                "to show that noise helps training",
+                "to show that it is the crafting that turns the target",
+                "to make the poisons invisible",
+            ],
+            1,
+            [
+                "No: whether noise helps is another question.",
+                "Yes: changing fifty pictures changes training anyhow. Only a difference from "
+                "equally large, aimless changes is due to the crafting.",
+                "No: a control is trained on beside the poisons, not mixed with them.",
+            ],
+        ),
+        Item(
+            "All eight victims turned. May you say that the attack always works?",
+            ["yes, 8 of 8 is 100 %", "no: few victims, and one target"],
+            1,
+            [
+                "No: 8 of 8 is compatible with a true rate under 70 %.",
+                "Yes: the interval is wide, and other targets are harder.",
+            ],
+        ),
+    ],
+)

@@ -1,0 +1,241 @@
+"""Chapter 03: its problem, its exercises and its quiz."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from numbers import Real
+
+import torch
+from torch import Tensor, nn
+
+from mpkit.course.exercises import Verdict, exercise, right, wrong
+from mpkit.course.quiz import Item, Quiz
+from mpkit.data import load_dataset
+from mpkit.functional import Network, State
+from mpkit.metagradient import Batches
+
+POISONS, WANTED = 4, 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One batch of digits: x (B, 1, H, W), y (B,), its first rows as `poisons`, one `target`."""
+
+    x: Tensor
+    y: Tensor
+    poisons: Tensor
+    target: Tensor
+
+    def margin(self, network: Network) -> Callable[[State, Tensor], Tensor]:
+        """L_adv of the target, as the strategies want it."""
+
+        def loss(state: State, x: Tensor) -> Tensor:
+            pixels = self.target.expand(*x.shape[:-4], *self.target.shape)
+            z = network(state, pixels, train=False)[0][..., 0, :]
+            others = torch.cat([z[..., :WANTED], z[..., WANTED + 1 :]], -1)
+            return others.amax(-1) - z[..., WANTED]
+
+        return loss
+
+
+def picture_problem(
+    seed: int, size: int = 8, rows: int = 12, dtype: torch.dtype = torch.float64
+) -> Problem:
+    """`rows` digits of `size` pixels a side: the first four are 7s, to be poisoned; a 1 is the
+    target."""
+    train, test = load_dataset("digits", n_train=200, n_test=300, size=size, noise=0.5)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    sevens = [i for i in order.tolist() if train.y[i] == WANTED][:POISONS]
+    others = [i for i in order.tolist() if i not in sevens][: rows - POISONS]
+    x = train.x[sevens + others].to(dtype)
+    target = test.x[test.rows_of(1)[:1]].to(dtype)
+    return Problem(x, train.y[sevens + others], x[:POISONS].clone(), target)
+
+
+def batches_of(problem: Problem, steps: int) -> Batches:
+    """The same batch `steps` times, for one model, as `mpkit.metagradient` wants it."""
+    x = problem.x.expand(steps, 1, *problem.x.shape)
+    y = problem.y.expand(steps, 1, -1)
+    return Batches(x, y, torch.arange(POISONS)[None])
+
+
+def toy_models(norm: Callable[[int], nn.Module], seed: int, count: int = 3):
+    """A small network with batch norm, and the stacked weights of `count` models of it.
+
+    Smooth throughout, so that a central difference never straddles a kink.
+    """
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), norm(8), nn.Tanh(), nn.AvgPool2d(2),
+            nn.Conv2d(8, 8, 3, padding=1), norm(8), nn.Tanh(),
+            nn.Flatten(), nn.Linear(8 * 16, 10),
+        ).double()  # fmt: skip
+
+    states = []
+    for m in range(count):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(100 * seed + m)
+            module = build()
+            # Fresh norms are all alike; trained ones are not.
+            states.append(
+                {k: p.detach() + 0.1 * torch.randn_like(p) for k, p in module.named_parameters()}
+            )
+    return module, {k: torch.stack([s[k] for s in states]) for k in states[0]}
+
+
+@exercise(
+    "03.difference",
+    "5 minutes",
+    hints=(
+        "Call f twice: at x + h·direction and at x − h·direction.",
+        "The distance between the two points is 2h, not h.",
+    ),
+    solution=(
+        "def central_difference(f, x, direction, h):\n"
+        "    return (f(x + h * direction) - f(x - h * direction)) / (2 * h)"
+    ),
+)
+def difference(answer: object) -> Verdict:
+    if not callable(answer):
+        return wrong("a function of f, x, direction and h is wanted.")
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    d, h = torch.tensor([0.6, 0.8], dtype=torch.float64), 1e-3
+    found = answer(lambda v: (v**3).sum(), x, d, h)
+    if found is None:
+        return Verdict(None, "it still returns None. Two calls of f and a division will do.")
+    wanted = float(((x + h * d) ** 3 - (x - h * d) ** 3).sum() / (2 * h))
+    one_sided = float((((x + h * d) ** 3).sum() - (x**3).sum()) / h)
+    value = float(found)
+    if abs(value - wanted) < 1e-9:
+        return right("its error falls with h², because the even terms of the series cancel.")
+    if abs(value - one_sided) < 1e-9:
+        return wrong("that is the one-sided difference: its error falls with h only. Go back, too.")
+    if abs(value - 2 * wanted) < 1e-6:
+        return wrong("twice too large: the two points are 2h apart.")
+    if abs(value + wanted) < 1e-9:
+        return wrong("the sign: forward minus back.")
+    if abs(value - 2 * h * wanted) < 1e-9:
+        return wrong("that is how much f changes; a slope is change divided by way.")
+    return wrong(f"for Σx³ at (1, 2) along (0.6, 0.8) it gives {value:.6g}, not {wanted:.6g}.")
+
+
+@exercise(
+    "03.memory",
+    "3 minutes",
+    hints=(
+        "What does reverse mode have to keep of each of the K steps?",
+        "All of it: so four times the steps, about four times the memory. The lean adjoint keeps "
+        "weights only, and one graph.",
+    ),
+    solution="growth = (4, 1)  # K grows fourfold; weights are small beside activations",
+)
+def memory(answer: object) -> Verdict:
+    try:
+        a, b = (float(v) for v in answer)
+    except (TypeError, ValueError):
+        return wrong("two numbers are wanted, in brackets: (reverse, lean adjoint).")
+    if not (a > 0 and b > 0):
+        return wrong("both factors are above zero.")
+    if 2.5 <= a <= 5.5 and b <= 2:
+        return right(
+            "about four, since all steps are kept; and about one, since weights are small."
+        )
+    if 2.5 <= a <= 5.5:
+        return wrong("reverse: yes. The lean adjoint keeps the graph of one step, whatever K is.")
+    if a > 8:
+        return wrong("each step is kept once, not once for each other step: linear, not quadratic.")
+    if b <= 2:
+        return wrong("the adjoint: yes. But reverse keeps the activations of every step.")
+    return wrong("count what has to be kept until the way back: of how many steps?")
+
+
+@exercise(
+    "03.coupled",
+    "4 minutes",
+    hints=(
+        "A loss is a mean over rows. What, inside a network, looks at more than one row?",
+        "Batch normalisation: its mean and variance are those of the whole batch.",
+    ),
+    solution='coupled = {"convnet-bn", "resnet20"}  # those with batch normalisation',
+)
+def coupled(answer: object) -> Verdict:
+    known = {"mlp", "convnet", "convnet-bn", "resnet20"}
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        return wrong("a set of names is wanted, as in {'mlp', 'convnet'}.")
+    names = set(answer)
+    if not names <= known:
+        return wrong(f"the names are: {', '.join(sorted(known))}.")
+    if names == {"convnet-bn", "resnet20"}:
+        return right("batch normalisation uses statistics of the whole batch; nothing else does.")
+    if names == known:
+        return wrong("a mean over rows adds their gradients up; it does not mix them.")
+    if "resnet20" not in names and "convnet-bn" in names:
+        return wrong("one is missing: look for the letters BN in the paper's residual networks.")
+    if names & {"mlp", "convnet"}:
+        return wrong(
+            "in a plain layer each row goes its own way: convolutions mix pixels, not rows."
+        )
+    return wrong("there are two of them, and they have one kind of layer in common.")
+
+
+@exercise(
+    "03.trap",
+    "5 minutes",
+    hints=(
+        "central_difference(lambda p: mean_loss(models, p), poisons, d, 1e-5) with d of norm 1.",
+        "Rounding would give about 1e-9 of the gradient's norm here. What do you get?",
+    ),
+    solution='verdict = "wrong"  # off by far more than rounding, with no warning',
+)
+def trap(answer: object) -> Verdict:
+    said = str(answer).strip().lower()
+    if said == "wrong":
+        return right("it is off by far more than rounding could do, and nothing warned you.")
+    if said == "rounding":
+        return wrong(
+            "in 64-bit numbers rounding would be a millionth of what you find. Look again."
+        )
+    return wrong('the answer is "rounding" or "wrong".')
+
+
+def is_number(value: object) -> bool:
+    """A real number, and no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+QUIZ = Quiz(
+    "03",
+    [
+        Item(
+            "What does the lean adjoint store of the K steps?",
+            ["all activations", "the weights w₀ … w_K", "the gradients of the poisons"],
+            1,
+            [
+                "No: that is what reverse mode does, and why its memory grows.",
+                "Yes: and it builds one step's graph at a time again, on the way back.",
+                "No: those are added up as it goes.",
+            ],
+        ),
+        Item(
+            "The adversarial loss falls during crafting. Is the meta-gradient right?",
+            ["yes, or it would not fall", "not necessarily"],
+            1,
+            [
+                "No: a gradient that is off by a quarter still points downhill.",
+                "Yes: only an independent check, such as a central difference, can tell.",
+            ],
+        ),
+        Item(
+            "Why are gradient checks done in 64-bit numbers?",
+            ["they are faster", "rounding hides the error that one looks for", "torch demands it"],
+            1,
+            [
+                "No: they are slower.",
+                "Yes: in 32 bits a difference quotient has three good digits, hardly more.",
+                "No: it would take 32-bit numbers too.",
+            ],
+        ),
+    ],
+)

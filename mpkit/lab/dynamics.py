@@ -1,0 +1,236 @@
+"""DynamicsLab: what poisons do to a training run, beside its clean twin (slides 7–9)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mpkit.attack import make_attack, prepare
+from mpkit.device import Plan, cores
+from mpkit.evaluation import victim_seed
+from mpkit.functional import State
+from mpkit.lab.controls import Number
+from mpkit.lab.panel import Lab
+from mpkit.lab.runner import Phase
+from mpkit.lab.twins import TwinsView
+from mpkit.metapoison import CraftRecord, craft, poisons_of, target_loss
+from mpkit.training import train
+
+CLEAN, POISONED = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TwinRecord:
+    """One epoch of both twins, (clean, poisoned) each: mean training losses, validation
+    accuracies, the target's probabilities of its true and of the wanted class, L_adv; and the ε
+    that the poisoned twin trained with."""
+
+    epoch: int
+    losses: tuple[float, float]
+    accuracies: tuple[float, float]
+    true: tuple[float, float]
+    wanted: tuple[float, float]
+    adversarial: tuple[float, float]
+    epsilon: float
+
+
+class DynamicsLab(Lab):
+    """A victim and its clean twin, from the same weights and batches, trained in step.
+
+    `source`: a `CraftLab` (its poisons at the start of a run), uint8 poisons (P, C, H, W), or None:
+    the first run crafts some. ε acts mid-run: the victim goes on with the poisons' change rescaled.
+    """
+
+    name, unit = "dynamics", "step"
+
+    def __init__(self, source=None, large: bool = False, seed: int = 0, **given):
+        self.source, self.twin_seed = source, seed
+        self.attack = make_attack(**given)
+        self.crafted: Tensor | None = None
+        self._prepare()
+        self.epsilon = round(255 * self.attack.settings.epsilon)
+        self.records: list[TwinRecord] = []
+        self.crafting: CraftRecord | None = None
+        self.path: list[Tensor] = []
+        self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
+        self.assemble(self.view.figure, self._controls(), share=False)
+
+    # ── what runs ─────────────────────────────────────────────────────────────────────────────
+
+    def items(self) -> Iterator[CraftRecord | tuple[State, TwinRecord]]:
+        if self._poisons() is None:
+            ready, settings = self.ready, self.attack.settings
+            for state, record in craft(ready.scenario, ready.network, settings, None, ready.plan):
+                if record.step == settings.craft_steps:
+                    self.crafted = poisons_of(ready.scenario, state, settings)
+                yield record
+        yield from self._train(self._poisons())
+
+    def _train(self, poisons: Tensor) -> Iterator[tuple[State, TwinRecord]]:
+        scenario, recipe = self.ready.scenario, self.attack.victim_recipe
+        seed, used = victim_seed(self.attack.settings.seed, 5000 + self.twin_seed), {}
+
+        def pictures(twin: int) -> Tensor:
+            if twin == CLEAN:
+                return scenario.train.x
+            used["epsilon"] = self.epsilon  # read once an epoch: all its batches agree
+            return scenario.poisoned(rescaled(scenario, poisons, used["epsilon"], self._strongest))
+
+        plan = Plan(1, min(2, cores()))
+        self._strongest = round(255 * self.attack.settings.epsilon)
+        network = self.ready.network
+        start = network.init([seed, seed]).map(lambda t: t.to(scenario.train.x.device))
+        yield start, self._measure(start, 0, (float("nan"),) * 2, self.epsilon)
+        runs = train(
+            network, scenario.train.x, scenario.train.y, recipe, [seed] * 2, plan, pictures
+        )
+        for state, record in runs:
+            yield state, self._measure(state, record.epoch, record.losses, used["epsilon"])
+
+    @torch.no_grad()
+    def _measure(self, state: State, epoch: int, losses, epsilon: float) -> TwinRecord:
+        scenario, network = self.ready.scenario, self.ready.network
+        logits = network(state, scenario.targets[:1].expand(2, 1, *scenario.train.shape), False)[0]
+        p = logits[:, 0].softmax(-1)
+        seen = scenario.validation.x[:500]
+        predicted = network(state, seen.expand(2, *seen.shape), False)[0].argmax(-1)
+        right = (predicted == scenario.validation.y[:500]).float().mean(1)
+        adversarial = self._adversarial(state, scenario.train.x[:50].expand(2, 50, *seen.shape[1:]))
+        return TwinRecord(
+            epoch, tuple(losses), tuple(right.tolist()),
+            tuple(p[:, scenario.target_labels[0]].tolist()),
+            tuple(p[:, scenario.adversarial[0]].tolist()),
+            tuple(adversarial.tolist()), epsilon / 255,
+        )  # fmt: skip
+
+    def take(self, item: CraftRecord | tuple[State, TwinRecord]) -> None:
+        if isinstance(item, CraftRecord):
+            self.crafting = item
+            self.view.say(f"crafting first: step {item.step}, adversarial loss {item.loss:.2f}")
+            return
+        self.state, record = item
+        if self.records and record.epsilon != self.records[-1].epsilon and record.epoch > 1:
+            before, now = 255 * self.records[-1].epsilon, 255 * record.epsilon
+            self.mark(record.epoch - 0.5, f"ε {before:.0f} → {now:.0f}")
+        self.records.append(record)
+        self.path.append(self.view.flat(self.state))
+        self.view.update(self.records, self.marks, self.path)
+        self.view.features(self.ready.network, self.state.pick(slice(POISONED, 2)), self._shown)
+        if record.epoch == self.attack.victim_recipe.epochs:
+            self._contours()
+
+    @property
+    def _shown(self) -> Tensor:
+        """The poisoned pictures that the victim of the last record was trained on."""
+        return rescaled(
+            self.ready.scenario, self._poisons(), 255 * self.records[-1].epsilon, self._strongest
+        )
+
+    def _contours(self) -> None:
+        train_set = self.ready.scenario.train
+        some = slice(0, 200)
+        self.view.contours(
+            self.ready.network, self.state, train_set.x[some], train_set.y[some], self._adversarial
+        )
+
+    def clear(self) -> None:
+        self.records, self.path, self.crafting = [], [], None
+        self._prepare()
+        self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
+        self.kept()
+
+    def total(self) -> int:
+        waiting = self._poisons() is None or self.crafting is not None
+        return self.attack.victim_recipe.epochs + 1 + waiting * self.attack.settings.craft_steps
+
+    def curve(self):
+        return [r.epoch for r in self.records], [r.wanted[POISONED] for r in self.records]
+
+    def kept(self) -> None:
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
+
+    def describe(self) -> str:
+        scenario = self.ready.scenario
+        names = scenario.train.classes
+        true, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        if not self.records:
+            return f"A clean and a poisoned twin; the target is {true}, wanted is {wanted}. " + (
+                f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
+            )
+        r = self.records[-1]
+        return (
+            f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255: the clean twin has "
+            f"accuracy {r.accuracies[0]:.1%} and gives the target {true} {r.true[0]:.0%}, {wanted} "
+            f"{r.wanted[0]:.0%}; the poisoned twin has accuracy {r.accuracies[1]:.1%} and gives "
+            f"{true} {r.true[1]:.0%}, {wanted} {r.wanted[1]:.0%}."
+            + "".join(f" Changed at epoch {x + 0.5:.0f}: {text}." for x, text in self.marks)
+        )
+
+    # ── where data and poisons come from ──────────────────────────────────────────────────────
+
+    def _prepare(self) -> None:
+        if hasattr(self.source, "attack"):
+            self.attack = dataclasses.replace(
+                self.source.attack, settings=self.source.knobs(),
+                victim_recipe=self.attack.victim_recipe,
+            )  # fmt: skip
+        key = dataclasses.replace(self.attack, victim_recipe=self.attack.settings.recipe)
+        if getattr(self, "_key", None) != key:
+            self._key, self.crafted = key, None
+            self.ready = prepare(self.attack, progress=False)
+            self._adversarial = target_loss(
+                self.ready.scenario, self.ready.network, self.attack.settings
+            )
+
+    def _poisons(self) -> Tensor | None:
+        if hasattr(self.source, "poisons"):
+            return self.source.poisons() if self.source.records else self.crafted
+        return self.source if self.source is not None else self.crafted
+
+    # ── controls ──────────────────────────────────────────────────────────────────────────────
+
+    def _controls(self) -> list:
+        recipe = self.attack.victim_recipe
+        self.controls = {
+            "epsilon": Number("ε (n/255)", self.epsilon, 0, 64, self._turn, self.say),
+            "lr": Number(
+                "learning rate", recipe.lr, 0.01, 0.5, lambda v: self._later(lr=v), self.say, 0.01
+            ),
+            "epochs": Number(
+                "epochs", recipe.epochs, 1, 100, lambda v: self._later(epochs=v), self.say
+            ),
+            "seed": Number("seed of the twins", self.twin_seed, 0, 999, self._seed, self.say),
+        }
+        return [c.widget for c in self.controls.values()]
+
+    def _turn(self, epsilon: int) -> None:
+        self.epsilon = epsilon
+        if self.runner.phase in (Phase.RUNNING, Phase.PAUSING, Phase.PAUSED):
+            self.say("From the next epoch on.")
+
+    def _ready_only(self) -> None:
+        if self.runner.phase is not Phase.READY:
+            raise ValueError("That changes the whole run: ↺ first, and then change it.")
+
+    def _later(self, **values: object) -> None:
+        self._ready_only()
+        recipe = dataclasses.replace(self.attack.victim_recipe, **values)
+        self.attack = dataclasses.replace(self.attack, victim_recipe=recipe)
+        self.clear()
+        self.canvas.draw()
+
+    def _seed(self, seed: int) -> None:
+        self._ready_only()
+        self.twin_seed = seed
+
+
+def rescaled(scenario, poisons: Tensor, epsilon: float, strongest: float) -> Tensor:
+    """Poisons (P, C, H, W) in [0, 1] whose change from the bases is ε/ε_crafted times as large,
+    rounded to 8 bits; both ε in grey levels of 255."""
+    bases = scenario.base_images
+    change = poisons.to(bases.device).float() / 255 - bases
+    levels = 255 * (bases + change * (epsilon / strongest))
+    return levels.round().clamp(0, 255) / 255

@@ -1,0 +1,113 @@
+"""What stands around a run: a guess before it, curves that are kept, codes that are shared."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import ipywidgets as widgets
+
+from mpkit.lab.controls import Number
+from mpkit.lab.runner import Phase
+
+if TYPE_CHECKING:
+    from mpkit.lab.panel import Lab
+
+
+class Question(NamedTuple):
+    """What a student is asked to predict before a run: the answer is a number."""
+
+    text: str
+    low: int
+    high: int
+    value: int
+
+
+class Line(NamedTuple):
+    """A curve kept from an earlier run, to be drawn behind the present one."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def guess_row(lab: Lab, question: Question, answered: Callable[[int | None], object]):
+    """The question with a slider, "Commit" and "Skip"; `answered` gets the number, or None."""
+    number = Number(
+        "Your guess", question.value, question.low, question.high, lambda _: None, lab.say
+    )
+    commit = widgets.Button(description="Commit", button_style="primary")
+    skip = widgets.Button(description="Skip")
+
+    def done(guess: int | None) -> None:
+        for part in (commit, skip, number.slider, number.box):
+            part.disabled = True
+        lab.say("" if guess is None else f"Your guess is {guess}.")
+        answered(guess)
+
+    commit.on_click(lambda _: done(number.value))
+    skip.on_click(lambda _: done(None))
+    text = widgets.HTML(html.escape(question.text))
+    return widgets.VBox([text, widgets.HBox([number.widget, commit, skip])])
+
+
+def keep_row(lab: Lab) -> widgets.Widget:
+    """Keep this run's curve under a name, and the picture as a file."""
+    name = widgets.Text(placeholder="name of this run", layout=widgets.Layout(width="150px"))
+    keep, png = _button("Keep", "keep this curve"), _button("PNG", "the picture as a file")
+    link = widgets.HTML()
+
+    def kept(_) -> None:
+        x, y = lab.curve()
+        if not len(x):
+            return lab.say("There is nothing to keep yet: ▶ first.")
+        label = name.value.strip() or f"run {len(lab.named) + 1}"
+        lab.named = [line for line in lab.named if line.label != label][-1:]
+        lab.named.append(Line(label, list(x), list(y)))
+        lab.say(f"Kept as “{label}”; the last two kept runs stay on the plot.")
+        with lab.canvas.lock:
+            lab.kept()
+        lab.canvas.draw()
+
+    def picture(_) -> None:
+        data = base64.b64encode(lab.canvas.png()).decode()
+        link.value = (
+            f'<a download="{html.escape(lab.name)}.png" '
+            f'href="data:image/png;base64,{data}">save the picture</a>'
+        )
+
+    keep.on_click(kept)
+    png.on_click(picture)
+    return widgets.HBox([name, keep, png, link])
+
+
+def share_row(lab: Lab) -> widgets.Widget:
+    """A short code of the settings, to be given away or pasted in."""
+    text = widgets.Text(placeholder="share code", layout=widgets.Layout(width="150px"))
+    give, take = (
+        _button("Share", "a code of these settings"),
+        _button("Use", "take a code's settings"),
+    )
+
+    def given(_) -> None:
+        text.value = lab.code()
+        lab.say("The code of these settings is in the box: copy it.")
+
+    def taken(_) -> None:
+        if lab.runner.phase is not Phase.READY:
+            return lab.say("A code changes everything: ↺ first, and then Use.")
+        try:
+            lab.use_code(text.value)
+            lab.say("The settings are those of the code.")
+        except ValueError as error:  # ShareError among them
+            lab.say(str(error), bad=True)
+
+    give.on_click(given)
+    take.on_click(taken)
+    return widgets.HBox([text, give, take])
+
+
+def _button(label: str, tip: str) -> widgets.Button:
+    return widgets.Button(description=label, tooltip=tip, layout=widgets.Layout(width="70px"))

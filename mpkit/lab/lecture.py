@@ -1,0 +1,27 @@
+"""Labs for the back of the room: the same panel in large type, on a page without code (Voilà)."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from mpkit.lab.panel import Lab
+
+STYLE = """<style>
+.mpkit-lecture, .mpkit-lecture .widget-label, .mpkit-lecture .widget-html-content,
+.mpkit-lecture button, .mpkit-lecture input, .mpkit-lecture select { font-size: 20px !important; }
+.mpkit-lecture .widget-label { width: 210px !important; }
+.mpkit-lecture button, .mpkit-lecture input, .mpkit-lecture select,
+.mpkit-lecture .widget-hbox { height: auto !important; min-height: 40px; line-height: 38px; }
+.mpkit-lecture button { min-width: 110px; }
+.mpkit-lecture img[alt] { image-rendering: auto; }
+.mpkit-lecture .widget-html-content > img { max-width: 100% !important; }
+h1 { font-size: 40px !important; }
+</style>"""
+
+
+def page(lab: Lab) -> widgets.Widget:
+    """The lab's panel in large type; build the lab with ``large=True``, for letters in pictures."""
+    lab.panel.add_class("mpkit-lecture")
+    if lab.runner.mode == "sync":
+        lab.runner.run()
+    return widgets.VBox([widgets.HTML(STYLE), lab.panel])

@@ -1,0 +1,170 @@
+"""A real JupyterLab of this test run's own, and a page of it to press buttons on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import Page
+
+CHROMIUM = os.environ.get("MPKIT_CHROMIUM", "/usr/bin/chromium")
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """JupyterLab (or Voilà) on 127.0.0.1 with a token, its settings in folders of its own."""
+
+    def __init__(self, folder: Path, command: list[str], path: str, extra: dict[str, str]):
+        self.root, self.token, self.port = folder / "notebooks", secrets.token_hex(16), free_port()
+        self.root.mkdir()
+        self.log = folder / "server.log"
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPKIT_PROGRESS": "off"} | extra
+        environment.pop("MPKIT_SYNC", None)
+        for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR"):
+            environment[f"JUPYTER_{name}"] = str(folder / name)
+        for name in ("SETTINGS_DIR", "WORKSPACES_DIR"):
+            environment[f"JUPYTERLAB_{name}"] = str(folder / name)
+        values = {"port": self.port, "token": self.token, "root": self.root}
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *[part.format(**values) for part in command]],
+                env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
+            )  # fmt: skip
+        self._wait(path)
+
+    def _wait(self, path: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(self.url(path), timeout=5).close()
+                return
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.2)
+        raise AssertionError(f"the server did not come up:\n{self.log.read_text()}")
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{path}?token={self.token}"
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+JUPYTERLAB = [
+    "jupyterlab", "--allow-root", "--no-browser", "--expose-app-in-browser",
+    "--ServerApp.ip=127.0.0.1", "--ServerApp.port={port}", "--ServerApp.root_dir={root}",
+    "--IdentityProvider.token={token}", "--LabApp.news_url=",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+]  # fmt: skip
+
+
+class Notebook:
+    """An open notebook: its page, and its kernel."""
+
+    def __init__(self, page: Page, server: Server, name: str):
+        self.page, self.server, self.name = page, server, name
+
+    @classmethod
+    def open(cls, page: Page, server: Server, name: str, cells: list[str], kernel="python3"):
+        book = nbformat.v4.new_notebook()
+        book.cells = [nbformat.v4.new_code_cell(c) for c in cells]
+        book.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
+        nbformat.write(book, server.root / name)
+        self = cls(page, server, name)
+        self.load()
+        return self
+
+    def load(self) -> None:
+        """Open the page (again) and wait until its kernel answers."""
+        self.page.goto(self.server.url(f"lab/tree/{self.name}"))
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell?.currentWidget?.context && "
+            "window.jupyterapp.shell.currentWidget.sessionContext",
+            timeout=60_000,
+        )
+        self.page.evaluate(
+            """async () => {
+                const widget = window.jupyterapp.shell.currentWidget;
+                await widget.context.ready;
+                await widget.sessionContext.ready;
+                await widget.sessionContext.session.kernel.info;
+            }"""
+        )
+
+    def run_all(self) -> None:
+        self.command("notebook:run-all-cells")
+
+    def command(self, name: str, arguments: dict | None = None) -> None:
+        self.page.evaluate(
+            "([name, a]) => window.jupyterapp.commands.execute(name, a)", [name, arguments or {}]
+        )
+
+    def ask(self, expression: str):
+        """The value (as JSON) that an expression has in the notebook's kernel."""
+        code = f"import json as _j; print('\\x02' + _j.dumps({expression}) + '\\x03')"
+        said = self.do(code)
+        return json.loads(said.split("\x02")[1].split("\x03")[0])
+
+    def do(self, code: str) -> str:
+        """Execute code in the kernel, beside the notebook: what it printed."""
+        return self.page.evaluate(
+            """async (code) => {
+                const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const future = kernel.requestExecute({code, store_history: false});
+                let out = '';
+                future.onIOPub = (m) => {
+                    if (m.header.msg_type === 'stream') out += m.content.text;
+                    if (m.header.msg_type === 'error') out += m.content.traceback.join('\\n');
+                };
+                await future.done;
+                return out;
+            }""",
+            code,
+        )
+
+    def wait_for(self, expression: str, seconds: float = 20):
+        """Until an expression is true in the kernel: its value."""
+        end = time.monotonic() + seconds
+        while not (value := self.ask(expression)):
+            assert time.monotonic() < end, f"never came true: {expression}"
+            time.sleep(0.05)
+        return value
+
+    def button(self, label: str, panel: int = 0):
+        return self.page.get_by_role("button", name=label, exact=True).nth(panel)
+
+    def press(self, label: str, panel: int = 0) -> None:
+        self.button(label, panel).click()
+
+    def shut_down(self) -> None:
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+
+
+@contextlib.contextmanager
+def served(folder: Path, command: list[str], path: str, **extra: str) -> Iterator[Server]:
+    """A server that is there inside the block."""
+    server = Server(folder, command, path, extra)
+    try:
+        yield server
+    finally:
+        server.close()

@@ -1,0 +1,263 @@
+"""The other labs, without a browser: what each of them promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mpkit.attack import make_attack, prepare
+from mpkit.baselines import Collision, collide, proximal
+from mpkit.evaluation import rate
+from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
+from mpkit.lab.dynamics import rescaled
+from mpkit.lab.plane import flatten, plane_through, unflatten
+from mpkit.lab.runner import Phase
+from mpkit.lab.toy import make_toy
+from mpkit.networks import network
+
+from .conftest import SMALL
+
+
+def finished(lab, until, limit: float = 60) -> None:
+    lab.transport.buttons["run"].click()
+    until(lambda: lab.runner.phase.ended, limit)
+    assert lab.runner.error is None, lab.runner.error
+
+
+# ── the toy of UnrollLab ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_the_arrows_are_the_gradient(steps):
+    toy = make_toy(3)
+    double = lambda t: t.double()  # noqa: E731
+    toy = type(toy)(
+        double(toy.x), toy.y, double(toy.poisons), double(toy.target),
+        {k: double(w) for k, w in toy.params.items()},
+    )  # fmt: skip
+    slope, path = toy.look_ahead(toy.poisons, steps, 0.5)
+    assert len(path) == steps + 1
+    for i in range(toy.poisons.numel()):
+        h = torch.zeros_like(toy.poisons).flatten()
+        h[i] = 1e-6
+        ends = [
+            toy.adversarial_loss(toy.unroll(toy.poisons + s * h.view(-1, 2), steps, 0.5)[-1])
+            for s in (1, -1)
+        ]
+        assert abs((ends[0] - ends[1]) / 2e-6 - slope.flatten()[i]) < 1e-7
+
+
+def test_following_the_arrows_lowers_the_loss_and_stays_within_epsilon(until):
+    lab = UnrollLab(epsilon=0.5)
+    try:
+        finished(lab, until)
+        assert lab.records[-1].loss < lab.records[0].loss
+        assert (lab.poisons - lab.toy.poisons).abs().max() <= 0.5 + 1e-6
+        assert f"{lab.losses[-1]:.2f}" in lab.describe()
+        first = lab.curve()
+        lab.transport.buttons["reset"].click()
+        finished(lab, until)
+        assert lab.curve() == first
+    finally:
+        lab.close()
+
+
+def test_every_slider_of_the_toy_redraws_at_once():
+    lab = UnrollLab()
+    try:
+        for name, value in (("steps", 7), ("lr", 1.0), ("x", -1.0), ("y", 0.5), ("seed", 4)):
+            before, picture = lab.describe(), lab.canvas.frames
+            lab.controls[name].slider.value = value
+            assert lab.canvas.frames == picture + 1
+            assert lab.describe() != before
+        lab.controls["which"].slider.value = 2
+        assert lab.controls["x"].slider.value == pytest.approx(float(lab.poisons[1, 0]), abs=0.06)
+    finally:
+        lab.close()
+
+
+# ── DynamicsLab ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_plane_holds_its_three_points():
+    g = torch.Generator().manual_seed(0)
+    start, a, b = torch.randn(3, 50, generator=g, dtype=torch.float64)
+    plane = plane_through(start, a, b)
+    assert torch.allclose(plane.basis @ plane.basis.T, torch.eye(2, dtype=torch.float64))
+    for point in (start, a, b):
+        assert torch.allclose(plane.points(plane.coordinates(point)), point)
+    same = plane_through(start, a, a)
+    assert torch.allclose(same.points(same.coordinates(a)), a)
+    nothing = plane_through(start, start, start)
+    assert torch.isfinite(nothing.basis).all()
+
+
+def test_weights_come_back_from_rows():
+    state = network("convnet-bn", (1, 8, 8), 2).init([1, 2])
+    back = unflatten(flatten(state), state)
+    assert all(torch.equal(back.params[k], w) for k, w in state.params.items())
+
+
+def test_twins_start_alike_and_without_poison_stay_so(small, until):
+    lab = small(DynamicsLab)
+    lab.controls["epsilon"].slider.value = 0
+    finished(lab, until)
+    clean, poisoned = torch.stack(lab.path).unbind(1)
+    assert torch.equal(clean, poisoned)
+    for r in lab.records[1:]:
+        assert r.losses[0] == r.losses[1]
+        assert r.epsilon == 0
+
+
+def test_twins_part_and_the_same_seed_gives_the_same(small, until):
+    lab = small(DynamicsLab)
+    finished(lab, until)
+    clean, poisoned = torch.stack(lab.path).unbind(1)
+    assert torch.equal(clean[0], poisoned[0])
+    assert not torch.equal(clean[-1], poisoned[-1])
+    assert [r.epoch for r in lab.records] == [0, 1, 2, 3]
+    assert f"accuracy {lab.records[-1].accuracies[1]:.1%}" in lab.describe()
+    first = lab.records[1:]
+    lab.transport.buttons["reset"].click()
+    finished(lab, until)
+    assert lab.records[1:] == first
+
+
+def test_epsilon_acts_at_the_next_epoch(small, until):
+    lab = small(DynamicsLab, victim_epochs=6)
+    lab.crafted = lab.ready.scenario.base_images.mul(255).round().byte() // 2
+    for _ in range(3):
+        count = lab.runner.steps
+        lab.transport.buttons["step"].click()
+        until(lambda count=count: lab.runner.steps > count and lab.runner.phase is Phase.PAUSED)
+    lab.controls["epsilon"].slider.value = 10
+    finished(lab, until)
+    assert [round(255 * r.epsilon) for r in lab.records] == [26, 26, 26, 10, 10, 10, 10]
+    assert lab.marks == [(2.5, "ε 26 → 10")]
+
+
+def test_rescaled_poisons():
+    scenario = prepare(make_attack("ci", **SMALL)).scenario
+    bases = scenario.base_images
+    poisons = (255 * bases).round().clamp(10, 245).byte() + 10
+    assert torch.allclose(rescaled(scenario, poisons, 26, 26) * 255, poisons.float(), atol=1e-3)
+    assert torch.allclose(rescaled(scenario, poisons, 0, 26), bases, atol=0.5 / 255 + 1e-6)
+
+
+# ── VictimsLab ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_victims_arrive_and_are_counted(small, until):
+    lab = small(VictimsLab)
+    lab.controls["victims"].slider.value = 4
+    finished(lab, until)
+    assert len(lab.records) == 12
+    assert sorted({(r.arm, r.victim) for r in lab.records}) == sorted(
+        (arm, v) for arm in ("poisoned", "clean", "noise") for v in range(4)
+    )
+    wins = sum(r.success[0] for r in lab.records if r.arm == "poisoned")
+    found = rate(wins, 4)
+    assert f"poisoned: {found}" in lab.describe()
+    assert list(lab.spans["poisoned"].get_xdata()) == [found.low, found.high]
+    first = lab.records
+    lab.transport.buttons["reset"].click()
+    finished(lab, until)
+    assert lab.records == first
+
+
+def test_more_victims_can_be_asked_for_in_mid_run(small, until):
+    lab = small(VictimsLab)
+    finished(lab, until)
+    two = lab.records
+    lab.transport.buttons["reset"].click()
+    lab.transport.buttons["step"].click()
+    until(lambda: lab.runner.phase is Phase.PAUSED)
+    lab.controls["victims"].slider.value = 1
+    assert "arrived already" in lab.message.value
+    lab.controls["victims"].slider.value = 3
+    finished(lab, until)
+    assert lab.records[: len(two)] == two
+    assert len(lab.records) == 9
+
+
+def test_poisons_come_from_a_craft_lab(small, until):
+    crafting = small(CraftLab)
+    lab = small(VictimsLab, crafting)
+    finished(crafting, until)
+    finished(lab, until)
+    assert lab.crafting is None  # nothing was crafted anew
+    assert torch.equal(lab._poisons(), crafting.poisons())
+
+
+# ── CollisionLab ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_proximal_step_has_its_closed_form():
+    g = torch.Generator().manual_seed(0)
+    x, b = 0.2 + 0.6 * torch.rand(2, 1, 4, 4, generator=g, dtype=torch.float64)
+    z = proximal(x, b, 0.7)
+    z.requires_grad_()
+    value = 0.5 * (z - x).square().sum() + 0.5 * 0.7 * (z - b).square().sum()
+    assert torch.autograd.grad(value, z)[0].abs().max() < 1e-12
+
+
+def test_features_come_closer_and_beta_holds_back(small):
+    attack = prepare(make_attack("ci", **SMALL))
+    state = attack.network.init([0])
+    base, target = attack.scenario.base_images[0], attack.scenario.targets[0]
+
+    def end(beta):
+        *_, (poison, record) = collide(
+            attack.network, state, base, target, Collision(beta=beta, steps=40)
+        )
+        assert 0 <= poison.min() <= poison.max() <= 1
+        return record
+
+    free, held = end(0.0), end(1.0)
+    start = next(iter(collide(attack.network, state, base, target, Collision())))[1]
+    assert free.features < held.features < start.features
+    assert held.pixels < free.pixels
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"beta": -1}, "beta"),
+        ({"rate": 0}, "rate"),
+        ({"steps": 0}, "steps"),
+        ({"opacity": 2}, "opacity"),
+    ],
+)
+def test_collisions_that_make_no_sense_are_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        Collision(**values)
+
+
+def test_a_collision_live(small, until):
+    lab = small(CollisionLab)
+    lab.controls["steps"].slider.value = 8
+    for _ in range(3):
+        count = lab.runner.steps
+        lab.transport.buttons["step"].click()
+        until(lambda count=count: lab.runner.steps > count and lab.runner.phase is Phase.PAUSED)
+    lab.controls["beta"].slider.value = 1.0
+    finished(lab, until)
+    assert [r.beta for r in lab.records] == [0.1] * 3 + [1.0] * 6
+    assert lab.marks == [(2.5, "β 0.1 → 1")]
+    assert f"{lab.records[-1].features:.2f} apart" in lab.describe()
+    first = lab.curve()[1][:3]
+    lab.transport.buttons["reset"].click()
+    finished(lab, until)
+    assert lab.curve()[1][:1] == first[:1]
+
+
+# ── all of them ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", [CollisionLab, CraftLab, DynamicsLab, VictimsLab])
+def test_large_letters_and_nothing_started(small, kind):
+    lab = small(kind, large=True)
+    assert lab.canvas.figure.large
+    assert lab.runner.phase is Phase.READY
+    assert lab.canvas.frames >= 1
+    assert "<img alt=" in lab.canvas.widget.value
