@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -96,10 +97,11 @@ class Notebook:
 
     def load(self) -> None:
         """Open the page (again) and wait until its kernel answers."""
-        self.page.goto(self.server.url(f"lab/tree/{self.name}"))
+        self.page.goto(self.server.url(f"lab/tree/{self.name}") + "&reset")  # no other's tabs
         self.page.wait_for_function(
-            "() => window.jupyterapp?.shell?.currentWidget?.context && "
+            "(name) => window.jupyterapp?.shell?.currentWidget?.context?.path === name && "
             "window.jupyterapp.shell.currentWidget.sessionContext",
+            arg=self.name,
             timeout=60_000,
         )
         self.page.evaluate(
@@ -151,7 +153,8 @@ class Notebook:
         return value
 
     def button(self, label: str, panel: int = 0):
-        return self.page.get_by_role("button", name=label, exact=True).nth(panel)
+        # The icon before the word counts as a letter of the button's name.
+        return self.page.get_by_role("button", name=re.compile(rf"{label}$")).nth(panel)
 
     def press(self, label: str, panel: int = 0) -> None:
         self.button(label, panel).click()

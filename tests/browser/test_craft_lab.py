@@ -151,13 +151,13 @@ def test_reloading_in_mid_run_picks_the_run_up(lab):
         }"""
     )
     count = lab.ask("lab.runner.steps")
-    expect(lab.button("Pause").last).to_be_enabled()
+    expect(lab.button("Pause", -1)).to_be_enabled()
     lab.wait_for(f"lab.runner.steps > {count}")
     seen = lab.page.locator("img[alt*='After craft step']").last
     before = seen.get_attribute("alt")
     expect(seen).not_to_have_attribute("alt", before)
     assert lab.ask(THREADS) == 1
-    lab.page.get_by_role("button", name="Pause", exact=True).last.click()
+    lab.press("Pause", -1)
     lab.wait_for("lab.runner.phase.value == 'paused'")
 
 
