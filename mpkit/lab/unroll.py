@@ -135,8 +135,8 @@ class UnrollLab(Lab):
         tidy(self.ahead, "looking ahead", "training steps k", "L_adv(w_k)")
         tidy(self.history, "following the arrows", "move", "L_adv(w_K)")
         self.ground = self.plane.imshow(
-            torch.zeros(GRID, GRID).numpy(), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower", vmin=0,
-            vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
+            torch.zeros(GRID, GRID).numpy(), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower",
+            vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
         )  # fmt: skip
         self.clean = [
             self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=name)[0]
