@@ -11,11 +11,14 @@ import html
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe and Ito's colours, told apart by nearly everybody: https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -45,16 +48,21 @@ class Canvas:
     Drawing takes at most `share` of the wall time, and no two frames are less than `interval`
     seconds apart; frames that come too early are dropped (`update`). `draw` draws in any case.
     Whoever changes what is in the figure holds `lock`, and takes no other lock inside it.
+
+    ``moving()`` may name the artists that change from frame to frame. Everything else (axes, ticks,
+    letters: four fifths of the time) is then drawn only when limits, titles or legends change.
     """
 
     def __init__(
         self,
         figure: Figure,
         describe: Callable[[], str],
-        share: float = 0.1,
+        share: float = 0.06,  # of the wall time; caches that were lost cost about as much again
         interval: float = 0.2,
+        moving: Callable[[], Sequence[Artist]] | None = None,
     ):
         self.figure, self.describe, self.share, self.interval = figure, describe, share, interval
+        self.moving, self._ground, self._look = moving, None, None
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
         self._ended, self.lock = -float("inf"), threading.RLock()
@@ -71,11 +79,11 @@ class Canvas:
         """Draw now."""
         with self.lock:
             began = time.perf_counter()
-            data = base64.b64encode(self.png()).decode()
+            data = base64.b64encode(self._encoded("jpeg", quality=92, subsampling=0)).decode()
             width = round(100 * self.figure.get_figwidth())
             self.widget.value = (
                 f'<img alt="{html.escape(self.describe())}" style="width:100%;max-width:{width}px" '
-                f'src="data:image/png;base64,{data}">'
+                f'src="data:image/jpeg;base64,{data}">'
             )
             self._ended = time.perf_counter()
             self.cost = self._ended - began
@@ -83,7 +91,42 @@ class Canvas:
 
     def png(self) -> bytes:
         """The figure as a PNG file."""
-        file = io.BytesIO()
         with self.lock:
-            self.figure.canvas.print_png(file, pil_kwargs={"compress_level": 1})
+            return self._encoded("png")
+
+    def _encoded(self, kind: str, **options) -> bytes:
+        # JPEG for frames: it takes a seventh of the time, and at this quality nobody can tell.
+        self._render()
+        file = io.BytesIO()
+        pixels = np.asarray(self.figure.canvas.buffer_rgba())
+        Image.fromarray(pixels).convert("RGB").save(file, kind, **options)
         return file.getvalue()
+
+    def _render(self) -> None:
+        canvas, artists = self.figure.canvas, self.moving() if self.moving else ()
+        look = self._looks() if artists else None
+        if look is None or look != self._look:
+            for artist in artists:
+                artist.set_animated(True)
+            canvas.draw()
+            self._ground, self._look = canvas.copy_from_bbox(self.figure.bbox), look
+        else:
+            canvas.restore_region(self._ground)
+        for artist in artists:
+            artist.axes.draw_artist(artist)
+
+    def _looks(self) -> tuple:
+        """What the ground depends on."""
+        return tuple(
+            (
+                id(axes), axes.get_xlim(), axes.get_ylim(),
+                *(axes.get_title(loc=side) for side in ("left", "center")),
+                *(label.get_text() for label in axes.get_yticklabels()),
+                *(text.get_text() for text in (axes.get_legend() or _Nothing).get_texts()),
+            )
+            for axes in self.figure.axes
+        )  # fmt: skip
+
+
+class _Nothing:
+    get_texts = staticmethod(tuple)

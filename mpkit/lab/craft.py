@@ -92,6 +92,9 @@ class CraftLab(Lab):
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 
+    def moving(self) -> list:
+        return [*self.losses.moving(), *self.bars.bars, self.strip.image]
+
     def _load(self) -> None:
         scenario = self.scenario = load_scenario(self.attack, progress=False)
         names = scenario.train.classes

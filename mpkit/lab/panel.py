@@ -56,6 +56,11 @@ class Lab:
         """What the picture shows at this moment, with its numbers, for those who cannot see it."""
         return self.name
 
+    def moving(self) -> Sequence:
+        """The artists that change from frame to frame, in drawing order, all of them; or none, and
+        every frame is drawn from scratch (see `Canvas`)."""
+        return ()
+
     def total(self) -> int | None:
         """How many items a run has, if it is known."""
         return None
@@ -103,7 +108,7 @@ class Lab:
         self.named: list[Line] = []
         self.marks: list[tuple[float, str]] = []
         self._began, self._computed = None, 0.0
-        self.canvas = Canvas(figure, self.describe)
+        self.canvas = Canvas(figure, self.describe, moving=self.moving)
         self.runner = Runner(self.items, self._taken, self._changed)
         self.transport = Transport(self.runner, self._before)
         self.status = widgets.HTML()

@@ -37,6 +37,7 @@ class LossView:
         bar.set_label("age of the surrogate (epochs)", fontsize=size)
         bar.ax.tick_params(labelsize=size - 1)
         self.marks: list = []
+        self.fitted = False
         axes.set_xlim(0, steps + 0.5)
         axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
 
@@ -49,10 +50,16 @@ class LossView:
         self.mean.set_data([r.step for r in records], [r.loss for r in records])
         if y:
             low, high = min(*y, 0), max(*y, 0)
-            room = 0.08 * (high - low) + 0.1
-            self.axes.set_ylim(low - room, high + room)
+            room, now = 0.1 * (high - low) + 0.1, self.axes.get_ylim()
+            if not self.fitted or low < now[0] or high > now[1]:  # seldom: ticks cost time
+                self.axes.set_ylim(low - room, high + room)
+                self.fitted = True
             self.axes.set_xlim(0, max(self.steps, x[-1]) + 0.5)
         show_marks(self.axes, self.marks, marks)
+
+    def moving(self) -> list:
+        """What changes from frame to frame."""
+        return [*self.kept, self.dots, self.mean, *self.marks]
 
     def compare(self, lines: Sequence) -> None:
         """Draw `Line`s of other runs behind the mean."""

@@ -17,7 +17,7 @@ def test_a_frame_is_an_image_with_words():
     canvas = made('loss of "7" < 0 & falling')
     canvas.draw()
     assert canvas.widget.value.startswith('<img alt="loss of &quot;7&quot; &lt; 0 &amp; falling"')
-    assert "data:image/png;base64,iVBOR" in canvas.widget.value
+    assert "data:image/jpeg;base64,/9j/" in canvas.widget.value
     assert canvas.png().startswith(b"\x89PNG")
 
 
@@ -30,7 +30,7 @@ def test_frames_that_come_too_early_are_dropped():
 
 def test_drawing_keeps_to_its_share():
     canvas = made(share=0.1, interval=0)
-    canvas.figure.canvas.print_png = lambda file, **_: time.sleep(0.02)
+    canvas._render = lambda: time.sleep(0.02) or canvas.figure.canvas.draw()
     began = time.perf_counter()
     while time.perf_counter() - began < 1.5:
         canvas.update()
@@ -44,3 +44,20 @@ def test_large_letters_are_for_the_lecture_room():
     from mpkit.lab.canvas import font_size
 
     assert font_size(new_figure(2, 1, large=True)) == 1.5 * font_size(new_figure(2, 1))
+
+
+def test_what_moves_over_a_kept_ground_is_what_a_whole_drawing_shows():
+    figure = new_figure(3, 2)
+    axes = figure.add_subplot()
+    (line,) = axes.plot([0, 1], [0, 1])
+    axes.set(xlim=(0, 1), ylim=(0, 2))
+    canvas = Canvas(figure, lambda: "", moving=lambda: [line])
+    pictures = []
+    for top, y in ((2, 0.5), (2, 1.5), (3, 1.5), (3, 2.5)):
+        axes.set_ylim(0, top)
+        line.set_ydata([0, y])
+        moved = canvas.png()
+        fresh = Canvas(figure, lambda: "", moving=lambda: [line]).png()
+        assert moved == fresh
+        pictures.append(moved)
+    assert len(set(pictures)) == 4

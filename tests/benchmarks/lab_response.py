@@ -1,0 +1,124 @@
+"""How quickly the lab answers, and what its pictures cost.
+
+    python tests/benchmarks/lab_response.py [--presses 30]
+
+Drawing: craft steps a second of a `CraftLab` on the digits, with its picture and without, in
+turns. Answering (where there is a Chromium): from a press to the first visible change of the
+panel's words, in a real JupyterLab, while crafting runs; and from ▶ to the first point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.clock import add_json, headline, write_json
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
+
+
+def drawing(seconds: float) -> dict:
+    """The share of throughput that drawing takes, in one run: six steps with the picture, six
+    without, and so on."""
+    from mpkit.lab import CraftLab
+
+    lab = CraftLab(craft_steps=10_000)
+    update, take, took, last = lab.canvas.update, lab.runner.on_item, {True: [], False: []}, []
+
+    def timed(item) -> None:
+        drawn = lab.runner.steps // 6 % 2 == 0
+        lab.canvas.update = update if drawn else (lambda: False)
+        take(item)
+        now = time.perf_counter()
+        if last:
+            took[drawn].append(now - last.pop())
+        last.append(now)
+
+    lab.runner.on_item = timed
+    lab.runner.run()
+    time.sleep(seconds)
+    lab.close()
+    lab.runner.close()
+    with_it, without = (1 / statistics.mean(took[d][3:]) for d in (True, False))
+    share = 1 - with_it / without
+    print(
+        f"craft steps a second: {with_it:.2f} with the picture, {without:.2f} without: {share:.1%} "
+        f"({sum(map(len, took.values()))} steps, {lab.canvas.frames} frames)"
+    )
+    return {"with": with_it, "without": without, "share": share}
+
+
+WATCH = """() => {
+    const words = '.jp-OutputArea [role=status]';
+    const texts = () => [...document.querySelectorAll(words)]
+        .map(e => e.textContent.replace(/about .* left|step \\d+/g, '')).join('|');
+    const before = texts(), began = performance.now();
+    return new Promise(done => {
+        const look = () => texts() !== before ? done(performance.now() - began)
+                                              : requestAnimationFrame(look);
+        look();
+    });
+}"""
+"""Milliseconds until the panel's words (without the running count) are others than now."""
+
+
+def answering(presses: int) -> dict:
+    """Milliseconds from a press to the answer that a student sees, and ▶ to the first point."""
+    from playwright.sync_api import sync_playwright
+    from server import CHROMIUM, JUPYTERLAB, Notebook, served
+
+    cells = ["from mpkit.lab import CraftLab", "lab = CraftLab(craft_steps=10_000)\nlab"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder), JUPYTERLAB, "api") as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        book = Notebook.open(page, server, "response.ipynb", cells)
+        book.run_all()
+        book.button("Run").wait_for()
+        began = time.perf_counter()
+        book.press("Run")
+        page.locator("img[alt*='After craft step']").wait_for()
+        first = time.perf_counter() - began
+        times = []
+        for i in range(presses):
+            label = "Pause" if i % 2 == 0 else "Run"
+            button = book.button(label)
+            button.wait_for()
+            page.wait_for_timeout(700)
+            waiting = page.evaluate_handle(f"() => ({{promise: ({WATCH})()}})")
+            button.evaluate("e => e.click()")
+            times.append(waiting.evaluate("h => h.promise"))
+        book.shut_down()
+        browser.close()
+    times.sort()
+    middle, late = statistics.median(times), times[int(0.95 * (len(times) - 1))]
+    print(f"from a press to its answer: median {middle:.0f} ms, 95th percentile {late:.0f} ms")
+    print(f"from ▶ to the first drawn point: {first:.1f} s")
+    return {"median_ms": middle, "late_ms": late, "first_point_s": first, "n": len(times)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--presses", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=60, help="of crafting, for the drawing")
+    add_json(parser)
+    a = parser.parse_args(arguments)
+    print(headline())
+    found = {"drawing": drawing(a.seconds)}
+    try:
+        found["answering"] = answering(a.presses)
+    except ImportError:
+        print("no playwright: pip install mpkit[browser]")
+    write_json(a.json, found)
+
+
+if __name__ == "__main__":
+    main()
