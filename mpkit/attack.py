@@ -206,11 +206,15 @@ def prepare(
     progress: bool = True,
     plan: Plan | None = None,
     victim_plan: Plan | None = None,
+    scenario: Scenario | None = None,
 ) -> Prepared:
-    """Load data, build networks, and choose how to compute; plans that are given are kept."""
+    """Load data, build networks, and choose how to compute.
+
+    Plans that are given are kept, and so is a `scenario` that was loaded for this attack before.
+    """
     device = pick_device(attack.device)
     make_reproducible(device)
-    scenario = load_scenario(attack, progress).to(device)
+    scenario = (scenario or load_scenario(attack, progress)).to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate = network(attack.network, shape, classes, attack.batch_norm)
     # Victims need first derivatives only, so theirs may be the fused batch norm.

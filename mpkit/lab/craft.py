@@ -47,8 +47,8 @@ class CraftLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[tuple[CraftState, CraftRecord]]:
-        ready = prepare(dataclasses.replace(self.attack, settings=self.knobs()), progress=False)
-        self.ready = ready
+        attack = dataclasses.replace(self.attack, settings=self.knobs())
+        self.ready = ready = prepare(attack, progress=False, scenario=self.scenario)
         return craft(ready.scenario, ready.network, self.knobs, None, ready.plan)
 
     def take(self, item: tuple[CraftState, CraftRecord]) -> None:

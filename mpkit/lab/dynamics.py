@@ -51,7 +51,7 @@ class DynamicsLab(Lab):
         self.attack = make_attack(**given)
         self.crafted: Tensor | None = None
         self._prepare()
-        self.epsilon = round(255 * self.attack.settings.epsilon)
+        self.epsilon: int | None = None
         self.records: list[TwinRecord] = []
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
@@ -80,7 +80,11 @@ class DynamicsLab(Lab):
             return scenario.poisoned(rescaled(scenario, poisons, used["epsilon"], self._strongest))
 
         plan = Plan(1, min(2, cores()))
-        self._strongest = round(255 * self.attack.settings.epsilon)
+        change = poisons.to(scenario.train.x.device).float() - 255 * scenario.base_images
+        self._strongest = max(1, round(float(change.abs().max())))
+        if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
+            self.epsilon = self._strongest
+            self.controls["epsilon"].show(min(64, self.epsilon))
         network = self.ready.network
         start = network.init([seed, seed]).map(lambda t: t.to(scenario.train.x.device))
         yield start, self._measure(start, 0, (float("nan"),) * 2, self.epsilon)
@@ -138,6 +142,8 @@ class DynamicsLab(Lab):
 
     def clear(self) -> None:
         self.records, self.path, self.crafting = [], [], None
+        if self.source is not None:
+            self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.kept()
@@ -195,7 +201,9 @@ class DynamicsLab(Lab):
     def _controls(self) -> list:
         recipe = self.attack.victim_recipe
         self.controls = {
-            "epsilon": Number("ε (n/255)", self.epsilon, 0, 64, self._turn, self.say),
+            "epsilon": Number(
+                "ε (n/255)", round(255 * self.attack.settings.epsilon), 0, 64, self._turn, self.say
+            ),
             "lr": Number(
                 "learning rate", recipe.lr, 0.01, 0.5, lambda v: self._later(lr=v), self.say, 0.01
             ),

@@ -181,7 +181,7 @@ class VictimsLab(Lab):
             (self.points[arm],) = self.rates.plot([], [], ls="", ms=7, **look)
             (self.spans[arm],) = self.rates.plot([], [], color=COLOURS[arm], lw=2.5)
             self.words[arm] = self.rates.text(
-                1.04, row, "", va="center", fontsize=font_size(figure, 8), clip_on=False
+                0.5, row - 0.28, "", ha="center", va="center", fontsize=font_size(figure, 8)
             )
             self.levels[arm] = self.accuracy.scatter([], [], s=30, alpha=0.75, **look)
         self._axes(names)
@@ -211,7 +211,7 @@ class VictimsLab(Lab):
             found = success_rate(records, arm)
             self.points[arm].set_data([found.rate], [row])
             self.spans[arm].set_data([found.low, found.high], [row, row])
-            self.words[arm].set_text(f"{found.successes}/{found.n}")
+            self.words[arm].set_text(f"{found.successes} of {found.n}")
         low = min(r.accuracy for r in records)
         self.accuracy.set_xlim(max(0, low - 0.08), 1.0)
         parts = torch.tensor([a.probabilities for a in self.arrivals])

@@ -125,7 +125,7 @@ def test_twins_part_and_the_same_seed_gives_the_same(small, until):
 
 def test_epsilon_acts_at_the_next_epoch(small, until):
     lab = small(DynamicsLab, victim_epochs=6)
-    lab.crafted = lab.ready.scenario.base_images.mul(255).round().byte() // 2
+    lab.crafted = lab.ready.scenario.base_images.mul(255).round().clamp(0, 229).byte() + 26
     for _ in range(3):
         count = lab.runner.steps
         lab.transport.buttons["step"].click()
