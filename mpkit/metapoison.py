@@ -132,7 +132,7 @@ def surrogate_epoch(
     orders = ensemble.epoch_orders(scenario, recipe, seeds, age)
     lr = ensemble.learning_rates(scenario, recipe, age)
     adversarial = target_loss(scenario, network, settings)
-    total, losses, counted = torch.zeros_like(poisons), torch.zeros_like(lr), 0
+    total, losses, counted = torch.zeros_like(poisons), torch.zeros_like(lr), torch.zeros_like(lr)
     for b in range(orders.shape[1]):
         batches, first = ensemble.gather(scenario, orders, b, settings.unroll_steps), None
         if batches is not None:
@@ -146,16 +146,18 @@ def surrogate_epoch(
                 settings.average,
                 settings.poisoned_steps,
             )
+            # A model whose batch holds no poison is along only because another's does.
+            held = (batches.slot < len(poisons)).any(1).to(lr)
             total, losses, counted, first = (
                 total + found.gradient,
-                losses + found.losses,
-                counted + 1,
+                losses + held * found.losses,
+                counted + held,
                 found.first,
             )
         state = _advance(
             scenario, network, state, poisons, batches, orders[:, b], lr, settings, first
         )
-    return total, losses / max(counted, 1), state
+    return total, losses / counted.clamp(min=1), state
 
 
 def _advance(scenario, network, state, poisons, batches, rows, lr, settings, first) -> State:
@@ -240,12 +242,44 @@ def craft(
     """Algorithm 1 as an iterator of craft steps; it may be closed, and resumed from any state.
 
     `settings` may be a callable: it is asked before every step, so that ε or K can change mid-run.
+    Raises ValueError for a state of another run, and where a setting in `FIXED` changes.
     """
     now = settings if callable(settings) else lambda: settings
-    state = state or start(scenario, network, now(), plan)
-    while state.step < now().craft_steps:
-        state, record = craft_step(scenario, network, state, now(), plan)
+    begun = current = now()
+    state = state or start(scenario, network, begun, plan)
+    _check(scenario, state, begun)
+    while state.step < current.craft_steps:
+        state, record = craft_step(scenario, network, state, current, plan)
         yield state, record
+        current = now()
+        for name in FIXED:
+            if getattr(current, name) != getattr(begun, name):
+                raise ValueError(
+                    f"{name} is fixed when a run begins: it was {getattr(begun, name)}, and "
+                    f"{getattr(current, name)} needs a new run"
+                )
+
+
+FIXED = ("models", "perturbation", "seed", "stagger", "recipe")
+"""Settings that decide what the state is made of; all others may change from step to step."""
+
+
+def _check(scenario: Scenario, state: CraftState, settings: Settings) -> None:
+    """Raises ValueError if the state is none of this scenario and these settings."""
+    models = len(next(iter(state.surrogates.params.values())))
+    if models != settings.models:
+        raise ValueError(f"the state has {models} models and the settings {settings.models}")
+    wanted = PERTURBATIONS[settings.perturbation]().init(
+        scenario.base_images, settings.epsilon, generator(0)
+    )
+    if set(wanted) != set(state.parameters):
+        raise ValueError(
+            f"the state perturbs by {', '.join(state.parameters)} and the settings by "
+            f"{', '.join(wanted)}"
+        )
+    poisons, bases = len(next(iter(state.parameters.values()))), len(scenario.bases)
+    if poisons != bases:
+        raise ValueError(f"the state has {poisons} poisons and the scenario {bases}")
 
 
 def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Tensor:
