@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import math
 from numbers import Integral
 from pathlib import Path
@@ -53,11 +55,22 @@ def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     path = folder / "digits-8x8.npy"
     rows = load_array(path)
     if rows is None or rows.shape != (1797, 65):
-        try:
-            from sklearn.datasets import load_digits  # takes a second or more, hence the copy
-        except ImportError as error:
-            raise DataError("digits come with scikit-learn: pip install scikit-learn") from error
-        bunch = load_digits()
-        rows = np.column_stack([bunch.target, bunch.data]).astype(np.uint8)
+        rows = _table()
         save(path, lambda file: np.save(file, rows))
     return rows[:, 1:].reshape(-1, 1, 8, 8).astype(np.float32), rows[:, 0].astype(np.int64)
+
+
+def _table() -> np.ndarray:
+    """A label and 64 pixels of 0 … 16 a row: (1797, 65) uint8."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None:
+        raise DataError("digits come with scikit-learn: pip install scikit-learn")
+    # Its file, where load_digits() finds it too: importing sklearn.datasets takes a second.
+    file = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.exists():
+        with gzip.open(file, "rt") as text:
+            return np.roll(np.loadtxt(text, np.uint8, delimiter=","), 1, axis=1)
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return np.column_stack([bunch.target, bunch.data]).astype(np.uint8)

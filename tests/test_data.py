@@ -280,9 +280,17 @@ def test_digits_of_some_classes_are_relabelled(digits_cache):
     assert {row.numpy().tobytes() for part in named for row in part.x[part.y == 0]} == eights
 
 
+def test_digits_are_the_same_where_scikit_learn_keeps_them_elsewhere(tmp_path, monkeypatch):
+    from mpkit.digits import _table
+
+    table, exists = _table(), Path.exists
+    monkeypatch.setattr(Path, "exists", lambda p: p.name != "digits.csv.gz" and exists(p))
+    assert (_table() == table).all()
+
+
 def test_digits_come_from_the_cache_the_second_time(tmp_path, monkeypatch):
     first = load_dataset(cache=tmp_path / "kept")
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert same(first, load_dataset(cache=tmp_path / "kept"))
     with pytest.raises(DataError, match="pip install scikit-learn"):
         load_dataset(cache=tmp_path / "empty")
