@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mpkit.data import load_dataset
-from mpkit.device import Plan, make_reproducible, pick_device
+from mpkit.device import Plan, describe, make_reproducible, pick_device
 from mpkit.evaluation import (
     ARMS,
     VictimRecord,
@@ -33,6 +33,7 @@ from mpkit.functional import Network
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.networks import network
 from mpkit.plans import crafting_plan, victims_plan
+from mpkit.record import digest, versions
 from mpkit.scale import defaults, scale_name
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
@@ -261,6 +262,19 @@ def draw_pairs(
         target, poison = draw.sample(names, 2)
         pairs[target, poison, draw.randrange(targets)] = None
     return list(pairs)
+
+
+def run_settings(ready: Prepared, version: str) -> dict:
+    """What a run folder's settings.json holds: all that is needed to run again, and `version`."""
+    return {
+        "format": 1,
+        "attack": to_dict(ready.attack),
+        "plan": dataclasses.asdict(ready.plan),
+        "victim_plan": dataclasses.asdict(ready.victim_plan),
+        "device": describe(pick_device(ready.attack.device)),
+        "data": digest(ready.scenario),
+        "versions": versions() | {"mpkit": version},
+    }
 
 
 def run_folder(attack: Attack, stamp: str, parent: Path = Path("runs")) -> Path:

@@ -13,10 +13,10 @@ import torch
 
 import mpkit
 from mpkit import record
-from mpkit.attack import Prepared, from_dict, prepare, run_folder, summarise, to_dict
+from mpkit.attack import Prepared, from_dict, prepare, run_folder, run_settings, summarise
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
-from mpkit.device import Plan, describe, pick_device
+from mpkit.device import Plan, describe
 from mpkit.evaluation import ARMS, Rate
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
@@ -97,15 +97,7 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
             f"or go on with --resume {shlex.quote(str(folder))}"
         )
     ready = prepare(attack, progress=not options.quiet)
-    settings = {
-        "format": 1,
-        "attack": to_dict(attack),
-        "plan": dataclasses.asdict(ready.plan),
-        "victim_plan": dataclasses.asdict(ready.victim_plan),
-        "device": describe(pick_device(attack.device)),
-        "data": record.digest(ready.scenario),
-        "versions": record.versions() | {"mpkit": mpkit.__version__},
-    }
+    settings = run_settings(ready, mpkit.__version__)
     try:
         if options.out:
             folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import ipywidgets as widgets
 import torch
@@ -15,6 +16,7 @@ from mpkit.lab.controls import Choice, Number, Thumbnails
 from mpkit.lab.knobs import Knobs
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
+from mpkit.lab.save import save_run
 from mpkit.lab.share import decode, differences, encode, merged
 from mpkit.lab.victim import VictimNow
 from mpkit.lab.views import LossView, ProbabilityView, StripView
@@ -30,7 +32,7 @@ class CraftLab(Lab):
     `given`: as for `mpkit.attack.make_attack`. `large` is for lecture rooms.
     """
 
-    name, unit = "craft", "craft step"
+    name, unit, can_save = "craft", "craft step", True
 
     def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.attack = make_attack(**given)
@@ -227,7 +229,10 @@ class CraftLab(Lab):
             self.show_strip(self.knobs().epsilon)
         self.canvas.draw()
 
-    # ── sharing ───────────────────────────────────────────────────────────────────────────────
+    # ── keeping and sharing ───────────────────────────────────────────────────────────────
+
+    def save(self) -> Path:
+        return save_run(self)
 
     def code(self) -> str:
         attack = dataclasses.replace(self.attack, settings=self.knobs())

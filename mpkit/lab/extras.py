@@ -54,7 +54,7 @@ def guess_row(lab: Lab, question: Question, answered: Callable[[int | None], obj
 
 
 def keep_row(lab: Lab) -> widgets.Widget:
-    """Keep this run's curve under a name, and the picture as a file."""
+    """Keep this run's curve under a name, the picture as a file, and the run as a folder."""
     name = widgets.Text(placeholder="name of this run", layout=widgets.Layout(width="150px"))
     keep, png = _button("Keep", "keep this curve"), _button("PNG", "the picture as a file")
     link = widgets.HTML()
@@ -78,9 +78,20 @@ def keep_row(lab: Lab) -> widgets.Widget:
             f'href="data:image/png;base64,{data}">save the picture</a>'
         )
 
+    def saved(_) -> None:
+        try:
+            lab.say(f"Saved in {lab.save()}")
+        except (OSError, ValueError) as error:
+            lab.say(str(error), bad=True)
+
     keep.on_click(kept)
     png.on_click(picture)
-    return widgets.HBox([name, keep, png, link])
+    row = [name, keep, png]
+    if lab.can_save:
+        save = _button("Save", "the run as a folder that can be resumed")
+        save.on_click(saved)
+        row.append(save)
+    return widgets.HBox([*row, link])
 
 
 def share_row(lab: Lab) -> widgets.Widget:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ class Lab:
 
     name = "lab"
     unit = "step"
+    can_save = False
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────
 
@@ -78,6 +80,10 @@ class Lab:
 
     def kept(self) -> None:
         """Called when `self.named` or `self.ghost` has changed, to draw them."""
+
+    def save(self) -> Path:
+        """Write the run into a new folder, if `can_save`."""
+        raise NotImplementedError
 
     def code(self) -> str:
         """The share code of the present settings."""
