@@ -185,7 +185,8 @@ def test_a_victim_trains_beside(lab, until):
     until(lambda: lab.victim.runner.phase.ended and lab.runner.phase.ended)
     assert lab.victim.runner.error is None
     assert [p[0] for p in lab.victim.points] == [1, 2, 3]
-    assert "after epoch 3 it gives" in lab.victim.canvas.widget.value
+    # The last frame is drawn just after the end.
+    until(lambda: "after epoch 3 it gives" in lab.victim.canvas.widget.value)
 
 
 def test_closing_the_panel_stops_its_thread(lab, until):
