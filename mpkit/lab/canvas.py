@@ -69,7 +69,7 @@ class Canvas:
 
     def update(self) -> bool:
         """Draw if a frame is due: True if it was drawn."""
-        # Never more than a second: on a machine that is busy otherwise, a run must still look alive.
+        # At most a second: on a machine that is busy otherwise a run must still look alive.
         pause = max(self.interval, min(1.0, self.cost * (1 / self.share - 1)))
         if time.perf_counter() - self._ended < pause:
             return False
