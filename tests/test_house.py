@@ -336,3 +336,55 @@ def test_the_readme_says_how_to_open_the_lab_and_how_to_test():
     text = readme.read_text("utf-8")
     assert "make lab" in text
     assert "make test" in text
+
+
+# ── the lecturer's pages ────────────────────────────────────────────────────────────────────────
+
+
+def recipe_of(target: str) -> str:
+    """The lines make would run for a target, variables and continued lines as they are written."""
+    makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    match = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert match, f"the Makefile has no target {target}"
+    return match[1]
+
+
+@pytest.mark.parametrize("target", ["lab", "lecture"])
+def test_what_is_served_is_for_this_machine_and_wants_its_token(target: str):
+    recipe = recipe_of(target)
+    assert re.findall(r"\bip=(\S+)", recipe) == ["127.0.0.1"]
+    # Jupyter draws a token by itself: only an option could set it, empty it, or let others in.
+    doors = "token|password|allow_unauthenticated|allow_origin|allow_remote|disable_check_xsrf"
+    assert not re.search(doors, recipe)
+
+
+def test_the_lecture_is_served_by_jupyters_own_server():
+    recipe = recipe_of("lecture")
+    assert "-m jupyter_server " in recipe  # whose token Voilà then asks for
+    assert "voila.server_extension=True" in recipe
+    assert "root_dir=notebooks/lecture" in recipe
+    assert "strip_sources=False" not in recipe  # no code on the pages
+
+
+def labs() -> list[str]:
+    """What mpkit.lab offers, read without importing it."""
+    tree = ast.parse((PACKAGE / "lab" / "__init__.py").read_text("utf-8"))
+    (names,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return ast.literal_eval(names)
+
+
+def test_every_lab_has_its_page_in_the_lecture():
+    shown = []
+    for path in sorted((ROOT / "notebooks" / "lecture").glob("*.ipynb")):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        (code,) = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+        last = ast.parse(code).body[-1]
+        match = re.fullmatch(r"page\((\w+)\(large=True\)\)", ast.unparse(last))
+        assert match, f"{path.name} ends with {ast.unparse(last)}, and not with page(…(large=True))"
+        shown.append(match[1])
+        assert "".join(cells[0]["source"]).startswith("# ")
+    assert sorted(shown) == sorted(labs())

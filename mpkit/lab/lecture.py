@@ -14,7 +14,8 @@ STYLE = """<style>
 .mpkit-lecture .widget-hbox { height: auto !important; min-height: 40px; line-height: 38px; }
 .mpkit-lecture button { min-width: 110px; }
 .mpkit-lecture img[alt] { image-rendering: auto; }
-.mpkit-lecture .widget-html-content > img { max-width: 100% !important; }
+.mpkit-lecture .widget-html-content > img[style*="max-width"] { width: auto !important;
+  max-width: 100% !important; max-height: max(420px, calc(100vh - 255px)); }
 h1 { font-size: 40px !important; }
 </style>"""
 

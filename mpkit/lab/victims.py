@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from mpkit.attack import make_attack, prepare
-from mpkit.evaluation import (
-    ARMS,
-    VictimRecord,
-    arm_pictures,
-    judge,
-    mean_accuracy,
-    noise_poisons,
-    predict,
-    success_rate,
-    victim_seed,
-)
-from mpkit.lab.canvas import BLUE, GREY, RED, font_size, new_figure
+from mpkit.attack import RECIPE, Attack, make_attack, prepare
+from mpkit.evaluation import ARMS, VictimRecord, mean_accuracy, success_rate
+from mpkit.lab.arrivals import Arrival, arrive, pictures
+from mpkit.lab.canvas import new_figure
 from mpkit.lab.controls import Choice, Number
+from mpkit.lab.counts import CountsView
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
-from mpkit.lab.views import ProbabilityView, tidy
-from mpkit.metapoison import CraftRecord, craft, poisons_of
-from mpkit.networks import NETWORKS
-from mpkit.training import train
+from mpkit.lab.stock import Stock
+from mpkit.metapoison import CraftRecord
+from mpkit.networks import NETWORKS, network
 
-COLOURS = {"poisoned": RED, "clean": BLUE, "noise": GREY}
-MARKERS = {"poisoned": "o", "clean": "s", "noise": "^"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Arrival:
-    """Some victims with their twins: their records, and the target's class probabilities (classes,)
-    averaged over the poisoned ones."""
-
-    records: tuple[VictimRecord, ...]
-    probabilities: tuple[float, ...]
+GROUP = 2
+"""Victims trained side by side, with their twins: two keep two cores busy."""
 
 
 class VictimsLab(Lab):
     """Train fresh victims on poisons, and their twins on clean pictures and on noise; count.
 
-    `source`: a `CraftLab`, whose poisons of the moment are taken at the start of a run; or uint8
-    poisons (P, C, H, W); without either, the first run crafts some. `given` as for
-    `mpkit.attack.make_attack`; with a CraftLab its attack is taken.
+    `poisons` uint8 (P, C, H, W), or a `source`: such poisons, or a `CraftLab`, whose attack and
+    poisons are those of the moment a run starts. Without either the first run crafts some, which
+    are kept until the attack changes. `given` as for `mpkit.attack.make_attack`. Raises ValueError
+    for poisons that do not fit the attack's bases, or given twice.
     """
 
     name, unit = "victims", "step"
@@ -58,233 +42,200 @@ class VictimsLab(Lab):
         question: Question | None = None,
         large: bool = False,
         victims: int | None = None,
+        poisons: Tensor | None = None,
         **given,
     ):
-        self.source = source
-        self.attack = make_attack(**given)
-        self.wanted = victims or self.attack.victims
+        if source is not None and poisons is not None:
+            raise ValueError("give poisons or a source of poisons, not both")
+        attack = make_attack(**given, victims=victims)
+        self.stock = Stock(source if poisons is None else poisons, attack)
+        self.seed, self.share = self.attack.settings.seed, 100
+        self.wanted, self.begun, self._counting = attack.victims, 0, threading.Lock()
         self.arrivals: list[Arrival] = []
-        self.crafted: Tensor | None = None
         self.crafting: CraftRecord | None = None
-        self.figure = new_figure(9, 4.6, large)
-        self._prepare()
+        self.waiting: dict[str, object] = {}
+        self.figure = new_figure(9, 5.4 if large else 4.6, large)
         self._lay_out()
-        self.assemble(self.figure, self._controls(), question, share=False)
+        later = self._controls()
+        live = [self.controls["victims"].widget]
+        self.assemble(self.figure, live, question, later=later, share=False)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | Arrival]:
-        self._prepare()
+        with self.canvas.lock:
+            if self.stock.refresh():  # the CraftLab has another attack than when it was drawn
+                self._lay_out()
+        attack = dataclasses.replace(self.attack, victims=GROUP)
+        ready = prepare(attack, progress=False, scenario=self.stock.scenario)
         if self._poisons() is None:
-            yield from self._craft()
-        poisons, ready, a = self._poisons(), self.ready, self.attack
-        noise = noise_poisons(ready.scenario, a.settings.epsilon, a.settings.seed)
-        stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
-        pictures = {arm: arm_pictures(ready.scenario, p) for arm, p in stand_in.items()}
-        done = 0
-        while done < self.wanted:
-            some = range(done, min(done + 2, self.wanted))  # two keep two cores busy
-            yield self._train(pictures, some)
-            done = some.stop
+            yield from self.stock.craft(ready)
+        # As they are now: a CraftLab may go on crafting while its victims train.
+        poisons, seed = self._poisons(), self.seed
+        self.epsilon = self.stock.epsilon * self.share / 100
+        sources = pictures(ready.scenario, poisons, self.share, self.epsilon, seed)
+        while some := self._next():
+            yield arrive(ready, sources, some, seed)
 
-    def _craft(self) -> Iterator[CraftRecord]:
-        ready, settings = self.ready, self.attack.settings
-        for state, record in craft(ready.scenario, ready.network, settings, None, ready.plan):
-            if record.step == settings.craft_steps:
-                self.crafted = poisons_of(ready.scenario, state, settings)
-            yield record
-
-    def _train(self, pictures: dict[str, Tensor], victims: range) -> Arrival:
-        ready = self.ready
-        arms = [(arm, v) for v in victims for arm in ARMS]
-        seeds = [victim_seed(self.attack.settings.seed, v) for _, v in arms]
-        *_, (state, _) = train(
-            ready.victim_network, ready.scenario.train.x, ready.scenario.train.y,
-            self.attack.victim_recipe, seeds, ready.victim_plan,
-            own_x=[pictures[arm] for arm, _ in arms].__getitem__,
-        )  # fmt: skip
-        records = judge(ready.scenario, ready.victim_network, state, arms, ready.victim_plan)
-        poisoned = state.pick(torch.arange(0, len(arms), len(ARMS)))
-        logits = predict(
-            ready.victim_network, poisoned, ready.scenario.targets[:1], ready.scenario.train.x
-        )
-        return Arrival(tuple(records), tuple(logits.softmax(-1).mean(0)[0].tolist()))
+    def _next(self) -> range:
+        """The victims to be trained next; empty when there are as many as are wanted."""
+        with self._counting:  # so that the number cannot shrink under those being trained
+            some = range(self.begun, max(self.begun, min(self.begun + GROUP, self.wanted)))
+            self.begun = some.stop
+        return some
 
     def take(self, item: CraftRecord | Arrival) -> None:
         if isinstance(item, CraftRecord):
             self.crafting = item
-            self.dots.set_title(self._crafting_words(), loc="left", fontsize=self.title_size)
+            self.view.say(self._crafting_words())
             return
         self.arrivals.append(item)
-        self._draw()
+        self.view.update(self.records, self.probabilities)
+        some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, ε {255 * self.epsilon:.0f}/255"
+        self.view.say(f"{some}: probability of {self.view.wanted}")
 
     def clear(self) -> None:
-        self.arrivals, self.crafting = [], None
-        self.figure.clear()
-        self._prepare()
+        self._apply_waiting()
+        self.arrivals, self.crafting, self.begun = [], None, 0
+        self.stock.refresh()
         self._lay_out()
 
+    def _lay_out(self) -> None:
+        self.figure.clear()
+        self.view = CountsView(self.figure, self.stock.scenario)
+        self.spans = self.view.spans
+        if hasattr(self, "guess"):
+            self.guessed()
+            self.kept()
+
     def total(self) -> int:
-        crafting = 0 if self._poisons() is not None and not self.crafting else self._craft_steps()
-        return crafting + -(-self.wanted // 2)
+        crafting = bool(self.crafting) or (not self.arrivals and self._poisons() is None)
+        groups = len(self.arrivals) - (-max(0, self.wanted - self.arrived) // GROUP)
+        return crafting * self.attack.settings.craft_steps + groups
 
     def curve(self):
-        return [], []
+        """The share of poisoned victims that turned, against their number."""
+        turned = [sum(r.success) / len(r.success) for r in self.records if r.arm == "poisoned"]
+        ns = [*range(1, len(turned) + 1)]
+        return ns, [sum(turned[:n]) / n for n in ns]
 
-    # ── where the poisons come from ───────────────────────────────────────────────────────────
+    # ── in numbers and words ──────────────────────────────────────────────────────────────────
 
-    def _prepare(self) -> None:
-        if hasattr(self.source, "attack"):
-            live = self.source
-            self.attack = dataclasses.replace(
-                live.attack, settings=live.knobs(), victims=self.attack.victims,
-                victim_recipe=self.attack.victim_recipe,
-                victim_network=self.attack.victim_network,
-            )  # fmt: skip
-        key = dataclasses.replace(self.attack, victims=1)
-        if getattr(self, "_key", None) != key:
-            self._key, self.crafted = key, None
-            self.ready = prepare(self.attack, progress=False)
+    @property
+    def attack(self) -> Attack:
+        """The attack whose victims these are."""
+        return self.stock.attack
 
     def _poisons(self) -> Tensor | None:
-        if hasattr(self.source, "poisons"):
-            return self.source.poisons() if self.source.records else self.crafted
-        return self.source if self.source is not None else self.crafted
-
-    def _craft_steps(self) -> int:
-        return self.attack.settings.craft_steps
-
-    # ── the picture ───────────────────────────────────────────────────────────────────────────
-
-    def _lay_out(self) -> None:
-        scenario, figure = self.ready.scenario, self.figure
-        names = scenario.train.classes
-        self.true, self.aim = int(scenario.target_labels[0]), int(scenario.adversarial[0])
-        self.title_size = font_size(figure, 10)
-        grid = figure.add_gridspec(
-            2, 3, width_ratios=(4.2, 1.3, 2), height_ratios=(1, 1), left=0.1, right=0.975,
-            top=0.92, bottom=0.12, hspace=0.55, wspace=0.35,
-        )  # fmt: skip
-        self.dots, self.rates = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-        self.accuracy = figure.add_subplot(grid[1, 1:])
-        face = figure.add_subplot(grid[0, 1])
-        face.imshow(scenario.targets[0].cpu().permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1)
-        face.set_title(f"target: {names[self.true]}", fontsize=self.title_size)
-        face.set_axis_off()
-        self.bars = ProbabilityView(
-            figure.add_subplot(grid[0, 2]), names, self.true, self.aim, "poisoned victims say"
-        )
-        self.clouds, self.points, self.spans, self.words, self.levels = {}, {}, {}, {}, {}
-        for row, arm in enumerate(ARMS):
-            look = {"color": COLOURS[arm], "marker": MARKERS[arm]}
-            self.clouds[arm] = self.dots.scatter([], [], s=40, alpha=0.75, **look)
-            (self.points[arm],) = self.rates.plot([], [], ls="", ms=7, **look)
-            (self.spans[arm],) = self.rates.plot([], [], color=COLOURS[arm], lw=2.5)
-            self.words[arm] = self.rates.text(
-                0.5, row - 0.28, "", ha="center", va="center", fontsize=font_size(figure, 8)
-            )
-            self.levels[arm] = self.accuracy.scatter([], [], s=30, alpha=0.75, **look)
-        self._axes(names)
-
-    def _axes(self, names) -> None:
-        tidy(self.dots, f"each victim: probability of {names[self.aim]} for the target")
-        tidy(self.rates, "", f"share that calls the target {names[self.aim]}, 95 % interval")
-        tidy(self.accuracy, "", "accuracy on other pictures")
-        for axes in (self.dots, self.rates, self.accuracy):
-            axes.set_yticks(range(len(ARMS)), ARMS, fontsize=font_size(self.figure, 8))
-            axes.set_ylim(len(ARMS) - 0.5, -0.5)
-            axes.set_xlim(-0.03, 1.03)
-        self.guess_line = self.rates.axvline(-1, color=GREY, ls=":", lw=2)
-        self.guessed()
-
-    def _draw(self) -> None:
-        records = self.records
-        for row, arm in enumerate(ARMS):
-            mine = [r for r in records if r.arm == arm]
-            jitter = [row + 0.25 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
-            self.clouds[arm].set_offsets(
-                [(r.adversarial_probability[0], y) for r, y in zip(mine, jitter, strict=True)]
-            )
-            self.levels[arm].set_offsets(
-                [(r.accuracy, y) for r, y in zip(mine, jitter, strict=True)]
-            )
-            found = success_rate(records, arm)
-            self.points[arm].set_data([found.rate], [row])
-            self.spans[arm].set_data([found.low, found.high], [row, row])
-            self.words[arm].set_text(f"{found.successes} of {found.n}")
-        low = min(r.accuracy for r in records)
-        self.accuracy.set_xlim(max(0, low - 0.08), 1.0)
-        parts = torch.tensor([a.probabilities for a in self.arrivals])
-        self.bars.update(parts.mean(0).tolist())
-        count = len(records) // len(ARMS)
-        names = self.ready.scenario.train.classes
-        self.dots.set_title(
-            f"{count} victims: probability of {names[self.aim]} for the target",
-            loc="left", fontsize=self.title_size,
-        )  # fmt: skip
+        return self.stock.poisons()
 
     @property
     def records(self) -> list[VictimRecord]:
         """All victims and twins so far."""
         return [r for a in self.arrivals for r in a.records]
 
+    @property
+    def arrived(self) -> int:
+        """How many victims there are, twins not counted."""
+        return len(self.records) // len(ARMS)
+
+    @property
+    def probabilities(self) -> list[float]:
+        """The target's class probabilities, averaged over the poisoned victims so far."""
+        rows = torch.tensor([p for a in self.arrivals for p in a.probabilities])
+        return rows.mean(0).tolist()
+
     def _crafting_words(self) -> str:
-        r = self.crafting
-        return f"crafting first: step {r.step} of {self._craft_steps()}, loss {r.loss:.2f}"
+        r, total = self.crafting, self.attack.settings.craft_steps
+        return f"crafting first: step {r.step} of {total}, loss {r.loss:.2f}"
 
     def guessed(self) -> None:
-        guess = getattr(self, "guess", None)
-        if guess is not None:
-            x = guess / self.question.high
-            self.guess_line.set_xdata([x, x])
+        if self.guess is not None:
+            n = self.question.high
+            self.view.guess(self.guess / n, f"your guess: {self.guess} of {n} (dashed line)")
+
+    def kept(self) -> None:
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
 
     def describe(self) -> str:
-        names = self.ready.scenario.train.classes
-        about = f"Victims that are to call a picture of {names[self.true]} {names[self.aim]}. "
+        view = self.view
+        about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
+        guess = "" if self.guess is None else f" The guess was {self.guess}."
         if not self.arrivals:
-            return about + (self._crafting_words() if self.crafting else "None has arrived yet.")
+            words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
+            return about + words + guess
         lines = [
             f"{arm}: {success_rate(self.records, arm)}, accuracy "
             f"{mean_accuracy(self.records, arm):.1%}"
             for arm in ARMS
         ]
-        guess = "" if self.guess is None else f" The guess was {self.guess}."
-        return about + "; ".join(lines) + "." + guess
+        names = zip(self.stock.scenario.train.classes, self.probabilities, strict=True)
+        said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
+        return (
+            f"{about}Epsilon {255 * self.epsilon:.0f}/255; {'; '.join(lines)}. "
+            f"Poisoned victims on average give the target: {said}.{guess}"
+        )
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
     def _controls(self) -> list:
-        a, r = self.attack, self.attack.victim_recipe
+        """Builds all of them; those that act after a reset are returned."""
+        a, r, later, say = self.attack, self.attack.victim_recipe, self._later, self.say
+        rows = (
+            ("share", "ε (% of crafted)", self.share, 0, 200, 1),
+            ("seed", "victims' seed", self.seed, 0, 999, 1),
+            ("epochs", "victims' epochs", r.epochs, 1, 100, 1),
+            ("lr", "learning rate", r.lr, 0.01, 0.5, 0.01),
+            ("batch", "batch", r.batch, 5, 250, 1),
+            ("weight_decay", "weight decay", r.weight_decay, 0.0, 0.01, 0.0001),
+        )
         self.controls = {
-            "victims": Number("victims", self.wanted, 1, 64, self._more, self.say),
-            "network": Choice(
-                "victims' network", list(NETWORKS), a.victim_network or a.network,
-                lambda v: self._later(victim_network=v), self.say,
-            ),
-            "epochs": Number(
-                "victims' epochs", r.epochs, 1, 100, lambda v: self._recipe(epochs=v), self.say
-            ),
-            "lr": Number(
-                "learning rate", r.lr, 0.01, 0.5, lambda v: self._recipe(lr=v), self.say, 0.01
-            ),
-            "batch": Number("batch", r.batch, 5, 250, lambda v: self._recipe(batch=v), self.say),
-            "augment": Choice(
-                "augmentation", ["no", "yes"], "yes" if r.augment else "no",
-                lambda v: self._recipe(augment=v == "yes"), self.say,
-            ),
-        }  # fmt: skip
-        return [c.widget for c in self.controls.values()]
+            "victims": Number("victims", self.wanted, 1, max(64, self.wanted), self._more, say)
+        }
+        for name, label, value, low, high, step in rows:
+            turn = lambda v, name=name: later(**{name: v})  # noqa: E731
+            low, high = min(low, value), max(high, value)
+            self.controls[name] = Number(label, value, low, high, turn, say, step)
+        now = a.victim_network or a.network
+        turns = lambda v: later(victim_network=v), lambda v: later(augment=v == "yes")
+        self.controls["network"] = Choice("victims' network", list(NETWORKS), now, turns[0], say)
+        now = "yes" if r.augment else "no"
+        self.controls["augment"] = Choice("augmentation", ["no", "yes"], now, turns[1], say)
+        return [c.widget for name, c in self.controls.items() if name != "victims"]
 
     def _more(self, count: int) -> None:
-        done = len(self.records) // len(ARMS)
-        if count < done:
-            raise ValueError(f"{done} victims have arrived already: not fewer than that.")
-        self.wanted = count
-
-    def _recipe(self, **values: object) -> None:
-        self._later(victim_recipe=dataclasses.replace(self.attack.victim_recipe, **values))
+        with self._counting:
+            if count < self.begun:
+                raise ValueError(f"{self.begun} have arrived already or are in training: not fewer")
+            self.wanted = count
+        self.say("After reset (↺)." if self.runner.phase.ended else "")
+        self._tell()
 
     def _later(self, **values: object) -> None:
+        """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
+        after = self.waiting | values
+        attack, train = _with(self.attack, after), self.stock.scenario.train
+        network(attack.victim_network or attack.network, train.shape, len(train.classes))
+        self.waiting = after
         if self.runner.phase is not Phase.READY:
-            raise ValueError("That acts on all victims alike: ↺ first, and then change it.")
-        self.attack = dataclasses.replace(self.attack, **values)
+            return self.say("After reset (↺).")
+        with self.canvas.lock:
+            self.clear()
+        self._tell()
+        self.canvas.draw()
+
+    def _apply_waiting(self) -> None:
+        self.stock.attack = _with(self.attack, self.waiting)
+        self.share = self.waiting.get("share", self.share)
+        self.seed = self.waiting.get("seed", self.seed)
+        self.waiting = {}
+
+
+def _with(attack: Attack, values: dict[str, object]) -> Attack:
+    """The attack with its victims' network or recipe changed; other names are left out."""
+    recipe = {k: v for k, v in values.items() if k in RECIPE}
+    return dataclasses.replace(
+        attack,
+        victim_network=values.get("victim_network", attack.victim_network),
+        victim_recipe=dataclasses.replace(attack.victim_recipe, **recipe),
+    )

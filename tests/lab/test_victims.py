@@ -1,0 +1,250 @@
+"""VictimsLab: who arrives, what is counted, and what a setting may change."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from mpkit.attack import make_attack, prepare
+from mpkit.evaluation import ARMS, victim_seed
+from mpkit.lab import CraftLab, VictimsLab
+from mpkit.lab import arrivals as arrivals_module
+from mpkit.lab.panel import Question
+from mpkit.lab.runner import Phase
+
+from .conftest import SMALL
+
+
+def finish(lab, until) -> None:
+    lab.transport.buttons["run"].click()
+    until(lambda: lab.runner.phase.ended, 60)
+    assert lab.runner.error is None, lab.runner.error
+
+
+def reset(lab) -> None:
+    lab.transport.buttons["reset"].click()
+
+
+def step(lab, until) -> None:
+    count = lab.runner.steps
+    lab.transport.buttons["step"].click()
+    until(lambda: lab.runner.steps > count and lab.runner.phase is Phase.PAUSED)
+
+
+@pytest.fixture
+def changed():
+    """Poisons that fit SMALL: every base with a change of 20 grey levels, up or down."""
+    bases = (255 * prepare(make_attack("ci", **SMALL)).scenario.base_images).round()
+    return torch.where(bases > 127, bases - 20, bases + 20).to(torch.uint8)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What every call of `train` was given: its seeds and the pictures of each model."""
+    calls, train = [], arrivals_module.train
+
+    def watched(network, x, y, recipe, seeds, plan, own_x):
+        calls.append((network, list(seeds), [own_x(m) for m in range(len(seeds))], recipe))
+        yield from train(network, x, y, recipe, seeds, plan, own_x=own_x)
+
+    monkeypatch.setattr(arrivals_module, "train", watched)
+    return calls
+
+
+# ── who arrives ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_seed_gives_the_same_victims_and_another_gives_others(small, until, changed):
+    lab = small(VictimsLab, poisons=changed)
+    finish(lab, until)
+    first = lab.records
+    reset(lab)
+    assert lab.records == []
+    finish(lab, until)
+    assert lab.records == first
+    reset(lab)
+    lab.controls["seed"].slider.value = 7
+    finish(lab, until)
+    pairs = list(zip(lab.records, first, strict=True))
+    assert all(a.adversarial_probability != b.adversarial_probability for a, b in pairs)
+
+
+def test_twins_start_from_the_same_weights_and_victims_do_not(small, until, changed, seen):
+    lab = small(VictimsLab, poisons=changed, victims=3, seed=4)
+    finish(lab, until)
+    network, *_ = seen[0]
+    seeds = [seed for _, group, *_ in seen for seed in group]
+    assert len(seeds) == 9
+    weights = [next(iter(network.init([seed]).params.values())) for seed in seeds]
+    for v in range(3):
+        own = weights[len(ARMS) * v : len(ARMS) * (v + 1)]
+        assert all(torch.equal(own[0], w) for w in own)
+        assert seeds[len(ARMS) * v] == victim_seed(4, v)
+    assert len(set(seeds)) == 3
+    assert not torch.equal(weights[0], weights[3])
+
+
+def test_only_the_bases_differ_between_the_arms(small, until, changed, seen):
+    lab = small(VictimsLab, poisons=changed)
+    finish(lab, until)
+    (_, _, pictures, _) = seen[0]
+    poisoned, clean, noise = pictures[:3]
+    bases = lab.stock.scenario.bases
+    others = torch.ones(len(clean), dtype=torch.bool)
+    others[bases] = False
+    assert torch.equal(poisoned[bases] * 255, changed.float())
+    for arm in (poisoned, noise):
+        assert torch.equal(arm[others], clean[others])
+    strength = (255 * (noise - clean)[bases]).abs().max()
+    assert 15 < strength <= 20 + 0.51  # as strong as the poisons given, not as the attack's ε
+
+
+def test_without_any_change_all_twins_are_one(small, until, changed):
+    lab = small(VictimsLab, poisons=changed)
+    lab.controls["share"].slider.value = 0
+    finish(lab, until)
+    assert "Epsilon 0/255" in lab.describe()
+    for v in range(2):
+        one, *twins = [dataclasses.replace(r, arm="") for r in lab.records if r.victim == v]
+        assert twins == [one, one]
+
+
+@pytest.mark.parametrize("percent", [50, 200])
+def test_poisons_are_scaled_about_their_bases(small, until, changed, seen, percent):
+    lab = small(VictimsLab, poisons=changed)
+    lab.controls["share"].slider.value = percent
+    finish(lab, until)
+    scenario, found = lab.stock.scenario, 255 * seen[0][2][0][lab.stock.scenario.bases]
+    bases = 255 * scenario.base_images
+    exact = (bases + (changed.float() - bases) * percent / 100).clamp(0, 255)
+    assert (found - exact).abs().max() <= 0.5 + 1e-3
+    assert (found - found.round()).abs().max() < 1e-3
+    assert f"Epsilon {20 * percent // 100}/255" in lab.describe()
+
+
+# ── what is counted ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_interval_and_the_mean_are_those_of_the_victims_shown(small, until, changed):
+    lab = small(VictimsLab, poisons=changed, victims=3)  # odd: the last group is smaller
+    finish(lab, until)
+    for row, arm in enumerate(ARMS):
+        mine = [r for r in lab.records if r.arm == arm]
+        wins = sum(r.success[0] for r in mine)
+        wilson = binomtest(wins, 3).proportion_ci(method="wilson")
+        assert list(lab.spans[arm].get_xdata()) == [wilson.low, wilson.high]
+        assert list(lab.spans[arm].get_ydata()) == [row, row]
+        assert lab.view.words[arm].get_text() == f"{wins} of 3"
+        dots = lab.view.clouds[arm].get_offsets()[:, 0].tolist()
+        assert dots == [r.adversarial_probability[0] for r in mine]
+        accuracy = sum(r.accuracy for r in mine) / 3
+        assert f"{arm}: {wins}/3" in lab.describe()
+        assert f"accuracy {accuracy:.1%}" in lab.describe().split(f"{arm}: ")[1]
+    poisoned = [r for r in lab.records if r.arm == "poisoned"]
+    wanted = int(lab.stock.scenario.adversarial[0])
+    mean = sum(r.adversarial_probability[0] for r in poisoned) / 3
+    assert lab.view.bars.bars[wanted].get_width() == pytest.approx(mean, abs=1e-6)
+    name = lab.stock.scenario.train.classes[wanted]
+    assert f"{name} {mean:.0%}" in lab.describe().split("on average")[1]
+
+
+def test_the_guess_is_a_line_and_waits_for_an_answer(small, until, changed):
+    lab = small(VictimsLab, question=Question("How many of 8?", 0, 8, 4), poisons=changed)
+    assert lab.transport.buttons["run"].disabled
+    lab._answered(6)
+    assert not lab.transport.buttons["run"].disabled
+    for _ in range(2):  # it stays after a reset
+        assert list(lab.view.line.get_xdata()) == [6 / 8] * 2
+        assert "guess was 6" in lab.describe()
+        finish(lab, until)
+        reset(lab)
+
+
+def test_a_run_before_stays_as_a_mark(small, until, changed):
+    lab = small(VictimsLab, poisons=changed)
+    finish(lab, until)
+    turned = sum(r.success[0] for r in lab.records if r.arm == "poisoned")
+    reset(lab)
+    assert list(lab.view.kept[0].get_xdata()) == [turned / 2]
+    assert lab.view.kept[0].get_label() == f"last run: {turned / 2:.0%} of 2"
+
+
+# ── more of them ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
+    lab = small(VictimsLab, poisons=changed, victims=2)
+    step(lab, until)
+    there = list(lab.arrivals)
+    lab.controls["victims"].slider.value = 1
+    assert "already" in lab.message.value
+    assert lab.wanted == lab.controls["victims"].slider.value == 2
+    lab.controls["victims"].slider.value = 5
+    assert "of 3" in lab.status.value
+    step(lab, until)
+    lab.controls["victims"].slider.value = 4
+    finish(lab, until)
+    assert lab.arrivals[0] is there[0]
+    assert [r.victim for r in lab.records if r.arm == "clean"] == [0, 1, 2, 3]
+
+
+def test_victims_under_way_cannot_be_taken_away(small, changed):
+    lab = small(VictimsLab, poisons=changed, victims=4)
+    assert lab._next() == range(0, 2)
+    assert lab._next() == range(2, 4)
+    lab.controls["victims"].slider.value = 3
+    assert lab.wanted == 4
+    assert len(lab._next()) == 0
+
+
+# ── where the poisons come from ───────────────────────────────────────────────────────────────
+
+
+def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
+    lab = small(VictimsLab)
+    step(lab, until)
+    assert "crafting first: step 1 of 6" in lab.describe()
+    assert "step 1 of 7" in lab.status.value
+    finish(lab, until)
+    poisons = lab._poisons()
+    settings = {"lr": 0.05, "weight_decay": 0.001, "batch": 30, "epochs": 2}
+    for name, value in settings.items():
+        lab.controls[name].slider.value = value
+    lab.controls["augment"].menu.value = "yes"
+    lab.controls["network"].menu.value = "convnet"
+    assert "After reset" in lab.message.value
+    assert lab.attack.victim_recipe.lr != 0.05
+    reset(lab)
+    finish(lab, until)
+    assert lab.crafting is None
+    assert lab._poisons() is poisons
+    network, *_, recipe = seen[-1]
+    assert network.convolutional
+    assert {name: getattr(recipe, name) for name in settings} == settings
+    assert recipe.augment
+
+
+def test_the_picture_follows_a_craft_lab_to_another_target(small, until):
+    three = {"classes": ("1", "3", "7"), "n_train": 90, "n_test": 90}
+    crafting = small(CraftLab, target_class="1", poison_class="7", **three)
+    lab = small(VictimsLab, crafting, **three)
+    crafting.controls["target_class"]._picked(crafting.scenario.train.classes.index("3"))
+    finish(crafting, until)
+    finish(lab, until)
+    assert "a picture of 3 7" in lab.describe()
+    assert torch.equal(lab._poisons(), crafting.poisons())
+    assert any("target: 3" in axes.get_title() for axes in lab.figure.axes)
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p[1:], lambda p: p.float() / 255])
+def test_poisons_that_do_not_fit_are_refused(small, changed, spoil):
+    with pytest.raises(ValueError, match="poisons must be uint8"):
+        small(VictimsLab, poisons=spoil(changed))
+
+
+def test_poisons_are_given_once(small, changed):
+    with pytest.raises(ValueError, match="not both"):
+        small(VictimsLab, changed, poisons=changed)
