@@ -76,6 +76,10 @@ class Canvas:
         self.draw()
         return True
 
+    def hurry(self) -> None:
+        """Let the next `update` draw, however soon it comes."""
+        self._ended = -float("inf")
+
     def draw(self) -> None:
         """Draw now."""
         with self.lock:

@@ -93,8 +93,7 @@ class Number:
         self.box = box(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.note = widgets.Label("")
-        if tip:
-            self.slider.tooltip = self.box.tooltip = tip
+        self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
         self.widget = widgets.HBox([self.name, self.slider, self.box, self.note])
         self._own = False
         for part in (self.slider, self.box):

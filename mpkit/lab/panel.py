@@ -118,7 +118,8 @@ class Lab:
         self.runner = Runner(self.items, self._taken, self._changed)
         self.transport = Transport(self.runner, self._before)
         self.status = widgets.HTML()
-        self.message = widgets.HTML()
+        # Room for a line even when empty, or the first words would move a slider off the mouse.
+        self.message = widgets.HTML(layout=widgets.Layout(min_height="28px"))
         self.question, self._asked, asking = question, False, []
         if question:
             asking = [guess_row(self, question, self._answered)]
@@ -176,6 +177,7 @@ class Lab:
         phase = self.runner.phase
         if phase is Phase.RUNNING:
             self._began, self._steps = time.perf_counter(), self.runner.steps
+            self.canvas.hurry()  # the first point, as soon as there is one
         self.transport.refresh(allowed=not self._waiting())
         self._tell()
         if phase is Phase.FAILED:

@@ -16,10 +16,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import Page
+
+try:
+    from playwright.sync_api import Page, expect, sync_playwright
+except ImportError:  # the fixture `browser` says so
+    Page = expect = sync_playwright = None
 
 CHROMIUM = os.environ.get("MPKIT_CHROMIUM", "/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
+SMALL = (
+    "CraftLab(n_train=100, n_test=100, classes=('1', '7'), models=2, epochs=4, craft_steps=400, "
+    "size=16, batch=25)"
+)
+"""A lab whose steps take about a tenth of a second, and of which there are many."""
 
 
 def free_port() -> int:
@@ -32,9 +41,14 @@ class Server:
     """JupyterLab (or Voilà) on 127.0.0.1 with a token, its settings in folders of its own."""
 
     def __init__(self, folder: Path, command: list[str], path: str, extra: dict[str, str]):
-        self.root, self.token, self.port = folder / "notebooks", secrets.token_hex(16), free_port()
+        self.folder, self.root, self.log = folder, folder / "notebooks", folder / "server.log"
+        self.token, self.port = secrets.token_hex(16), free_port()
         self.root.mkdir()
-        self.log = folder / "server.log"
+        news = folder / "SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
+        news.mkdir(parents=True)  # else the first page asks whether it may fetch them
+        (news / "notification.jupyterlab-settings").write_text(
+            json.dumps({"fetchNews": "false", "checkForUpdates": False})
+        )
         environment = os.environ | {"PYTHONPATH": str(ROOT), "MPKIT_PROGRESS": "off"} | extra
         environment.pop("MPKIT_SYNC", None)
         for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR"):

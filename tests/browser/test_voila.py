@@ -9,8 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
-from server import ROOT, served
+from server import ROOT, expect, served
 
 PAGES = ROOT / "notebooks" / "lecture"
 VOILA = [

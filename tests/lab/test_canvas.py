@@ -28,6 +28,15 @@ def test_frames_that_come_too_early_are_dropped():
     assert canvas.frames == 2
 
 
+def test_the_first_point_of_a_run_is_drawn_however_long_the_last_frame_took():
+    canvas = made(interval=1000)
+    canvas.draw()
+    assert not canvas.update()
+    canvas.hurry()
+    assert canvas.update()
+    assert not canvas.update()
+
+
 def test_drawing_keeps_to_its_share():
     canvas = made(share=0.1, interval=0)
     canvas._render = lambda: time.sleep(0.02) or canvas.figure.canvas.draw()
