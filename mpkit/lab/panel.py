@@ -115,7 +115,8 @@ class Lab:
         self.marks: list[tuple[float, str]] = []
         self._began, self._computed = None, 0.0
         self.canvas = Canvas(figure, self.describe, moving=self.moving)
-        self.runner = Runner(self.items, self._taken, self._changed)
+        # Items hold whole ensembles: what is to be kept of them, `take` keeps.
+        self.runner = Runner(self.items, self._taken, self._changed, history=0)
         self.transport = Transport(self.runner, self._before)
         self.status = widgets.HTML()
         # Room for a line even when empty, or the first words would move a slider off the mouse.

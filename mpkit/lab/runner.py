@@ -69,7 +69,7 @@ class Runner(Generic[Item]):
     `on_change` is called after every change of `phase`, by the worker or by whoever pressed, but
     not by two at once; it must be quick. An exception in making or taking items ends the run and is
     kept in `error`.
-    `history` holds the last items. `chunk` is how many items a press of ▶ brings where nothing
+    `history` holds the last items: give a small number where items are large. `chunk` is how many items a press of ▶ brings where nothing
     can run in the background (see `how_to_run`).
     """
 

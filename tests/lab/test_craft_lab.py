@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -48,6 +51,19 @@ def test_reset_with_the_same_seed_gives_the_same_curve(lab, until):
     assert (lab.records, lab.runner.phase) == ([], Phase.READY)
     assert finished(lab, until) == first
     assert list(lab.ghost.y) == first
+
+
+def test_only_the_last_ensemble_is_kept(lab, until):
+    states, take = [], lab.runner.on_item
+
+    def watched(item):
+        states.append(weakref.ref(next(iter(item[0].surrogates.params.values()))))
+        take(item)
+
+    lab.runner.on_item = watched
+    finished(lab, until)
+    gc.collect()
+    assert [state() is not None for state in states] == [False] * 5 + [True]
 
 
 def test_another_seed_gives_another(lab, until):

@@ -1,0 +1,94 @@
+"""Whether a lab that runs on and on keeps its memory: minutes of crafting in a real JupyterLab.
+
+    python tests/benchmarks/lab_memory.py [--minutes 10]
+
+A `CraftLab` on the digits runs all the time, is moved and reset in between as a student would, and
+every half minute the kernel's resident memory, its threads and the page's JavaScript heap (after a
+collection) are read. Prints what was read, and how much it grew after the first two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.clock import add_json, headline, write_json
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
+
+CELLS = ["from mpkit.lab import CraftLab", "lab = CraftLab(craft_steps=100_000)\nlab"]
+KERNEL = (
+    "[__import__('psutil').Process().memory_info().rss / 1e6, "
+    "sum(t.name == 'mpkit lab' for t in __import__('threading').enumerate()), lab.runner.steps, "
+    "lab.canvas.frames]"
+)
+EVERY, WARM = 30, 120
+
+
+def read(book, devtools) -> dict:
+    """The kernel's memory and threads, and the page's heap, at this moment."""
+    devtools.send("HeapProfiler.collectGarbage")
+    metrics = {m["name"]: m["value"] for m in devtools.send("Performance.getMetrics")["metrics"]}
+    rss, threads, steps, frames = book.ask(KERNEL)
+    return {
+        "kernel_mb": rss, "threads": threads, "steps": steps, "frames": frames,
+        "page_mb": metrics["JSHeapUsedSize"] / 1e6, "nodes": metrics["Nodes"],
+    }  # fmt: skip
+
+
+def endure(book, page, minutes: float) -> list[dict]:
+    """Let the lab run, with a slider moved every half minute and a reset every other minute."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+    book.press("Run")
+    began, found = time.perf_counter(), []
+    while (passed := time.perf_counter() - began) < 60 * minutes:
+        page.wait_for_timeout(1000 * EVERY)
+        n = len(found)
+        book.do(f"lab.controls['epsilon'].slider.value = {13 + n % 20}")
+        if n % 4 == 3:
+            book.press("Reset")
+            book.press("Run")
+        found.append({"seconds": passed + EVERY} | read(book, devtools))
+        print("  ".join(f"{k} {v:.0f}" for k, v in found[-1].items()), flush=True)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    add_json(parser)
+    a = parser.parse_args(arguments)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return print("no playwright: pip install mpkit[browser]")
+    from server import CHROMIUM, JUPYTERLAB, Notebook, served
+
+    print(headline())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder), JUPYTERLAB, "api") as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        book = Notebook.open(page, server, "memory.ipynb", CELLS)
+        book.run_all()
+        book.button("Run").wait_for()
+        found = endure(book, page, a.minutes)
+        book.shut_down()
+        browser.close()
+    warm = [f for f in found if f["seconds"] > WARM] or found
+    for name in ("kernel_mb", "page_mb"):
+        first, last = warm[0][name], warm[-1][name]
+        print(f"{name}: {first:.0f} after the warm-up, {last:.0f} at the end ({last - first:+.1f})")
+    write_json(a.json, {"memory": found})
+
+
+if __name__ == "__main__":
+    main()
