@@ -45,7 +45,7 @@ class Attack:
     """Everything that decides a run. Names of classes, not numbers, except for several targets'
     indices; None takes the default of `load_dataset`. Units as in `Settings` and `Recipe`.
 
-    Raises ValueError for no victims, and for an ε that no 8-bit picture can show.
+    Raises ValueError for no victims, and for an ε (or ε_c) that no 8-bit picture can show.
     """
 
     data: str = "digits"
@@ -73,11 +73,13 @@ class Attack:
     def __post_init__(self):
         if self.victims < 1:
             raise ValueError(f"victims must be at least 1, not {self.victims}")
-        epsilon = self.settings.epsilon
-        if self.settings.perturbation == "additive" and 255 * epsilon < 1 - 1e-6:
+        bounds = {"additive": ("epsilon", "8/255"), "recolor": ("epsilon_c", "0.04")}
+        name, usual = bounds.get(self.settings.perturbation, ("epsilon", "8/255"))
+        value = getattr(self.settings, name)
+        if self.settings.perturbation in bounds and 255 * value < 1 - 1e-6:
             raise ValueError(
-                f"epsilon {epsilon:.4g} leaves every 8-bit picture as it is, whose smallest step "
-                "is 1/255 (0.003922): use 1/255 or more, usual 8/255"
+                f"{name} {value:.4g} leaves every 8-bit picture as it is, whose smallest step "
+                f"is 1/255 (0.003922): use 1/255 or more, usual {usual}"
             )
 
 

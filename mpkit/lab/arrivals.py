@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mpkit.attack import Prepared
 from mpkit.evaluation import ARMS, VictimRecord, judge, noise_poisons, predict, victim_seed
-from mpkit.lab.dynamics import rescaled
+from mpkit.lab.stock import rescaled
 from mpkit.scenario import Scenario
 from mpkit.training import train
 

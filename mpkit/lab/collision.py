@@ -13,6 +13,7 @@ from mpkit.attack import load_scenario, make_attack
 from mpkit.baselines import Collision, CollisionRecord, collide
 from mpkit.functional import State
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
+from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.controls import Number, Thumbnails
 from mpkit.lab.knobs import Knobs
 from mpkit.lab.panel import Lab
@@ -40,7 +41,7 @@ class CollisionLab(Lab):
         self._load()
         self._lay_out()
         later = self._controls()
-        self.assemble(self.figure, later[:3], later=later[3:], share=False)
+        self.assemble(self.figure, later[:3], later=later[3:])
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -218,6 +219,24 @@ class CollisionLab(Lab):
         if seed is not None:
             self.seed, self.trained = seed, None
         self.clear()
+        self.canvas.draw()
+
+    # ── sharing ───────────────────────────────────────────────────────────────────────────────
+
+    def code(self) -> str:
+        own = dataclasses.asdict(self.knobs()) | {"seed": self.seed}
+        return attack_code(self.name, self.attack, **own)
+
+    def use_code(self, code: str) -> None:
+        usual = dataclasses.asdict(Collision()) | {"seed": 0}
+        attack, own = attack_of(self.name, code, **usual)
+        seed, knobs = own.pop("seed"), Collision(**own)
+        self.attack, self.seed, self.trained = attack, seed, None
+        self.knobs.put(knobs)
+        self.clear()
+        places = {"seed": seed, "target_class": self.true, "poison_class": self.base_class}
+        for name, value in (own | places).items():
+            self.controls[name].show(value)
         self.canvas.draw()
 
 

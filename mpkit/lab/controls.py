@@ -121,6 +121,20 @@ class Number:
         finally:
             self._own = False
 
+    def limit(self, low: float, high: float) -> None:
+        """Another range; a value outside it moves to its end, and nobody is told."""
+        self.low, self.high, self._own = low, high, True
+        try:
+            with self.slider.hold_trait_notifications():
+                self.slider.min, self.slider.max = low, high
+        finally:
+            self._own = False
+        self.show(min(max(self.value, low), high))
+
+    def enable(self, on: bool) -> None:
+        """Whether it can be turned."""
+        self.slider.disabled = self.box.disabled = not on
+
 
 class Choice:
     """A labelled drop-down; `turn(value)` as in `Number`."""
@@ -190,6 +204,11 @@ class Thumbnails:
             layout = widgets.Layout(align_items="center", width="58px")
             cells.append(widgets.VBox([image, button], layout=layout))
         self.row.children = cells
+        self._mark()
+
+    def show(self, value: int) -> None:
+        """Mark one as picked without telling anybody."""
+        self.value = value
         self._mark()
 
     def _picked(self, index: int) -> None:

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mpkit.attack import make_attack, prepare
+from mpkit.attack import Attack, make_attack, prepare
 from mpkit.device import Plan, cores
 from mpkit.evaluation import victim_seed
 from mpkit.functional import State
+from mpkit.lab import pace
+from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab
 from mpkit.lab.runner import Phase
+from mpkit.lab.stock import Stock, rescaled
 from mpkit.lab.twins import TwinsView
-from mpkit.metapoison import CraftRecord, craft, poisons_of, target_loss
+from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.training import train
 
 CLEAN, POISONED = 0, 1
@@ -42,32 +45,29 @@ class DynamicsLab(Lab):
 
     `source`: a `CraftLab` (its poisons at the start of a run), uint8 poisons (P, C, H, W), or None:
     the first run crafts some. ε acts mid-run: the victim goes on with the poisons' change rescaled.
+    `given` as for `mpkit.attack.make_attack`. Raises ValueError for poisons that do not fit.
     """
 
     name, unit = "dynamics", "step"
 
     def __init__(self, source=None, large: bool = False, seed: int = 0, **given):
-        self.source, self.twin_seed = source, seed
-        self.attack = make_attack(**given)
-        self.crafted: Tensor | None = None
+        self.stock, self.twin_seed = Stock(source, make_attack(**given)), seed
         self._prepare()
         self.epsilon: int | None = None
         self.records: list[TwinRecord] = []
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
         self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
-        self.assemble(self.view.figure, self._controls(), share=False)
+        self.assemble(self.view.figure, self._controls())
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | tuple[State, TwinRecord]]:
-        if self._poisons() is None:
-            ready, settings = self.ready, self.attack.settings
-            for state, record in craft(ready.scenario, ready.network, settings, None, ready.plan):
-                if record.step == settings.craft_steps:
-                    self.crafted = poisons_of(ready.scenario, state, settings)
-                yield record
-        yield from self._train(self._poisons())
+        if self.stock.poisons() is None:
+            yield from self.stock.craft(self.ready)
+        # As they are now: a CraftLab may go on crafting while the twins train.
+        self.poisons = self.stock.poisons()
+        yield from self._train(self.poisons)
 
     def _train(self, poisons: Tensor) -> Iterator[tuple[State, TwinRecord]]:
         scenario, recipe = self.ready.scenario, self.attack.victim_recipe
@@ -122,16 +122,10 @@ class DynamicsLab(Lab):
         self.records.append(record)
         self.path.append(self.view.flat(self.state))
         self.view.update(self.records, self.marks, self.path)
-        self.view.features(self.ready.network, self.state.pick(slice(POISONED, 2)), self._shown)
+        poisons = rescaled(self.ready.scenario, self.poisons, 255 * record.epsilon, self._strongest)
+        self.view.features(self.ready.network, self.state.pick(slice(POISONED, 2)), poisons)
         if record.epoch == self.attack.victim_recipe.epochs:
             self._contours()
-
-    @property
-    def _shown(self) -> Tensor:
-        """The poisoned pictures that the victim of the last record was trained on."""
-        return rescaled(
-            self.ready.scenario, self._poisons(), 255 * self.records[-1].epsilon, self._strongest
-        )
 
     def _contours(self) -> None:
         train_set = self.ready.scenario.train
@@ -142,15 +136,20 @@ class DynamicsLab(Lab):
 
     def clear(self) -> None:
         self.records, self.path, self.crafting = [], [], None
-        if self.source is not None:
+        if self.stock.source is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.kept()
 
     def total(self) -> int:
-        waiting = self._poisons() is None or self.crafting is not None
+        waiting = self.stock.poisons() is None or self.crafting is not None
         return self.attack.victim_recipe.epochs + 1 + waiting * self.attack.settings.craft_steps
+
+    def work(self) -> float:
+        rows = len(self.ready.scenario.train)
+        crafting = self.stock.poisons() is None and pace.crafting_work(self.attack, rows)
+        return crafting + pace.training_work(self.attack, rows, 2)
 
     def curve(self):
         return [r.epoch for r in self.records], [r.wanted[POISONED] for r in self.records]
@@ -177,24 +176,17 @@ class DynamicsLab(Lab):
 
     # ── where data and poisons come from ──────────────────────────────────────────────────────
 
+    @property
+    def attack(self) -> Attack:
+        """The attack whose twins these are."""
+        return self.stock.attack
+
     def _prepare(self) -> None:
-        if hasattr(self.source, "attack"):
-            self.attack = dataclasses.replace(
-                self.source.attack, settings=self.source.knobs(),
-                victim_recipe=self.attack.victim_recipe,
-            )  # fmt: skip
-        key = dataclasses.replace(self.attack, victim_recipe=self.attack.settings.recipe)
-        if getattr(self, "_key", None) != key:
-            self._key, self.crafted = key, None
-            self.ready = prepare(self.attack, progress=False)
+        if self.stock.refresh() or not hasattr(self, "ready"):
+            self.ready = prepare(self.attack, progress=False, scenario=self.stock.scenario)
             self._adversarial = target_loss(
                 self.ready.scenario, self.ready.network, self.attack.settings
             )
-
-    def _poisons(self) -> Tensor | None:
-        if hasattr(self.source, "poisons"):
-            return self.source.poisons() if self.source.records else self.crafted
-        return self.source if self.source is not None else self.crafted
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
@@ -226,7 +218,7 @@ class DynamicsLab(Lab):
     def _later(self, **values: object) -> None:
         self._ready_only()
         recipe = dataclasses.replace(self.attack.victim_recipe, **values)
-        self.attack = dataclasses.replace(self.attack, victim_recipe=recipe)
+        self.stock.attack = dataclasses.replace(self.attack, victim_recipe=recipe)
         self.clear()
         self.canvas.draw()
 
@@ -234,11 +226,22 @@ class DynamicsLab(Lab):
         self._ready_only()
         self.twin_seed = seed
 
+    # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
-def rescaled(scenario, poisons: Tensor, epsilon: float, strongest: float) -> Tensor:
-    """Poisons (P, C, H, W) in [0, 1] whose change from the bases is ε/ε_crafted times as large,
-    rounded to 8 bits; both ε in grey levels of 255."""
-    bases = scenario.base_images
-    change = poisons.to(bases.device).float() / 255 - bases
-    levels = 255 * (bases + change * (epsilon / strongest))
-    return levels.round().clamp(0, 255) / 255
+    def code(self) -> str:
+        return attack_code(self.name, self.attack, seed=self.twin_seed, epsilon=self.epsilon)
+
+    def use_code(self, code: str) -> None:
+        self.stock.refuse_codes()
+        attack, own = attack_of(self.name, code, seed=0, epsilon=None)
+        if own["epsilon"] is not None and own["epsilon"] not in range(65):
+            raise ValueError(f"ε must be a whole number from 0 to 64, not {own['epsilon']}")
+        self.stock.attack, self.twin_seed = attack, own["seed"]
+        self.clear()
+        self.epsilon = own["epsilon"]
+        epsilon = self.epsilon if self.epsilon is not None else 255 * attack.settings.epsilon
+        recipe = attack.victim_recipe
+        now = {"epsilon": round(epsilon), "lr": recipe.lr, "epochs": recipe.epochs}
+        for name, value in (now | {"seed": self.twin_seed}).items():
+            self.controls[name].show(value)
+        self.canvas.draw()

@@ -87,7 +87,7 @@ def keep_row(lab: Lab) -> widgets.Widget:
     keep.on_click(kept)
     png.on_click(picture)
     row = [name, keep, png]
-    if lab.can_save:
+    if hasattr(lab, "save"):
         save = _button("Save", "the run as a folder that can be resumed")
         save.on_click(saved)
         row.append(save)

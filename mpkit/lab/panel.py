@@ -2,22 +2,27 @@
 
 A lab says what to iterate (`items`), what to do with each item (`take`), and what the picture shows
 (`describe`). It is shown by being the last thing in a cell; nothing starts by itself.
+
+What only some labs can do, they have methods for: `code() -> str` and `use_code(code)` (raises
+ShareError and ValueError) for share codes, `save() -> Path` for writing the run into a new folder.
 """
 
 from __future__ import annotations
 
 import html
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from mpkit.lab import pace
 from mpkit.lab.canvas import Canvas
+from mpkit.lab.cells import claim, here
 from mpkit.lab.controls import Transport
 from mpkit.lab.extras import Line, Question, guess_row, keep_row, share_row
-from mpkit.lab.runner import Phase, Runner, claim, here
+from mpkit.lab.runner import Phase, Runner
 
 __all__ = ["Lab", "Line", "Question"]
 
@@ -35,22 +40,23 @@ class _Box(widgets.VBox):
         super().close()
 
 
-class Lab:
+class Lab(ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
     unit = "step"
-    can_save = False
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────
 
+    @abstractmethod
     def items(self) -> Iterator:
         """What to run through; called in the worker at the start of a run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, item) -> None:
         """Note an item and bring the picture's lines up to date; it is drawn when it is due."""
 
+    @abstractmethod
     def clear(self) -> None:
         """Forget the run (a reset), and bring the picture back to its beginning."""
 
@@ -67,8 +73,9 @@ class Lab:
         """How many items a run has, if it is known."""
         return None
 
-    def expected(self) -> float | None:
-        """Seconds a run will take here, if it is known beforehand."""
+    def work(self) -> float | None:
+        """How much a whole run of `attack` computes (see `mpkit.lab.pace`), to foretell its time;
+        None for labs that take a few seconds."""
         return None
 
     def curve(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -77,21 +84,11 @@ class Lab:
 
     def guessed(self) -> None:
         """Called when `self.guess` is known (None: skipped), to draw it."""
+        return None
 
     def kept(self) -> None:
         """Called when `self.named` or `self.ghost` has changed, to draw them."""
-
-    def save(self) -> Path:
-        """Write the run into a new folder, if `can_save`."""
-        raise NotImplementedError
-
-    def code(self) -> str:
-        """The share code of the present settings."""
-        raise NotImplementedError
-
-    def use_code(self, code: str) -> None:
-        """Take the settings of a share code over. Raises ShareError and ValueError."""
-        raise NotImplementedError
+        return None
 
     # ── putting it together ───────────────────────────────────────────────────────────────────
 
@@ -102,7 +99,6 @@ class Lab:
         question: Question | None = None,
         below: Sequence[widgets.Widget] = (),
         later: Sequence[widgets.Widget] = (),
-        share: bool = True,
     ) -> None:
         """Build `self.panel` and `self.runner`; call at the end of `__init__`.
 
@@ -113,7 +109,7 @@ class Lab:
         self.ghost: Line | None = None
         self.named: list[Line] = []
         self.marks: list[tuple[float, str]] = []
-        self._began, self._computed = None, 0.0
+        self._whole: tuple[float, float] | None = None  # since when, and how much is computed
         self.canvas = Canvas(figure, self.describe, moving=self.moving)
         # Items hold whole ensembles: what is to be kept of them, `take` keeps.
         self.runner = Runner(self.items, self._taken, self._changed, history=0)
@@ -125,7 +121,7 @@ class Lab:
         if question:
             asking = [guess_row(self, question, self._answered)]
         rows = [*asking, self.transport.widget, self.status, self.message]
-        tools = [keep_row(self), *([share_row(self)] if share else [])]
+        tools = [keep_row(self), *([share_row(self)] if hasattr(self, "code") else [])]
         wrap = widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="0 24px")
         folded = []
         if later:
@@ -179,6 +175,7 @@ class Lab:
         if phase is Phase.RUNNING:
             self._began, self._steps = time.perf_counter(), self.runner.steps
             self.canvas.hurry()  # the first point, as soon as there is one
+        self._time(phase)
         self.transport.refresh(allowed=not self._waiting())
         self._tell()
         if phase is Phase.FAILED:
@@ -190,6 +187,20 @@ class Lab:
             )
         if phase.ended or phase is Phase.PAUSED:
             self.canvas.draw()
+
+    def _time(self, phase: Phase) -> None:
+        """Remember how long whole runs take here, those that nobody paused or changed."""
+        if phase is Phase.RUNNING and self.runner.steps == 0:
+            self._whole = time.perf_counter(), self.work() or 0.0
+        elif phase is Phase.DONE and self._whole and self._whole[1] and not self.marks:
+            began, work = self._whole
+            pace.remember(self.name, self.attack, work, time.perf_counter() - began)
+        elif phase is not Phase.RUNNING:
+            self._whole = None
+
+    def _expected(self) -> float | None:
+        work = self.work()
+        return pace.seconds(self.name, self.attack, work) if work else None
 
     def _before(self, action: str) -> bool:
         if action == "reset":
@@ -220,8 +231,8 @@ class Lab:
         phase, done, total = self.runner.phase, self.runner.steps, self.total()
         parts = [f"<b>{phase.value}</b>{'…' if phase.value.endswith('ing') else ''}"]
         parts.append(f"{self.unit} {done}" + (f" of {total}" if total else ""))
-        if phase is Phase.READY and self.expected():
-            parts.append(f"about {_seconds(self.expected())} here")
+        if phase is Phase.READY and (seconds := self._expected()):
+            parts.append(f"about {_seconds(seconds)} here")
         if phase is Phase.READY and self._waiting():
             parts.append("guess first, or skip")
         if phase is Phase.RUNNING and total and done > self._steps:

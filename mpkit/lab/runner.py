@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import itertools
 import math
 import os
 import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -69,8 +67,8 @@ class Runner(Generic[Item]):
     `on_change` is called after every change of `phase`, by the worker or by whoever pressed, but
     not by two at once; it must be quick. An exception in making or taking items ends the run and is
     kept in `error`.
-    `history` holds the last items: give a small number where items are large. `chunk` is how many items a press of ▶ brings where nothing
-    can run in the background (see `how_to_run`).
+    `history` holds the last items: give a small number where items are large. `chunk` is how many
+    items a press of ▶ brings where nothing can run in the background (see `how_to_run`).
     """
 
     def __init__(
@@ -88,9 +86,8 @@ class Runner(Generic[Item]):
         self.phase, self.steps, self.error = Phase.READY, 0, None
         self._condition = threading.Condition()
         self._delivery = threading.RLock()  # held while an item is taken, and while all is reset
-        self._telling = (
-            threading.RLock()
-        )  # apart from it, so that a press is answered during a draw
+        # Apart from it, so that a press is answered during a draw.
+        self._telling = threading.RLock()
         self._job: _Job[Item] | None = None
         self._thread: threading.Thread | None = None
 
@@ -228,34 +225,3 @@ class Runner(Generic[Item]):
     def _changed(self) -> None:
         with self._telling:
             self.on_change()
-
-
-_count = itertools.count()
-_owners: dict[str, tuple[object, list[weakref.ref[Runner]]]] = {}
-
-
-def claim(place: str, execution: object, runner: Runner) -> None:
-    """`runner` belongs to `place`, such as a notebook cell; those of its earlier executions close.
-
-    So running a cell again leaves one thread, and two panels of one execution live side by side.
-    """
-    before, runners = _owners.get(place, (execution, []))
-    if before != execution:
-        for earlier in runners:
-            if earlier() is not None:
-                earlier().close(timeout=0)
-        runners = []
-    _owners[place] = (execution, [*runners, weakref.ref(runner)])
-
-
-def here() -> tuple[str, object]:
-    """The notebook cell that is being executed, and which execution of it this is."""
-    try:
-        from IPython import get_ipython
-
-        shell = get_ipython()
-        parent = shell.get_parent()
-        cell = parent.get("metadata", {}).get("cellId") or "no cell"
-        return cell, parent["header"]["msg_id"]
-    except (ImportError, AttributeError, KeyError):
-        return f"no notebook, {next(_count)}", None

@@ -1,4 +1,4 @@
-"""Where VictimsLab's poisons come from: given, from a CraftLab, or crafted once and kept."""
+"""Where a lab's poisons come from: given, from a CraftLab, or crafted once and kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mpkit.attack import Attack, Prepared, load_scenario
 from mpkit.metapoison import CraftRecord, craft, poisons_of
+from mpkit.scenario import Scenario
 from mpkit.training import Recipe
 
 
@@ -66,6 +67,14 @@ class Stock:
             return self.source.poisons()
         return self.crafted[1] if self.crafted and self.crafted[0] == self.key() else None
 
+    def refuse_codes(self) -> None:
+        """Raises ValueError where the attack is not this lab's own to change."""
+        if self.source is not None:
+            raise ValueError(
+                "This lab's poisons come from elsewhere, and their settings with them: use the "
+                "code in a lab that was made without a source."
+            )
+
     @property
     def epsilon(self) -> float:
         """The ε of these poisons, in [0, 1] pixels; of given ones, the largest change in them."""
@@ -74,3 +83,12 @@ class Stock:
             return round(255 * float(change.abs().max())) / 255
         records = self.source.records if self.source is not None else ()
         return records[-1].epsilon if records else self.attack.settings.epsilon
+
+
+def rescaled(scenario: Scenario, poisons: Tensor, epsilon: float, strongest: float) -> Tensor:
+    """Poisons (P, C, H, W) in [0, 1] whose change from the bases is ε/ε_crafted times as large,
+    rounded to 8 bits; both ε in grey levels of 255."""
+    bases = scenario.base_images
+    change = poisons.to(bases.device).float() / 255 - bases
+    levels = 255 * (bases + change * (epsilon / strongest))
+    return levels.round().clamp(0, 255) / 255

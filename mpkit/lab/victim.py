@@ -1,26 +1,41 @@
-"""A victim trained beside the crafting, on the poisons of this very moment."""
+"""A victim and its clean twin trained beside the crafting, on the poisons of this very moment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import ipywidgets as widgets
 
-from mpkit.evaluation import arm_pictures, predict, victim_seed
-from mpkit.lab.canvas import BLUE, RED, Canvas, new_figure
-from mpkit.lab.runner import Runner, claim, here
+from mpkit.evaluation import arm_pictures, judge, victim_seed
+from mpkit.lab.canvas import BLUE, RED, Canvas, font_size, new_figure
+from mpkit.lab.cells import claim, here
+from mpkit.lab.runner import Runner
 from mpkit.lab.views import tidy
 from mpkit.training import train
 
 
+class Point(NamedTuple):
+    """After an epoch: what the victim gives the target's own class and the wanted one, and the
+    accuracy on other pictures of the victim and of its clean twin."""
+
+    epoch: int
+    true: float
+    wanted: float
+    accuracy: float
+    clean: float
+
+
 class VictimNow:
-    """A button, and a small plot: what a fresh victim calls the target, epoch by epoch."""
+    """A button, and two small plots: what a fresh victim calls the target, epoch by epoch, and its
+    validation accuracy beside that of a clean twin from the same initial weights."""
 
     def __init__(self, lab, large: bool = False):
         """`lab` has `ready`, `records`, and `poisons()`."""
         self.lab, self.count = lab, 0
         self.figure = new_figure(9, 1.9, large)
-        self.axes = self.figure.add_axes((0.075, 0.28, 0.9, 0.58))
+        self.axes = self.figure.add_axes((0.075, 0.28, 0.5, 0.56))
+        self.levels = self.figure.add_axes((0.655, 0.28, 0.33, 0.56))
         self.canvas = Canvas(self.figure, self.describe)
         self.runner = Runner(self.items, self.take, self._changed)
         claim(*here(), self.runner)
@@ -42,61 +57,66 @@ class VictimNow:
         self._lay_out()
         self.runner.run()
 
-    def items(self) -> Iterator[tuple[int, float, float]]:
+    def items(self) -> Iterator[Point]:
         ready = self.lab.ready
-        scenario, attack = ready.scenario, ready.attack
+        scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
+        sources = (self._pictures, scenario.train.x)
         runs = train(
-            ready.victim_network, self._pictures, scenario.train.y, attack.victim_recipe, [seed]
-        )
+            network, scenario.train.x, scenario.train.y, attack.victim_recipe, [seed] * 2,
+            own_x=sources.__getitem__,
+        )  # fmt: skip
         for state, record in runs:
-            logits = predict(ready.victim_network, state, scenario.targets[:1], scenario.train.x)
-            p = logits.softmax(-1)[0, 0]
-            yield (
-                record.epoch,
-                float(p[scenario.target_labels[0]]),
-                float(p[scenario.adversarial[0]]),
-            )
+            arms = [("poisoned", self.count), ("clean", self.count)]
+            victim, twin = judge(scenario, network, state, arms)
+            yield Point(
+                record.epoch, victim.true_probability[0], victim.adversarial_probability[0],
+                victim.accuracy, twin.accuracy,
+            )  # fmt: skip
 
-    def take(self, item: tuple[int, float, float]) -> None:
+    def take(self, item: Point) -> None:
         self.points.append(item)
-        epochs, true, wanted = zip(*self.points, strict=True)
-        self.lines[0].set_data(epochs, true)
-        self.lines[1].set_data(epochs, wanted)
+        epochs = [p.epoch for p in self.points]
+        for name, line in self.lines.items():
+            line.set_data(epochs, [getattr(p, name) for p in self.points])
         self.canvas.update()
 
     def describe(self) -> str:
         if not self.points:
             return "No victim has been trained yet."
-        epoch, true, wanted = self.points[-1]
+        p = self.points[-1]
         return (
-            f"A victim trained on the poisons of craft step {self.step}: after epoch {epoch} it "
-            f"gives the target's own class {true:.0%} and the wanted one {wanted:.0%}."
+            f"A victim trained on the poisons of craft step {self.step}: after epoch {p.epoch} it "
+            f"gives the target's own class {p.true:.0%} and the wanted one {p.wanted:.0%}; its "
+            f"accuracy on other pictures is {p.accuracy:.1%}, its clean twin's {p.clean:.1%}."
         )
 
     def clear(self) -> None:
         """Forget the victim."""
-        self.points: list[tuple[int, float, float]] = []
+        self.points: list[Point] = []
         self.runner.reset()
         self._lay_out()
         self.canvas.draw()
 
     def _lay_out(self) -> None:
         self.points = []
-        self.axes.clear()
-        names = self.lab.scenario.train.classes
-        true = names[self.lab.scenario.target_labels[0]]
-        wanted = names[self.lab.scenario.adversarial[0]]
-        about = f" of step {self.step}" if self.count else ""
-        tidy(
-            self.axes, f"a fresh victim on the poisons{about}: the target's probabilities", "epoch"
+        names, scenario = self.lab.scenario.train.classes, self.lab.scenario
+        true, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        about = f" (poisons of step {self.step})" if self.count else ""
+        self.lines, size = {}, font_size(self.figure, 8)
+        looks = (
+            (self.axes, f"a fresh victim on the target{about}", {"true": true, "wanted": wanted}),
+            (self.levels, "accuracy on others", {"clean": "clean twin", "accuracy": "victim"}),
         )
-        self.lines = [
-            self.axes.plot([], [], color=c, ls=s, lw=2, label=f"{name}")[0]
-            for c, s, name in ((BLUE, "--", true), (RED, "-", wanted))
-        ]
-        self.axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), ylim=(-0.03, 1.03))
-        self.axes.legend(loc="center right", fontsize=8)
+        for axes, title, parts in looks:
+            axes.clear()
+            tidy(axes, title, "epoch")
+            for (name, label), colour, style in zip(
+                parts.items(), (BLUE, RED), ("--", "-"), strict=True
+            ):
+                (self.lines[name],) = axes.plot([], [], color=colour, ls=style, lw=2, label=label)
+            axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), ylim=(-0.03, 1.03))
+            axes.legend(loc="center right", fontsize=size)
 
     def _changed(self) -> None:
         if not hasattr(self, "runner"):

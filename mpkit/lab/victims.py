@@ -9,17 +9,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mpkit.attack import RECIPE, Attack, make_attack, prepare
+from mpkit.attack import Attack, make_attack, prepare
 from mpkit.evaluation import ARMS, VictimRecord, mean_accuracy, success_rate
+from mpkit.lab import pace
 from mpkit.lab.arrivals import Arrival, arrive, pictures
 from mpkit.lab.canvas import new_figure
-from mpkit.lab.controls import Choice, Number
+from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.counts import CountsView
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock
+from mpkit.lab.victimcontrols import changed, show, victim_controls
 from mpkit.metapoison import CraftRecord
-from mpkit.networks import NETWORKS, network
+from mpkit.networks import network
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
@@ -56,9 +58,9 @@ class VictimsLab(Lab):
         self.waiting: dict[str, object] = {}
         self.figure = new_figure(9, 5.4 if large else 4.6, large)
         self._lay_out()
-        later = self._controls()
-        live = [self.controls["victims"].widget]
-        self.assemble(self.figure, live, question, later=later, share=False)
+        self.controls = victim_controls(attack, self._own(), self._more, self._later, self.say)
+        live, *later = (c.widget for c in self.controls.values())
+        self.assemble(self.figure, [live], question, later=later)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -112,6 +114,11 @@ class VictimsLab(Lab):
         crafting = bool(self.crafting) or (not self.arrivals and self._poisons() is None)
         groups = len(self.arrivals) - (-max(0, self.wanted - self.arrived) // GROUP)
         return crafting * self.attack.settings.craft_steps + groups
+
+    def work(self) -> float:
+        rows = len(self.stock.scenario.train)
+        crafting = self._poisons() is None and pace.crafting_work(self.attack, rows)
+        return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.wanted)
 
     def curve(self):
         """The share of poisoned victims that turned, against their number."""
@@ -178,31 +185,6 @@ class VictimsLab(Lab):
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
-    def _controls(self) -> list:
-        """Builds all of them; those that act after a reset are returned."""
-        a, r, later, say = self.attack, self.attack.victim_recipe, self._later, self.say
-        rows = (
-            ("share", "ε (% of crafted)", self.share, 0, 200, 1),
-            ("seed", "victims' seed", self.seed, 0, 999, 1),
-            ("epochs", "victims' epochs", r.epochs, 1, 100, 1),
-            ("lr", "learning rate", r.lr, 0.01, 0.5, 0.01),
-            ("batch", "batch", r.batch, 5, 250, 1),
-            ("weight_decay", "weight decay", r.weight_decay, 0.0, 0.01, 0.0001),
-        )
-        self.controls = {
-            "victims": Number("victims", self.wanted, 1, max(64, self.wanted), self._more, say)
-        }
-        for name, label, value, low, high, step in rows:
-            turn = lambda v, name=name: later(**{name: v})  # noqa: E731
-            low, high = min(low, value), max(high, value)
-            self.controls[name] = Number(label, value, low, high, turn, say, step)
-        now = a.victim_network or a.network
-        turns = lambda v: later(victim_network=v), lambda v: later(augment=v == "yes")
-        self.controls["network"] = Choice("victims' network", list(NETWORKS), now, turns[0], say)
-        now = "yes" if r.augment else "no"
-        self.controls["augment"] = Choice("augmentation", ["no", "yes"], now, turns[1], say)
-        return [c.widget for name, c in self.controls.items() if name != "victims"]
-
     def _more(self, count: int) -> None:
         with self._counting:
             if count < self.begun:
@@ -214,7 +196,7 @@ class VictimsLab(Lab):
     def _later(self, **values: object) -> None:
         """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
         after = self.waiting | values
-        attack, train = _with(self.attack, after), self.stock.scenario.train
+        attack, train = changed(self.attack, after), self.stock.scenario.train
         network(attack.victim_network or attack.network, train.shape, len(train.classes))
         self.waiting = after
         if self.runner.phase is not Phase.READY:
@@ -225,17 +207,27 @@ class VictimsLab(Lab):
         self.canvas.draw()
 
     def _apply_waiting(self) -> None:
-        self.stock.attack = _with(self.attack, self.waiting)
+        self.stock.attack = changed(self.attack, self.waiting)
         self.share = self.waiting.get("share", self.share)
         self.seed = self.waiting.get("seed", self.seed)
         self.waiting = {}
 
+    # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
-def _with(attack: Attack, values: dict[str, object]) -> Attack:
-    """The attack with its victims' network or recipe changed; other names are left out."""
-    recipe = {k: v for k, v in values.items() if k in RECIPE}
-    return dataclasses.replace(
-        attack,
-        victim_network=values.get("victim_network", attack.victim_network),
-        victim_recipe=dataclasses.replace(attack.victim_recipe, **recipe),
-    )
+    def _own(self) -> dict[str, int]:
+        return {"share": self.share, "seed": self.seed, "wanted": self.wanted}
+
+    def code(self) -> str:
+        return attack_code(self.name, self.attack, **self._own())
+
+    def use_code(self, code: str) -> None:
+        self.stock.refuse_codes()
+        usual = {"share": 100, "seed": 0, "wanted": 8}
+        attack, own = attack_of(self.name, code, **usual)
+        if not (0 <= own["share"] <= 200 and 1 <= own["wanted"] <= 1000):
+            raise ValueError("This code wants a share of ε or a number of victims out of range.")
+        self.stock.attack, self.waiting = attack, {}
+        self.share, self.seed, self.wanted = own["share"], own["seed"], own["wanted"]
+        self.clear()
+        show(self.controls, attack, self._own())
+        self.canvas.draw()

@@ -37,8 +37,8 @@ class LossView:
         bar.set_label("age of the surrogate (epochs)", fontsize=size)
         bar.ax.tick_params(labelsize=size - 1)
         self.marks: list = []
-        self.fitted = False
-        axes.set_xlim(0, steps + 0.5)
+        self.marked = -1  # how many marks the limits have room for; -1: no limits yet
+        axes.set(xlim=(0, steps + 0.5), ylim=(-2, 6))
         axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
 
     def update(self, records: Sequence[CraftRecord], marks: Sequence[tuple[float, str]]) -> None:
@@ -51,9 +51,10 @@ class LossView:
         if y:
             low, high = min(*y, 0), max(*y, 0)
             room, now = 0.1 * (high - low) + 0.1, self.axes.get_ylim()
-            if not self.fitted or low < now[0] or high > now[1]:  # seldom: ticks cost time
-                self.axes.set_ylim(low - room, high + room)
-                self.fitted = True
+            if len(marks) > self.marked or low < now[0] or high > now[1]:  # seldom: ticks cost time
+                words = 0.25 * (high - low) * bool(marks)  # of the marks, under the dots
+                self.axes.set_ylim(low - room - words, high + room)
+                self.marked = len(marks)
             self.axes.set_xlim(0, max(self.steps, x[-1]) + 0.5)
         show_marks(self.axes, self.marks, marks)
 

@@ -4,12 +4,13 @@
 
 A `CraftLab` on the digits runs all the time, is moved and reset in between as a student would, and
 every half minute the kernel's resident memory, its threads and the page's JavaScript heap (after a
-collection) are read. Prints what was read, and how much it grew after the first two minutes.
+collection) are read. Prints what was read, and the means of both halves after the warm-up.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ KERNEL = (
     "sum(t.name == 'mpkit lab' for t in __import__('threading').enumerate()), lab.runner.steps, "
     "lab.canvas.frames]"
 )
-EVERY, WARM = 30, 120
+EVERY, WARM = 30, 150
 
 
 def read(book, devtools) -> dict:
@@ -85,8 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         browser.close()
     warm = [f for f in found if f["seconds"] > WARM] or found
     for name in ("kernel_mb", "page_mb"):
-        first, last = warm[0][name], warm[-1][name]
-        print(f"{name}: {first:.0f} after the warm-up, {last:.0f} at the end ({last - first:+.1f})")
+        values = [f[name] for f in warm]
+        halves = values[: len(values) // 2] or values, values[len(values) // 2 :]
+        means = [statistics.mean(half) for half in halves]
+        print(
+            f"{name}, warm: {min(values):.0f} to {max(values):.0f}; mean of the first half "
+            f"{means[0]:.0f}, of the second {means[1]:.0f}"
+        )
     write_json(a.json, {"memory": found})
 
 

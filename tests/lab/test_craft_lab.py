@@ -66,6 +66,22 @@ def test_only_the_last_ensemble_is_kept(lab, until):
     assert [state() is not None for state in states] == [False] * 5 + [True]
 
 
+def test_colour_is_bounded_by_its_own_slider(small, until):
+    lab = small(CraftLab, perturbation="recolor", epsilon_c=0.1)
+    assert lab.controls["epsilon"].slider.disabled
+    assert not lab.controls["epsilon_c"].slider.disabled
+    lab.transport.buttons["step"].click()
+    until(lambda: lab.runner.phase is Phase.PAUSED)
+    lab.controls["epsilon_c"].slider.value = 0.2
+    finished(lab, until)
+    assert [round(r.epsilon_c, 3) for r in lab.records] == [0.1] + [0.2] * 5
+    assert lab.marks == [(1.5, "ε_c 0.10 → 0.20")]
+    press(lab, "reset")
+    lab.controls["perturbation"].menu.value = "additive"
+    assert lab.controls["epsilon_c"].slider.disabled
+    assert lab.knobs().perturbation == "additive"
+
+
 def test_another_seed_gives_another(lab, until):
     first = finished(lab, until)
     press(lab, "reset")
@@ -187,9 +203,9 @@ def test_two_runs_can_be_kept_and_the_last_is_a_ghost(lab, until):
         keep.click()
     assert [line.label for line in lab.named] == ["two", "three"]
     press(lab, "reset")
-    shown = [artist.get_label() for artist in lab.losses.kept]
+    shown = [artist.get_label() for artist in lab.view.losses.kept]
     assert shown == ["last run", "two", "three"]
-    assert list(lab.losses.kept[0].get_ydata()) == first
+    assert list(lab.view.losses.kept[0].get_ydata()) == first
 
 
 def test_a_victim_trains_beside(lab, until):
@@ -200,7 +216,10 @@ def test_a_victim_trains_beside(lab, until):
     lab.victim.button.click()
     until(lambda: lab.victim.runner.phase.ended and lab.runner.phase.ended)
     assert lab.victim.runner.error is None
-    assert [p[0] for p in lab.victim.points] == [1, 2, 3]
+    assert [p.epoch for p in lab.victim.points] == [1, 2, 3]
+    last = lab.victim.points[-1]
+    assert 0 <= last.true + last.wanted <= 1 + 1e-6
+    assert f"its clean twin's {last.clean:.1%}" in lab.victim.describe()
     # The last frame is drawn just after the end.
     until(lambda: "after epoch 3 it gives" in lab.victim.canvas.widget.value)
 
@@ -216,11 +235,11 @@ def test_closing_the_panel_stops_its_thread(lab, until):
 
 def test_the_strip_turns_its_pages(small):
     lab = small(CraftLab, budget=0.4)
-    assert lab.strip.pages == 3
-    first = lab.strip.image.get_array().copy()
-    lab.page.slider.value = 3
-    assert lab.strip.title.get_text() == "poisons 21–24 of 24"
-    assert (lab.strip.image.get_array() != first).any()
+    assert lab.view.strip.pages == 3
+    first = lab.view.strip.image.get_array().copy()
+    lab._controls.page.slider.value = 3
+    assert lab.view.strip.title.get_text() == "poisons 21–24 of 24"
+    assert (lab.view.strip.image.get_array() != first).any()
 
 
 def test_in_a_notebook_that_is_only_executed_it_runs_to_its_end(small, monkeypatch):

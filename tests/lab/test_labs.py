@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
 from mpkit.attack import make_attack, prepare
 from mpkit.baselines import Collision, collide, proximal
 from mpkit.evaluation import rate
-from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
-from mpkit.lab.dynamics import rescaled
+from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab, pace
+from mpkit.lab.codes import attack_code
 from mpkit.lab.plane import flatten, plane_through, unflatten
 from mpkit.lab.runner import Phase
+from mpkit.lab.stock import rescaled
 from mpkit.lab.toy import make_toy
 from mpkit.networks import network
 
@@ -124,8 +127,9 @@ def test_twins_part_and_the_same_seed_gives_the_same(small, until):
 
 
 def test_epsilon_acts_at_the_next_epoch(small, until):
-    lab = small(DynamicsLab, victim_epochs=6)
-    lab.crafted = lab.ready.scenario.base_images.mul(255).round().clamp(0, 229).byte() + 26
+    bases = prepare(make_attack("ci", **SMALL)).scenario.base_images
+    poisons = bases.mul(255).round().clamp(0, 229).byte() + 26
+    lab = small(DynamicsLab, poisons, victim_epochs=6)
     for _ in range(3):
         count = lab.runner.steps
         lab.transport.buttons["step"].click()
@@ -134,6 +138,27 @@ def test_epsilon_acts_at_the_next_epoch(small, until):
     finished(lab, until)
     assert [round(255 * r.epsilon) for r in lab.records] == [26, 26, 26, 10, 10, 10, 10]
     assert lab.marks == [(2.5, "ε 26 → 10")]
+
+
+def test_twins_keep_the_poisons_they_began_with(small, until):
+    crafting = small(CraftLab)
+    finished(crafting, until)
+    lab = small(DynamicsLab, crafting)
+    count = lab.runner.steps
+    lab.transport.buttons["step"].click()
+    until(lambda: lab.runner.steps > count and lab.runner.phase is Phase.PAUSED)
+    before = crafting.poisons()
+    crafting.transport.buttons["reset"].click()
+    crafting.controls["epsilon"].slider.value = 3
+    finished(crafting, until)
+    finished(lab, until)
+    assert torch.equal(lab.poisons, before)
+    assert not torch.equal(crafting.poisons(), before)
+
+
+def test_poisons_that_do_not_fit_are_refused(small):
+    with pytest.raises(ValueError, match="uint8"):
+        small(DynamicsLab, torch.zeros(3, 1, 8, 8))
 
 
 def test_rescaled_poisons():
@@ -261,3 +286,88 @@ def test_large_letters_and_nothing_started(small, kind):
     assert lab.runner.phase is Phase.READY
     assert lab.canvas.frames >= 1
     assert "<img alt=" in lab.canvas.widget.value
+
+
+TURNED = (
+    (CollisionLab, {"beta": 0.4, "steps": 9, "seed": 3}),
+    (CraftLab, {"epsilon": 20, "unroll_steps": 2, "epsilon_c": 0.1, "models": 3, "seed": 4}),
+    (DynamicsLab, {"epsilon": 12, "epochs": 4, "seed": 2}),
+    (VictimsLab, {"victims": 3, "share": 50, "epochs": 4, "seed": 5, "batch": 10}),
+)
+
+
+@pytest.mark.parametrize(("kind", "values"), TURNED, ids=lambda v: getattr(v, "name", ""))
+def test_a_share_code_gives_the_same_run_and_the_same_sliders(small, until, kind, values):
+    one, two = small(kind, perturbation="both"), small(kind)
+    for name, value in values.items():
+        one.controls[name].box.value = value
+    two.use_code(one.code())
+    assert two.code() == one.code()
+    for name, control in one.controls.items():
+        assert two.controls[name].value == control.value, name
+    finished(one, until)
+    finished(two, until)
+    assert one.curve() == two.curve()
+    assert one.describe() == two.describe()
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (CollisionLab, {"beta": "much"}),
+        (CollisionLab, {"beta": -1}),
+        (CollisionLab, {"magic": 1}),
+        (DynamicsLab, {"epsilon": 700}),
+        (DynamicsLab, {"seed": "x"}),
+        (VictimsLab, {"share": 1000}),
+        (VictimsLab, {"wanted": 0}),
+    ],
+)
+def test_codes_with_odd_values_change_nothing(small, kind, own):
+    lab = small(kind)
+    before = lab.code()
+    with pytest.raises(ValueError, match=r"beta|settings|ε|seed|share"):
+        lab.use_code(attack_code(lab.name, lab.attack, **own))
+    assert lab.code() == before
+
+
+def test_a_lab_with_a_source_takes_no_code(small):
+    crafting = small(CraftLab)
+    for kind in (DynamicsLab, VictimsLab):
+        lab = small(kind, crafting)
+        with pytest.raises(ValueError, match="without a source"):
+            lab.use_code(small(kind).code())
+
+
+@pytest.mark.parametrize("kind", [CraftLab, DynamicsLab, VictimsLab])
+def test_the_time_of_a_run_is_foretold_by_the_one_before(small, until, kind):
+    lab = small(kind)
+    assert "here" not in lab.status.value
+    began = time.perf_counter()
+    finished(lab, until)
+    took = time.perf_counter() - began
+    lab.transport.buttons["reset"].click()
+    foretold = pace.seconds(lab.name, lab.attack, lab.work())
+    if kind is CraftLab:  # the others need not craft a second time
+        assert 0.2 * took < foretold <= took
+    assert "about" in lab.status.value
+    assert " here" in lab.status.value
+
+
+def test_a_run_that_was_changed_foretells_nothing(small, until):
+    lab = small(CraftLab)
+    lab.transport.buttons["step"].click()
+    until(lambda: lab.runner.phase is Phase.PAUSED)
+    finished(lab, until)
+    lab.transport.buttons["reset"].click()
+    assert "here" not in lab.status.value
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}'])
+def test_a_damaged_file_of_paces_costs_nothing(small, text):
+    lab = small(CraftLab)
+    pace.file().parent.mkdir(parents=True, exist_ok=True)
+    pace.file().write_text(text)
+    assert pace.seconds("craft", lab.attack, 1.0) is None
+    pace.remember("craft", lab.attack, 2.0, 4.0)
+    assert pace.seconds("craft", lab.attack, 3.0) == 6.0

@@ -1,0 +1,43 @@
+"""Share codes of labs that stand on an attack: its settings, and what is the lab's own."""
+
+from __future__ import annotations
+
+from mpkit.attack import Attack, from_dict, load_scenario, to_dict
+from mpkit.lab.share import ShareError, decode, differences, encode, merged
+from mpkit.networks import network
+
+
+def attack_code(kind: str, attack: Attack, **own: object) -> str:
+    """The code of an attack, for labs of this kind; `own` are further JSON values."""
+    values = differences(to_dict(attack), to_dict(Attack()))
+    return encode(kind, values | ({"lab": own} if own else {}))
+
+
+def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, object]]:
+    """What `attack_code` was given; `usual` are the lab's own values where a code names none.
+
+    Raises ShareError for what is no such code, and ValueError for settings that cannot be run.
+    """
+    values = decode(kind, code)
+    own = values.pop("lab", {})
+    if not isinstance(own, dict) or not own.keys() <= usual.keys():
+        raise ShareError("This code holds settings that this lab does not know.")
+    for name, value in own.items():
+        fits = type(value) is type(usual[name]) or (
+            isinstance(usual[name], float) and type(value) is int
+        )
+        if not fits and usual[name] is not None:
+            raise ShareError(f"This code holds a {name} that does not fit: {value!r}"[:200])
+    try:
+        attack = from_dict(merged(to_dict(Attack()), values))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ShareError(f"This code holds settings that do not fit: {error}") from error
+    check(attack)
+    return attack, usual | own
+
+
+def check(attack: Attack) -> None:
+    """Raises ValueError for an attack that cannot be run."""
+    train = load_scenario(attack, progress=False).train
+    for name in {attack.network, attack.victim_network or attack.network}:
+        network(name, train.shape, len(train.classes))
