@@ -18,7 +18,7 @@ from mpkit.lab.controls import Number, Thumbnails
 from mpkit.lab.knobs import Knobs
 from mpkit.lab.panel import Lab
 from mpkit.lab.runner import Phase
-from mpkit.lab.views import KEPT_STYLES, show_kept, show_marks, tidy
+from mpkit.lab.views import KEPT_STYLES, legend_below, show_kept, show_marks, tidy
 from mpkit.networks import network
 from mpkit.training import stream, train
 
@@ -107,7 +107,7 @@ class CollisionLab(Lab):
         self.figure.clear()
         names = self.scenario.train.classes
         grid = self.figure.add_gridspec(
-            2, 4, left=0.065, right=0.985, top=0.93, bottom=0.1, hspace=0.38, wspace=0.3
+            2, 4, left=0.085, right=0.985, top=0.93, bottom=0.1, hspace=0.38, wspace=0.3
         )
         self.images = []
         titles = (
@@ -144,7 +144,7 @@ class CollisionLab(Lab):
         ]
         self.space.set_xticks([])
         self.space.set_yticks([])
-        self.space.legend(fontsize=font_size(self.figure, 8), loc="best")
+        legend_below(self.space)
         if hasattr(self, "ghost"):
             self.kept()
 

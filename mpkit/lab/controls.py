@@ -92,9 +92,8 @@ class Number:
         )
         self.box = box(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
-        self.note = widgets.Label("")
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
-        self.widget = widgets.HBox([self.name, self.slider, self.box, self.note])
+        self.widget = widgets.HBox([self.name, self.slider, self.box])
         self._own = False
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
@@ -145,8 +144,7 @@ class Choice:
         self.menu = widgets.Dropdown(
             options=list(options), value=value, layout=widgets.Layout(width="180px")
         )
-        self.note = widgets.Label("")
-        self.widget = widgets.HBox([self.name, self.menu, self.note])
+        self.widget = widgets.HBox([self.name, self.menu])
         self.menu.observe(self._moved, "value")
 
     def _moved(self, change: dict) -> None:
@@ -184,8 +182,7 @@ class Thumbnails:
         self.label, self.turn, self.say = label, turn, say
         self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         name = widgets.Label(label, layout=widgets.Layout(width="132px"))
-        self.note = widgets.Label("")
-        self.widget = widgets.HBox([name, self.row, self.note])
+        self.widget = widgets.HBox([name, self.row])
         self.put(pictures, names, value)
 
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:

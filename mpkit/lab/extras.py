@@ -55,7 +55,7 @@ def guess_row(lab: Lab, question: Question, answered: Callable[[int | None], obj
 
 def keep_row(lab: Lab) -> widgets.Widget:
     """Keep this run's curve under a name, the picture as a file, and the run as a folder."""
-    name = widgets.Text(placeholder="name of this run", layout=widgets.Layout(width="150px"))
+    name = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px"))
     keep, png = _button("Keep", "keep this curve"), _button("PNG", "the picture as a file")
     link = widgets.HTML()
 

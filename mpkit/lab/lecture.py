@@ -15,8 +15,8 @@ STYLE = """<style>
 .mpkit-lecture button { min-width: 110px; }
 .mpkit-lecture img[alt] { image-rendering: auto; }
 .mpkit-lecture .widget-html-content > img[style*="max-width"] { width: auto !important;
-  max-width: 100% !important; max-height: max(420px, calc(100vh - 255px)); }
-h1 { font-size: 40px !important; }
+  max-width: 100% !important; max-height: max(420px, calc(100vh - 325px)); }
+h1 { font-size: 36px !important; margin: 0 !important; }
 </style>"""
 
 

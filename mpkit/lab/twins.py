@@ -11,7 +11,7 @@ from torch import Tensor
 from mpkit.functional import Network, State
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.plane import flatten, landscape, plane_through
-from mpkit.lab.views import KEPT_STYLES, show_kept, show_marks, tidy
+from mpkit.lab.views import KEPT_STYLES, legend_below, show_kept, show_marks, tidy
 from mpkit.scenario import Scenario
 
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
@@ -81,7 +81,7 @@ class TwinsView:
             self.space.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 9 else c, label=name)[0]
             for m, c, ms, name in looks
         ]
-        self.space.legend(fontsize=font_size(self.figure, 8), loc="best")
+        legend_below(self.space)
 
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
@@ -135,10 +135,10 @@ class TwinsView:
             xs, ys, adv.numpy(), [-4, -2, 0, 2, 4], colors=ORANGE, linewidths=1
         )
         lines.set_linewidths([2.5 if v == 0 else 1 for v in lines.levels])
-        names = self.plane.clabel(lines, fontsize=font_size(self.figure, 7), fmt="L_adv %g")
+        names = self.plane.clabel(lines, fontsize=font_size(self.figure, 7), fmt="%g")
         self.hills += [*names, ground, lines]
         self.plane.set_title(
-            "weight space: dark is high training loss",
+            "weights; dark: high loss; lines: L_adv",
             loc="left",
             fontsize=font_size(self.figure, 10),
         )

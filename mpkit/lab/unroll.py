@@ -126,12 +126,12 @@ class UnrollLab(Lab):
     def _lay_out(self) -> None:
         grid = self.figure.add_gridspec(
             2, 2, width_ratios=(3, 2), left=0.06, right=0.98, top=0.92, bottom=0.12, wspace=0.25,
-            hspace=0.6,
+            hspace=0.9 if self.figure.large else 0.6,
         )  # fmt: skip
         self.plane = self.figure.add_subplot(grid[:, 0])
         self.ahead = self.figure.add_subplot(grid[0, 1])
         self.history = self.figure.add_subplot(grid[1, 1])
-        tidy(self.plane, "the boundary after K steps, and −∂L_adv/∂x on every poison")
+        tidy(self.plane, "arrows: −∂L_adv/∂x")
         tidy(self.ahead, "looking ahead", "training steps k", "L_adv(w_k)")
         tidy(self.history, "following the arrows", "move", "L_adv(w_K)")
         self.ground = self.plane.imshow(
@@ -182,7 +182,7 @@ class UnrollLab(Lab):
         self.quiver.set_offsets(self.poisons.numpy())
         self.quiver.set_UVC(*shown.T.numpy())
         self.plane.set_title(
-            f"after K = {look.steps} steps; the longest arrow −∂L_adv/∂x is {longest:.2g}",
+            f"after K = {look.steps} steps; longest arrow {longest:.2g}",
             loc="left", fontsize=font_size(self.figure, 10),
         )  # fmt: skip
         self._curves()

@@ -29,7 +29,7 @@ class LossView:
         self.axes, self.steps = axes, steps
         tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
         size = font_size(axes.figure, 8)
-        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: the target is called {wanted}")
+        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {wanted}")
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
@@ -79,6 +79,14 @@ def show_kept(axes: Axes, artists: Sequence, lines: Sequence) -> None:
         artist.set_label(line.label if line else "_")
     size = font_size(axes.figure, 8)
     axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
+
+
+def legend_below(axes: Axes) -> None:
+    """One line under a plot without ticks, where it hides no point."""
+    axes.legend(
+        fontsize=font_size(axes.figure, 8), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=5,
+        frameon=False, columnspacing=1.0, handletextpad=0.1,
+    )  # fmt: skip
 
 
 def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) -> None:

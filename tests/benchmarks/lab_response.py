@@ -4,7 +4,8 @@
 
 Drawing: craft steps a second of a `CraftLab` on the digits, with its picture and without, in
 turns. Answering (where there is a Chromium): from a press to the first visible change of the
-panel's words, in a real JupyterLab, while crafting runs; and from ▶ to the first point.
+panel's words, and from an arrow key on a slider to the number box that the kernel sets, in a real
+JupyterLab, while crafting runs; and from ▶ to the first point.
 """
 
 from __future__ import annotations
@@ -67,6 +68,44 @@ WATCH = """() => {
 """Milliseconds until the panel's words (without the running count) are others than now."""
 
 
+BOX = """(e) => {
+    const before = e.value, began = performance.now();
+    return new Promise(done => {
+        const look = () => e.value !== before ? done(performance.now() - began)
+                                              : requestAnimationFrame(look);
+        look();
+    });
+}"""
+"""Milliseconds until a number box holds another number than now."""
+
+
+def pressing(book, page, presses: int) -> list[float]:
+    """Milliseconds from each press of ⏸ or ▶ to the answer, with steps between them."""
+    times = []
+    for i in range(presses):
+        button = book.button("Pause" if i % 2 == 0 else "Run")
+        button.wait_for()
+        page.wait_for_timeout(700)
+        waiting = page.evaluate_handle(f"() => ({{promise: ({WATCH})()}})")
+        button.evaluate("e => e.click()")
+        times.append(waiting.evaluate("h => h.promise"))
+    return times
+
+
+def sliding(book, page, presses: int) -> list[float]:
+    """Milliseconds from each arrow key on the slider of K to its number box, in mid-run."""
+    times = []
+    row = page.locator(".widget-hbox", has=page.get_by_text("K, steps ahead", exact=True)).last
+    box = row.locator("input[type=number]")
+    for i in range(presses):
+        page.wait_for_timeout(700)
+        row.locator(".noUi-handle").focus()
+        waiting = box.evaluate_handle(f"e => ({{promise: ({BOX})(e)}})")
+        page.keyboard.press("ArrowLeft" if i % 2 == 0 else "ArrowRight")
+        times.append(waiting.evaluate("h => h.promise"))
+    return times
+
+
 def answering(presses: int) -> dict:
     """Milliseconds from a press to the answer that a student sees, and ▶ to the first point."""
     from playwright.sync_api import sync_playwright
@@ -87,22 +126,17 @@ def answering(presses: int) -> dict:
         book.press("Run")
         page.locator("img[alt*='After craft step']").wait_for()
         first = time.perf_counter() - began
-        times = []
-        for i in range(presses):
-            label = "Pause" if i % 2 == 0 else "Run"
-            button = book.button(label)
-            button.wait_for()
-            page.wait_for_timeout(700)
-            waiting = page.evaluate_handle(f"() => ({{promise: ({WATCH})()}})")
-            button.evaluate("e => e.click()")
-            times.append(waiting.evaluate("h => h.promise"))
+        slid, pressed = sliding(book, page, presses), pressing(book, page, presses)
         book.shut_down()
         browser.close()
-    times.sort()
-    middle, late = statistics.median(times), times[int(0.95 * (len(times) - 1))]
-    print(f"from a press to its answer: median {middle:.0f} ms, 95th percentile {late:.0f} ms")
+    found = {"first_point_s": first, "n": presses}
+    for name, times in (("press", pressed), ("slider", slid)):
+        times.sort()
+        middle, late = statistics.median(times), times[int(0.95 * (len(times) - 1))]
+        print(f"from a {name} to its answer: median {middle:.0f} ms, 95th percentile {late:.0f} ms")
+        found[name] = {"median_ms": middle, "late_ms": late}
     print(f"from ▶ to the first drawn point: {first:.1f} s")
-    return {"median_ms": middle, "late_ms": late, "first_point_s": first, "n": len(times)}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
