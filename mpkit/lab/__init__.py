@@ -4,9 +4,10 @@ Needs ipywidgets and matplotlib (``pip install mpkit[notebooks]``); the library 
 """
 
 from mpkit.lab.collision import CollisionLab
+from mpkit.lab.compare import CompareLab
 from mpkit.lab.craft import CraftLab
 from mpkit.lab.dynamics import DynamicsLab
 from mpkit.lab.unroll import UnrollLab
 from mpkit.lab.victims import VictimsLab
 
-__all__ = ["CollisionLab", "CraftLab", "DynamicsLab", "UnrollLab", "VictimsLab"]
+__all__ = ["CollisionLab", "CompareLab", "CraftLab", "DynamicsLab", "UnrollLab", "VictimsLab"]

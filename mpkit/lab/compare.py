@@ -1,0 +1,202 @@
+"""CompareLab: what does it take? Several settings, the same targets, fresh victims, rates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor
+
+from mpkit.attack import Attack, draw_pairs, load_scenario, make_attack, prepare
+from mpkit.evaluation import ARMS, VictimRecord
+from mpkit.lab import pace
+from mpkit.lab.compareview import CompareView, Row
+from mpkit.lab.controls import Number
+from mpkit.lab.panel import Lab
+from mpkit.lab.runner import Phase
+from mpkit.metapoison import CraftRecord, poisons_of
+from mpkit.training import Recipe
+
+Pair = tuple[str, str, int]
+
+DEPTHS = {f"K = {k}": {"unroll_steps": k} for k in (1, 2, 4)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One attack of one variant, judged: mean L_adv of its surrogates at the end of crafting, and
+    its victims with those of the control arms."""
+
+    variant: str
+    pair: Pair
+    loss: float
+    victims: tuple[VictimRecord, ...]
+
+
+class CompareLab(Lab):
+    """Craft with each of several settings, train fresh victims, and compare the success rates.
+
+    `variants`: name → what `mpkit.attack.make_attack` is given besides `given`; by default K = 1, 2
+    and 4. Each meets the same `pairs` (targets, poison classes; drawn by `seed`, or a list of them:
+    (target class, poison class, index of the target)) and victims of the same seeds, so that only
+    what is varied differs. `arms`: which of "poisoned", "clean" and "noise" are trained. Poisons
+    are crafted once where only the victims differ. Raises ValueError for settings out of range.
+    """
+
+    name, unit = "compare", "step"
+
+    def __init__(
+        self,
+        variants: Mapping[str, Mapping[str, object]] | None = None,
+        pairs: int | Sequence[Pair] = 2,
+        victims: int = 4,
+        seed: int = 0,
+        arms: Sequence[str] = ("poisoned",),
+        large: bool = False,
+        **given,
+    ):
+        if unknown := [arm for arm in arms if arm not in ARMS]:
+            raise ValueError(f"arms are among {', '.join(ARMS)}, not {unknown[0]!r}")
+        self.attack = make_attack(**given, victims=victims)
+        self.variants = {
+            name: make_attack(**(given | dict(values)), victims=victims)
+            for name, values in (variants or DEPTHS).items()
+        }
+        self.pairs, self.seed, self.arms = pairs, seed, tuple(arms)
+        self.outcomes: list[Outcome] = []
+        self.crafting: tuple[str, Pair, CraftRecord] | None = None
+        self.attacks()  # refuses what cannot be drawn or loaded
+        self.view = CompareView(large)
+        self._lay_out()
+        self.assemble(self.view.figure, [], later=self._controls())
+
+    # ── what runs ─────────────────────────────────────────────────────────────────────────────
+
+    def attacks(self) -> list[tuple[str, Pair, Attack]]:
+        """All that is to be crafted, pair after pair. Raises ValueError for what cannot be."""
+        pairs = self.pairs
+        if isinstance(pairs, int):
+            names = load_scenario(self.attack, progress=False).train.classes
+            pairs = draw_pairs(names, pairs, self.seed, 5)
+        found = []
+        for target, poison, index in pairs:
+            place = {"target_class": target, "poison_class": poison, "target_index": (index,)}
+            for name, attack in self.variants.items():
+                found.append((name, (target, poison, index), dataclasses.replace(attack, **place)))
+        return found
+
+    def items(self) -> Iterator[tuple[str, Pair, CraftRecord] | Outcome]:
+        kept: dict[Attack, tuple[Tensor, float]] = {}
+        for name, pair, attack in self.attacks():
+            key = dataclasses.replace(
+                attack, victims=1, victim_recipe=Recipe(), victim_network=None
+            )
+            ready = prepare(attack, progress=False)
+            if key not in kept:
+                for state, record in ready.craft():  # noqa: B007
+                    yield name, pair, record
+                kept[key] = poisons_of(ready.scenario, state, attack.settings), record.loss
+            poisons, loss = kept[key]
+            *_, (_, victims) = ready.judge(poisons, self.arms)
+            yield Outcome(name, pair, loss, tuple(victims))
+
+    def take(self, item: tuple[str, Pair, CraftRecord] | Outcome) -> None:
+        if isinstance(item, Outcome):
+            self.outcomes.append(item)
+            self.view.update(self.rows())
+        else:
+            self.crafting = item
+        self.view.say(self._doing())
+
+    def clear(self) -> None:
+        self.outcomes, self.crafting = [], None
+        self._lay_out()
+
+    def total(self) -> int:
+        steps, seen = 0, set()
+        for _, _, attack in self.attacks():
+            key = dataclasses.replace(
+                attack, victims=1, victim_recipe=Recipe(), victim_network=None
+            )
+            steps += 1 + (key not in seen) * attack.settings.craft_steps
+            seen.add(key)
+        return steps
+
+    def work(self) -> float:
+        rows = 0
+        for _, _, attack in self.attacks():
+            n = attack.n_train or len(load_scenario(attack, progress=False).train)
+            rows += pace.crafting_work(attack, n)
+            rows += pace.training_work(attack, n, len(self.arms) * attack.victims)
+        return rows
+
+    def curve(self):
+        rates = [r.rate.rate if r.rate else 0.0 for r in self.rows()]
+        return (list(range(len(rates))), rates) if self.outcomes else ((), ())
+
+    # ── in numbers and words ──────────────────────────────────────────────────────────────────
+
+    def rows(self) -> list[Row]:
+        """One row a variant and arm, in the order they were given."""
+        found = []
+        for name in self.variants:
+            mine = [o for o in self.outcomes if o.variant == name]
+            for arm in self.arms:
+                label = name if arm == "poisoned" else f"{name}, {_CALLED[arm]}"
+                records = [r for o in mine for r in o.victims if r.arm == arm]
+                losses = [o.loss for o in mine] if arm == "poisoned" else []
+                found.append(Row(label, arm, records, losses))
+        return found
+
+    def _doing(self) -> str:
+        if self.runner.phase.ended or self.crafting is None:
+            return "share of fresh victims that turned"
+        name, (target, poison, _), record = self.crafting
+        return f"crafting {target} → {poison}, {name}: step {record.step}"
+
+    def describe(self) -> str:
+        about = f"Success of {len(self.variants)} settings on the same targets. "
+        if not self.outcomes:
+            return about + "Nothing has been counted yet."
+        return about + "; ".join(
+            f"{r.label}: {r.rate}, accuracy {r.accuracy:.1%}" for r in self.rows() if r.records
+        )
+
+    # ── the picture and its controls ──────────────────────────────────────────────────────────
+
+    def _lay_out(self) -> None:
+        self.view.lay_out(self.rows())
+        if hasattr(self, "ghost"):
+            self.kept()
+
+    def kept(self) -> None:
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
+
+    def _controls(self) -> list:
+        count = self.pairs if isinstance(self.pairs, int) else len(self.pairs)
+        later, say = self._later, self.say
+        self.controls = {
+            "victims": Number(
+                "victims a target", self.attack.victims, 1, max(32, self.attack.victims),
+                lambda v: later(victims=v), say,
+            ),
+            "pairs": Number("targets", count, 1, max(20, count), lambda v: later(pairs=v), say),
+            "seed": Number("seed that draws them", self.seed, 0, 999, lambda v: later(seed=v), say),
+        }  # fmt: skip
+        return [c.widget for c in self.controls.values()]
+
+    def _later(self, **values: int) -> None:
+        if self.runner.phase is not Phase.READY:
+            raise ValueError("That changes the whole comparison: ↺ first, and then change it.")
+        victims = values.pop("victims", None)
+        if victims:
+            self.variants = {
+                name: dataclasses.replace(attack, victims=victims)
+                for name, attack in self.variants.items()
+            }
+        for name, value in values.items():
+            setattr(self, name, value)
+        self._tell()
+
+
+_CALLED = {"clean": "no poison", "noise": "random noise"}
