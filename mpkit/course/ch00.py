@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from numbers import Real
 
 from torch import Tensor
 
-from mpkit.course.exercises import Verdict, exercise, right, wrong
+from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
 from mpkit.summary import picture_tag
 
@@ -25,11 +24,6 @@ def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:
     display(HTML(f"<div style='display:flex;flex-wrap:wrap'>{cells}</div>"))
 
 
-def _number(answer: object) -> float | None:
-    is_number = isinstance(answer, Real) and not isinstance(answer, bool)
-    return float(answer) if is_number else None
-
-
 @exercise(
     "00.clip",
     "2 minutes",
@@ -40,7 +34,8 @@ def _number(answer: object) -> float | None:
     solution="min(240 + 26, 255)  # 255: poisons are clipped to what a picture can show",
 )
 def clip(answer: object) -> Verdict:
-    value = _number(answer)
+    """The largest grey value of 255 that a pixel of 240 may have at ε = 26/255."""
+    value = number(answer)
     if value is None:
         return wrong("a whole number is wanted.")
     if value == 255:
@@ -62,7 +57,8 @@ def clip(answer: object) -> Verdict:
     solution="max(4.0, 3.0) - 2.5  # 1.5, above zero: the target is not called a 7 yet",
 )
 def margin(answer: object) -> Verdict:
-    value = _number(answer)
+    """The adversarial loss of logits 4.0, 2.5 (wanted) and 3.0."""
+    value = number(answer)
     if value is None:
         return wrong("a number is wanted.")
     if abs(value - 1.5) < 1e-6:
@@ -88,9 +84,10 @@ def margin(answer: object) -> Verdict:
     solution="from mpkit.evaluation import rate\nrate(8, 8).low  # about 0.68: under 0.9",
 )
 def interval(answer: object) -> Verdict:
+    """The lower end of the 95 % Wilson interval for 8 of 8."""
     from mpkit.evaluation import rate
 
-    value = _number(answer)
+    value = number(answer)
     if value is None:
         return wrong("a number between 0 and 1 is wanted.")
     low = rate(8, 8).low

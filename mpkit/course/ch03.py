@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +97,7 @@ def toy_models(norm: Callable[[int], nn.Module], seed: int, count: int = 3):
     ),
 )
 def difference(answer: object) -> Verdict:
+    """A function of f, x, direction and h: the central difference."""
     if not callable(answer):
         return wrong("a function of f, x, direction and h is wanted.")
     x = torch.tensor([1.0, 2.0], dtype=torch.float64)
@@ -132,6 +132,7 @@ def difference(answer: object) -> Verdict:
     solution="growth = (4, 1)  # K grows fourfold; weights are small beside activations",
 )
 def memory(answer: object) -> Verdict:
+    """Two factors: by what reverse mode's memory grows from K = 2 to 8, and the lean adjoint's."""
     try:
         a, b = (float(v) for v in answer)
     except (TypeError, ValueError):
@@ -161,6 +162,7 @@ def memory(answer: object) -> Verdict:
     solution='coupled = {"convnet-bn", "resnet20"}  # those with batch normalisation',
 )
 def coupled(answer: object) -> Verdict:
+    """The set of networks in which a row's gradient depends on the other rows."""
     known = {"mlp", "convnet", "convnet-bn", "resnet20"}
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         return wrong("a set of names is wanted, as in {'mlp', 'convnet'}.")
@@ -190,6 +192,7 @@ def coupled(answer: object) -> Verdict:
     solution='verdict = "wrong"  # off by far more than rounding, with no warning',
 )
 def trap(answer: object) -> Verdict:
+    """The word "rounding", or the word "wrong"."""
     said = str(answer).strip().lower()
     if said == "wrong":
         return right("it is off by far more than rounding could do, and nothing warned you.")
@@ -198,11 +201,6 @@ def trap(answer: object) -> Verdict:
             "in 64-bit numbers rounding would be a millionth of what you find. Look again."
         )
     return wrong('the answer is "rounding" or "wrong".')
-
-
-def is_number(value: object) -> bool:
-    """A real number, and no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 QUIZ = Quiz(

@@ -11,9 +11,11 @@ and a notebook says ``check("01.psnr", answer)``, ``hint("01.psnr")``, ``solutio
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 from mpkit.course import progress
 
@@ -45,6 +47,16 @@ def right(words: str) -> Verdict:
 def wrong(words: str) -> Verdict:
     """The answer is wrong; `words` say what is wrong with it, not what is right."""
     return Verdict(False, words)
+
+
+def number(value: object) -> float | None:
+    """A student's number as a float, also from a tensor or array of one; None if it is none."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    if getattr(value, "shape", None) == () and getattr(value, "dtype", bool) is not bool:
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            return float(value)
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
