@@ -1,0 +1,159 @@
+"""Chapter 05: its exercises and its quiz."""
+
+from __future__ import annotations
+
+import torch
+
+from mpkit import ensemble
+from mpkit.course.exercises import Verdict, exercise, number, right, wrong
+from mpkit.course.quiz import Item, Quiz
+
+
+@exercise(
+    "05.age",
+    "4 minutes",
+    hints=(
+        "Whole epochs: // divides and rounds down, % is what remains.",
+        "It starts at m * T // M, and grows by c; then it goes round at T.",
+    ),
+    solution="def age(m, c, M, T):\n    return (m * T // M + c) % T",
+)
+def age(answer: object) -> Verdict:
+    """A function of m, c, M and T: the age in epochs of surrogate m at craft step c."""
+    if not callable(answer):
+        return wrong("a function of m, c, M and T is wanted.")
+    if answer(0, 0, 8, 30) is None:
+        return Verdict(None, "it still returns None. Where does it start, and when is it reborn?")
+    places = [(m, c, count, 30) for count in (8, 4) for m in range(count) for c in (0, 5, 29, 30)]
+    said = [number(answer(*place)) for place in places]
+    if None in said:
+        return wrong("a whole number is wanted for every surrogate and step.")
+    usual = {
+        "right": lambda m, c, M, T: ensemble.ages(M, T, c)[m],
+        "it grows for ever: who reaches T is reborn at age 0.": lambda m, c, M, T: m * T // M + c,
+        "all of them are of one age: where is the stagger?": lambda m, c, M, T: c % T,
+        "they do not grow older: add the craft step.": lambda m, c, M, T: m * T // M,
+        "rounded down, please: an age in whole epochs.": lambda m, c, M, T: (m * T / M + c) % T,
+        "neighbours are T/M epochs apart, not M/T or 1.": lambda m, c, M, T: (m + c) % T,
+    }
+    for words, rule in usual.items():
+        if all(abs(s - rule(*p)) < 1e-9 for s, p in zip(said, places, strict=True)):
+            if words == "right":
+                return right("so at every craft step all ages are there, T/M epochs apart.")
+            return wrong(words)
+    m, c, count, total = (3, 25, 8, 30)
+    found = number(answer(m, c, count, total))
+    return wrong(f"for m = 3, c = 25, M = 8, T = 30 it gives {found:g}, not {(90 // 8 + 25) % 30}.")
+
+
+@exercise(
+    "05.project",
+    "5 minutes",
+    hints=(
+        "Two clamps: one of delta, one of base + delta.",
+        "(base + delta.clamp(-epsilon, epsilon)).clamp(0, 1) is the poison; the change is that "
+        "minus base.",
+    ),
+    solution=(
+        "def project(delta, base, epsilon):\n"
+        "    delta = delta.clamp(-epsilon, epsilon)\n"
+        "    return (base + delta).clamp(0, 1) - base"
+    ),
+)
+def project(answer: object) -> Verdict:
+    """A function of delta, base and epsilon: the nearest change that is allowed."""
+    if not callable(answer):
+        return wrong("a function of delta, base and epsilon is wanted.")
+    delta = torch.tensor([0.05, 0.30, -0.30, 0.30, -0.02, 0.08])
+    base = torch.tensor([0.50, 0.50, 0.50, 0.95, 0.01, 0.50])
+    said = answer(delta.clone(), base.clone(), 0.1)
+    if said is None:
+        return Verdict(None, "it still returns None. Two clamps will do.")
+    if not isinstance(said, torch.Tensor) or said.shape != delta.shape:
+        return wrong("a change is wanted, as a tensor of delta's shape.")
+    near = delta.clamp(-0.1, 0.1)
+    usual = (
+        ("", (base + near).clamp(0, 1) - base),
+        ("that is the poison; the change is wanted: take base off.", (base + near).clamp(0, 1)),
+        ("within ±ε, but white and black are passed: 0.95 + 0.1 is no grey value.", near),
+        ("valid pixels, but ε is passed.", (base + delta).clamp(0, 1) - base),
+        ("all entries became ±ε: smaller changes are allowed, too.", 0.1 * delta.sign()),
+        ("each entry has its own bound; you scaled all.", delta / delta.abs().max() * 0.1),
+    )  # fmt: skip
+    for words, wanted in usual:
+        if torch.allclose(said.float(), wanted, atol=1e-6):
+            return wrong(words) if words else right("every entry by itself, and both bounds hold.")
+    return wrong("look at one entry: δ = 0.3 on a pixel of 0.95 with ε = 0.1 may become 0.05.")
+
+
+@exercise(
+    "05.independent",
+    "4 minutes",
+    hints=(
+        "What is drawn anew for every victim, and what only for every target?",
+        "Poisons are crafted once for each target. How many targets were there?",
+    ),
+    solution="8  # one poison set for each target; its six victims share it",
+)
+def independent(answer: object) -> Verdict:
+    """How many independent attacks are behind 48 victims of eight targets."""
+    value = number(answer)
+    if value is None:
+        return wrong("a whole number is wanted.")
+    if value == 8:
+        return right(
+            "eight poison sets. The interval treats all 48 as independent, so that it is rather "
+            "too narrow: more targets tell more than more victims."
+        )
+    if value == 48:
+        return wrong("48 victims; but six of them were always given the same poisons.")
+    if value == 6:
+        return wrong("six victims share one set of poisons; how many sets are there?")
+    if value == 1:
+        return wrong("each target has poisons of its own.")
+    return wrong(f"{value:g} is not it: count what was crafted, not what was trained.")
+
+
+QUIZ = Quiz(
+    "05",
+    [
+        Item(
+            "Why are the surrogates of different ages?",
+            [
+                "because the victim passes through all ages, and each asks for other changes",
+                "so that they need not all be reborn in the same step",
+                "because older ones are faster",
+            ],
+            0,
+            [
+                "Yes: you saw that newborn and grown-up models agree about nothing.",
+                "No: that is a side effect.",
+                "No: an epoch costs the same at every age.",
+            ],
+        ),
+        Item(
+            "After 60 craft steps the surrogates' loss is lower than after 20. The poisons are…",
+            ["better", "perhaps worse: fresh victims decide", "the same"],
+            1,
+            [
+                "No: they may have been fitted to the very surrogates that were there.",
+                "Yes: it is overfitting, one floor higher.",
+                "No: they went on changing.",
+            ],
+        ),
+        Item(
+            "A paper's ablation shows that a part is needed. At your scale it is not. Then…",
+            [
+                "the paper is wrong",
+                "your code is wrong",
+                "say both, with n and intervals, and ask what differs",
+            ],
+            2,
+            [
+                "No: it reports another network, other data, other sizes.",
+                "Perhaps: look for that first. But it need not be.",
+                "Yes: what a part is needed for is part of the finding.",
+            ],
+        ),
+    ],
+)

@@ -1,0 +1,181 @@
+"""Chapter 06: its exercises and its quiz."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from mpkit.course.exercises import Verdict, exercise, right, wrong
+from mpkit.course.quiz import Item, Quiz
+from mpkit.evaluation import rate
+
+
+@exercise(
+    "06.wilson",
+    "8 minutes",
+    hints=(
+        "With p = k/n and z = 1.96: the middle is (p + z²/2n) / (1 + z²/n).",
+        "The half width is z / (1 + z²/n) · sqrt(p(1 − p)/n + z²/4n²).",
+    ),
+    solution=(
+        "def wilson(k, n, z=1.96):\n"
+        "    p, bend = k / n, 1 + z**2 / n\n"
+        "    middle = (p + z**2 / (2 * n)) / bend\n"
+        "    half = z / bend * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5\n"
+        "    return middle - half, middle + half"
+    ),
+)
+def wilson(answer: object) -> Verdict:
+    """A function of k and n: both ends of the 95 % Wilson score interval."""
+    if not callable(answer):
+        return wrong("a function of k and n is wanted.")
+    found = []
+    for k, n in ((8, 8), (3, 10), (0, 48)):
+        said = answer(k, n)
+        if said is None:
+            return Verdict(None, "it still returns None. The formula stands above.")
+        try:
+            found.append(tuple(float(v) for v in said))
+        except (TypeError, ValueError):
+            return wrong("two numbers are wanted: (low, high).")
+        if len(found[-1]) != 2:
+            return wrong("two numbers are wanted: (low, high).")
+    truth = [(rate(k, n).low, rate(k, n).high) for k, n in ((8, 8), (3, 10), (0, 48))]
+    if _near(found, truth):
+        return right("at 8 of 8 it ends at 68 %, not at 100 %: it knows that eight is not many.")
+    if _near(found, [(high, low) for low, high in truth]):
+        return wrong("the lower end comes first.")
+    spread = 1.96 * math.sqrt(0.3 * 0.7 / 10)
+    if _near(found[1:2], [(0.3 - spread, 0.3 + spread)]):
+        return wrong(
+            "that is p ± z·sqrt(p(1 − p)/n). For 8 of 8 it has no width at all: eight trials and "
+            "complete certainty?"
+        )
+    if _near([tuple(100 * v for v in t) for t in truth], found, 0.6):
+        return wrong("right, but in per cent; shares between 0 and 1 are wanted.")
+    low, high = found[0]
+    return wrong(f"for 8 of 8 it gives {low:.3f} to {high:.3f}, not 0.676 to 1.")
+
+
+def _near(found: list, wanted: list, room: float = 0.006) -> bool:
+    pairs = zip(found, wanted, strict=True)
+    return all(abs(a - b) < room for one, two in pairs for a, b in zip(one, two, strict=True))
+
+
+@exercise(
+    "06.noise",
+    "8 minutes",
+    hints=(
+        "torch.randint(-levels, levels + 1, bases.shape, generator=…) draws whole grey levels.",
+        "bases are whole grey levels as well: add, clamp to 0 … 255, and you are done.",
+    ),
+    solution=(
+        "import torch\n\n"
+        "def noise(bases, levels, seed):\n"
+        "    draw = torch.Generator().manual_seed(seed)\n"
+        "    change = torch.randint(-levels, levels + 1, bases.shape, generator=draw)\n"
+        "    return (bases + change).clamp(0, 255)"
+    ),
+)
+def noise(answer: object) -> Verdict:
+    """A function of bases (whole grey levels), levels and seed: the control's pictures."""
+    if not callable(answer):
+        return wrong("a function of bases, levels and seed is wanted.")
+    draw = torch.Generator().manual_seed(0)
+    bases = torch.randint(0, 256, (20, 1, 16, 16), generator=draw)
+    said = answer(bases.clone(), 26, 1)
+    if said is None:
+        return Verdict(None, "it still returns None. Draw whole levels, add them, clamp.")
+    if not isinstance(said, torch.Tensor) or said.shape != bases.shape:
+        return wrong("pictures are wanted, a tensor of the shape of bases.")
+    said = said.double()
+    change = said - bases
+    if not torch.equal(said, said.round()):
+        return wrong("whole grey levels are wanted: a published picture has no fractions.")
+    if said.min() < 0 or said.max() > 255:
+        return wrong("there are pixels under 0 or over 255: no picture can hold them.")
+    if change.abs().max() > 26:
+        return wrong("some pixels moved by more than 26: the control must obey the same bound.")
+    inner = change[(bases >= 26) & (bases <= 229)]
+    if not inner.any():
+        return wrong("nothing was changed.")
+    if inner.min() >= 0 or inner.max() <= 0:
+        return wrong("every pixel moved in the same direction: the attacker may use both.")
+    if torch.equal(inner.abs(), torch.full_like(inner, 26)):
+        return wrong("only ±26 occurs; what lies between is allowed as well.")
+    level = (bases >= 26) & (bases <= 229) & (bases[:1] >= 26) & (bases[:1] <= 229)
+    if torch.equal((change - change[:1])[level], torch.zeros_like(change[level])):
+        return wrong("every picture got the same change: that is a pattern, and can be learned.")
+    if inner.abs().max() < 24:
+        return wrong("it stays far within ±26: a weaker control than the attack is no control.")
+    if not torch.equal(answer(bases.clone(), 26, 1).double(), said):
+        return wrong("the same seed gave two different results.")
+    return right("same bound, same pictures, same format; only the aim is missing.")
+
+
+@exercise(
+    "06.claim",
+    "5 minutes",
+    hints=(
+        "From how many of the 20 does a target have to fall before you would call it an attack?",
+        "Success is a rate over targets × victims. Which of the three tells you its n and who the "
+        "targets were?",
+    ),
+    solution='"b"',
+)
+def claim(answer: object) -> Verdict:
+    """One of the letters a, b and c: the report that supports its claim."""
+    said = str(answer).strip().lower()
+    if said == "b":
+        return right("targets by lot, n, an interval, and a control: it can be checked.")
+    if said == "a":
+        return wrong("which target was it? The one of twenty that fell may have been picked.")
+    if said == "c":
+        return wrong("nobody knows how many turned without poison: there is no control.")
+    return wrong('the answer is "a", "b" or "c".')
+
+
+QUIZ = Quiz(
+    "06",
+    [
+        Item(
+            "What does the arm with random noise rule out?",
+            [
+                "that any change of that size turns the target",
+                "that the victims are badly trained",
+                "that the target was picked",
+            ],
+            0,
+            [
+                "Yes: same pictures, same bound, no aim. If that did it, crafting would be idle.",
+                "No: their accuracy tells you that.",
+                "No: only drawing targets by lot rules that out.",
+            ],
+        ),
+        Item(
+            "One of twenty targets never falls. What do you do with it?",
+            ["leave it out", "report it: it belongs to the rate", "craft until it falls"],
+            1,
+            [
+                "No: then the rate would be of targets that you like.",
+                "Yes: and say what it has in common with others that resist, if you find it.",
+                "No: more tries for one target than for others is no comparison.",
+            ],
+        ),
+        Item(
+            "Clean digits resist and noisy ones yield. Why?",
+            [
+                "noise hides the poison from the eye",
+                "noisy pictures keep their residuals, so that poisons go on pushing",
+                "the network for noisy digits is larger",
+            ],
+            1,
+            [
+                "No: no eye takes part in training.",
+                "Yes: what is learned has no gradient left. Hard pictures push for longer.",
+                "No: it is the same network.",
+            ],
+        ),
+    ],
+)
