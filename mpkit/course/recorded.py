@@ -71,10 +71,10 @@ TABLES: dict[str, Table] = {
     "dose": Table(
         [
             Result(
-                f"ε = {epsilon}/255, K = {k}",
+                f"ε = {e}/255, K = {k}",
                 turned,
                 48,
-                f"--epsilon {epsilon}/255 --unroll-steps {k}",
+                f"--epsilon {e}/255 --unroll-steps {k}",
             )
             for e, row in ((13, (0, 0, 7)), (20, (3, 11, 36)), (26, (7, 36, 45)))
             for k, turned in zip((1, 2, 4), row, strict=True)
