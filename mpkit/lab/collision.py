@@ -16,9 +16,17 @@ from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_fig
 from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.controls import Number, Thumbnails
 from mpkit.lab.knobs import Knobs
-from mpkit.lab.panel import Lab
+from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
-from mpkit.lab.views import KEPT_STYLES, legend_below, show_kept, show_marks, tidy
+from mpkit.lab.views import (
+    KEPT_STYLES,
+    guess_line,
+    legend_below,
+    show_guess,
+    show_kept,
+    show_marks,
+    tidy,
+)
 from mpkit.networks import network
 from mpkit.training import stream, train
 
@@ -32,7 +40,9 @@ class CollisionLab(Lab):
 
     name, unit = "collision", "step"
 
-    def __init__(self, large: bool = False, seed: int = 0, **given):
+    def __init__(
+        self, question: Question | None = None, large: bool = False, seed: int = 0, **given
+    ):
         self.attack, self.seed = make_attack(seed=seed, **given), seed
         self.knobs = Knobs(Collision())
         self.records: list[CollisionRecord] = []
@@ -41,7 +51,7 @@ class CollisionLab(Lab):
         self._load()
         self._lay_out()
         later = self._controls()
-        self.assemble(self.figure, later[:3], later=later[3:])
+        self.assemble(self.figure, later[:3], question, later=later[3:])
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -71,6 +81,9 @@ class CollisionLab(Lab):
 
     def curve(self):
         return [r.step for r in self.records], [r.features for r in self.records]
+
+    def guessed(self) -> None:
+        show_guess(self.guess_line, self.guess)
 
     def kept(self) -> None:
         show_kept(self.far, self.kept_lines, [k for k in (self.ghost, *self.named) if k])
@@ -145,8 +158,8 @@ class CollisionLab(Lab):
         self.space.set_xticks([])
         self.space.set_yticks([])
         legend_below(self.space)
-        if hasattr(self, "ghost"):
-            self.kept()
+        self.guess_line = guess_line(self.far)
+        self.redraw_kept()
 
     def _refresh(self) -> None:
         change = self.poison - self.base

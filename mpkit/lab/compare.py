@@ -12,7 +12,7 @@ from mpkit.evaluation import ARMS, VictimRecord
 from mpkit.lab import pace
 from mpkit.lab.compareview import CompareView, Row
 from mpkit.lab.controls import Number
-from mpkit.lab.panel import Lab
+from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.training import Recipe
@@ -52,6 +52,7 @@ class CompareLab(Lab):
         victims: int = 4,
         seed: int = 0,
         arms: Sequence[str] = ("poisoned",),
+        question: Question | None = None,
         large: bool = False,
         **given,
     ):
@@ -62,24 +63,27 @@ class CompareLab(Lab):
             name: make_attack(**(given | dict(values)), victims=victims)
             for name, values in (variants or DEPTHS).items()
         }
-        self.pairs, self.seed, self.arms = pairs, seed, tuple(arms)
+        self.arms = tuple(arms)
         self.outcomes: list[Outcome] = []
         self.crafting: tuple[str, Pair, CraftRecord] | None = None
-        self.attacks()  # refuses what cannot be drawn or loaded
+        self._draw(pairs, seed)
         self.view = CompareView(large)
         self._lay_out()
-        self.assemble(self.view.figure, [], later=self._controls())
+        self.assemble(self.view.figure, [], question, later=self._controls())
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
+    def _draw(self, pairs: int | Sequence[Pair], seed: int) -> None:
+        """Draw the targets, or take the given ones. Raises ValueError where there are too few."""
+        train = load_scenario(self.attack, progress=False).train
+        number = isinstance(pairs, int)
+        self.drawn = draw_pairs(train.classes, pairs, seed, 5) if number else pairs
+        self.pairs, self.seed, self.rows_trained = pairs, seed, len(train)
+
     def attacks(self) -> list[tuple[str, Pair, Attack]]:
-        """All that is to be crafted, pair after pair. Raises ValueError for what cannot be."""
-        pairs = self.pairs
-        if isinstance(pairs, int):
-            names = load_scenario(self.attack, progress=False).train.classes
-            pairs = draw_pairs(names, pairs, self.seed, 5)
+        """All that is to be crafted, pair after pair."""
         found = []
-        for target, poison, index in pairs:
+        for target, poison, index in self.drawn:
             place = {"target_class": target, "poison_class": poison, "target_index": (index,)}
             for name, attack in self.variants.items():
                 found.append((name, (target, poison, index), dataclasses.replace(attack, **place)))
@@ -125,7 +129,7 @@ class CompareLab(Lab):
     def work(self) -> float:
         rows = 0
         for _, _, attack in self.attacks():
-            n = attack.n_train or len(load_scenario(attack, progress=False).train)
+            n = attack.n_train or self.rows_trained
             rows += pace.crafting_work(attack, n)
             rows += pace.training_work(attack, n, len(self.arms) * attack.victims)
         return rows
@@ -166,8 +170,11 @@ class CompareLab(Lab):
 
     def _lay_out(self) -> None:
         self.view.lay_out(self.rows())
-        if hasattr(self, "ghost"):
-            self.kept()
+        self.redraw_kept()
+
+    def guessed(self) -> None:
+        if self.guess is not None:
+            self.view.guess.set_xdata([self.guess / self.question.high] * 2)
 
     def kept(self) -> None:
         self.view.compare([line for line in (self.ghost, *self.named) if line])
@@ -194,8 +201,7 @@ class CompareLab(Lab):
                 name: dataclasses.replace(attack, victims=victims)
                 for name, attack in self.variants.items()
             }
-        for name, value in values.items():
-            setattr(self, name, value)
+        self._draw(values.get("pairs", self.pairs), values.get("seed", self.seed))
         self._tell()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mpkit.evaluation import Rate, VictimRecord, rate
 from mpkit.lab.canvas import BLUE, GREY, RED, font_size, new_figure
-from mpkit.lab.views import KEPT_STYLES, tidy
+from mpkit.lab.views import KEPT_STYLES, guess_line, tidy
 
 LOOKS = {"poisoned": (RED, "o"), "clean": (BLUE, "s"), "noise": (GREY, "^")}
 
@@ -60,6 +60,7 @@ class CompareView:
         self.rates.set_xlim(-0.03, 1.03)
         self.losses.axvline(0, color=RED, ls="--", lw=1)
         self.say("share of fresh victims that turned")
+        self.guess = guess_line(self.rates)
         self.parts, size = [], font_size(self.figure, 8)
         for place, row in enumerate(rows):
             colour, marker = LOOKS[row.arm]

@@ -19,6 +19,7 @@ from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.save import save_run
 from mpkit.lab.victim import VictimNow
+from mpkit.lab.views import show_guess
 from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
 
 
@@ -115,8 +116,7 @@ class CraftLab(Lab):
     def _lay_out(self) -> None:
         settings = self.knobs()
         self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs, settings.epsilon)
-        if hasattr(self, "ghost"):
-            self.kept()
+        self.redraw_kept()
 
     def _draw(self) -> None:
         logits = predict(self.ready.network, self.state.surrogates, self.ready.scenario.targets[:1])
@@ -133,6 +133,9 @@ class CraftLab(Lab):
         """The poisons of this moment, as 8-bit pictures."""
         settings = dataclasses.replace(self.knobs(), epsilon=self.records[-1].epsilon)
         return poisons_of(self.ready.scenario, self.state, settings)
+
+    def guessed(self) -> None:
+        show_guess(self.view.losses.guess, self.guess)
 
     def kept(self) -> None:
         self.view.losses.compare([line for line in (self.ghost, *self.named) if line])

@@ -15,10 +15,11 @@ from mpkit.functional import State
 from mpkit.lab import pace
 from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.controls import Number
-from mpkit.lab.panel import Lab
+from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock, rescaled
 from mpkit.lab.twins import TwinsView
+from mpkit.lab.views import show_guess
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.training import train
 
@@ -50,7 +51,14 @@ class DynamicsLab(Lab):
 
     name, unit = "dynamics", "step"
 
-    def __init__(self, source=None, large: bool = False, seed: int = 0, **given):
+    def __init__(
+        self,
+        source=None,
+        question: Question | None = None,
+        large: bool = False,
+        seed: int = 0,
+        **given,
+    ):
         self.stock, self.twin_seed = Stock(source, make_attack(**given)), seed
         self._prepare()
         self.epsilon: int | None = None
@@ -58,7 +66,7 @@ class DynamicsLab(Lab):
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
         self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
-        self.assemble(self.view.figure, self._controls())
+        self.assemble(self.view.figure, self._controls(), question)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -140,7 +148,7 @@ class DynamicsLab(Lab):
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
-        self.kept()
+        self.redraw_kept()
 
     def total(self) -> int:
         waiting = self.stock.poisons() is None or self.crafting is not None
@@ -153,6 +161,9 @@ class DynamicsLab(Lab):
 
     def curve(self):
         return [r.epoch for r in self.records], [r.wanted[POISONED] for r in self.records]
+
+    def guessed(self) -> None:
+        show_guess(self.view.guess, self.guess)
 
     def kept(self) -> None:
         self.view.compare([line for line in (self.ghost, *self.named) if line])

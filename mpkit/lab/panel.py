@@ -86,6 +86,12 @@ class Lab(ABC):
         """Called when `self.guess` is known (None: skipped), to draw it."""
         return None
 
+    def redraw_kept(self) -> None:
+        """What outlives a run, on a picture that was laid out anew."""
+        if hasattr(self, "ghost"):  # not so while the lab is being built
+            self.kept()
+            self.guessed()
+
     def kept(self) -> None:
         """Called when `self.named` or `self.ghost` has changed, to draw them."""
         return None
@@ -110,7 +116,7 @@ class Lab(ABC):
         self.named: list[Line] = []
         self.marks: list[tuple[float, str]] = []
         self._whole: tuple[float, float] | None = None  # since when, and how much is computed
-        self.canvas = Canvas(figure, self.describe, moving=self.moving)
+        self.canvas = Canvas(figure, self._words, moving=self.moving)
         # Items hold whole ensembles: what is to be kept of them, `take` keeps.
         self.runner = Runner(self.items, self._taken, self._changed, history=0)
         self.transport = Transport(self.runner, self._before)
@@ -163,6 +169,10 @@ class Lab(ABC):
         self.marks.append((where, text))
 
     # ── the run ───────────────────────────────────────────────────────────────────────────────
+
+    def _words(self) -> str:
+        guess = "" if self.guess is None else f" The guess was {self.guess}."
+        return self.describe() + guess
 
     def _taken(self, item) -> None:
         with self.canvas.lock:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mpkit.functional import Network, State
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.plane import flatten, landscape, plane_through
-from mpkit.lab.views import KEPT_STYLES, legend_below, show_kept, show_marks, tidy
+from mpkit.lab.views import KEPT_STYLES, guess_line, legend_below, show_kept, show_marks, tidy
 from mpkit.scenario import Scenario
 
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
@@ -52,6 +52,7 @@ class TwinsView:
         accuracy.set_ylim(0, 1.02)
         target.set_ylim(-0.03, 1.03)
         self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
+        self.guess = guess_line(target)
         loss.legend(fontsize=font_size(self.figure, 8), loc="upper right")
         self._marks: list = []
         self._prepare_plane()

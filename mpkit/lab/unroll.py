@@ -11,11 +11,11 @@ from torch import Tensor
 from mpkit.lab.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
 from mpkit.lab.controls import Number
 from mpkit.lab.knobs import Knobs
-from mpkit.lab.panel import Lab
+from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.share import decode, differences, encode, merged
 from mpkit.lab.toy import make_toy, network
-from mpkit.lab.views import KEPT_STYLES, show_kept, show_marks, tidy
+from mpkit.lab.views import KEPT_STYLES, guess_line, show_guess, show_kept, show_marks, tidy
 
 GRID, EDGE = 60, 2.4
 
@@ -56,13 +56,13 @@ class UnrollLab(Lab):
 
     name, unit, moves = "unroll", "move", 25
 
-    def __init__(self, large: bool = False, **given):
+    def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.knobs = Knobs(Look(**given))
         self.figure = new_figure(9, 4.4, large)
         self.records: list[Move] = []
         self._start()
         self._lay_out()
-        self.assemble(self.figure, self._controls())
+        self.assemble(self.figure, self._controls(), question)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -157,7 +157,7 @@ class UnrollLab(Lab):
         (self.look_line,) = self.ahead.plot([], [], "o-", color=BLACK, ms=4)
         (self.move_line,) = self.history.plot([], [], color=BLACK, lw=2, label="this run")
         self.kept_lines = [self.history.plot([], [], color=c, ls=s)[0] for c, s in KEPT_STYLES]
-        self.mark_artists: list = []
+        self.guess_line, self.mark_artists = guess_line(self.history), []
         self._refresh()
 
     def _refresh(self) -> None:
@@ -196,6 +196,9 @@ class UnrollLab(Lab):
             low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)
             axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
         show_marks(self.history, self.mark_artists, getattr(self, "marks", []))
+
+    def guessed(self) -> None:
+        show_guess(self.guess_line, self.guess)
 
     def kept(self) -> None:
         show_kept(self.history, self.kept_lines, [k for k in (self.ghost, *self.named) if k])

@@ -106,9 +106,7 @@ class VictimsLab(Lab):
         self.figure.clear()
         self.view = CountsView(self.figure, self.stock.scenario)
         self.spans = self.view.spans
-        if hasattr(self, "guess"):
-            self.guessed()
-            self.kept()
+        self.redraw_kept()
 
     def total(self) -> int:
         crafting = bool(self.crafting) or (not self.arrivals and self._poisons() is None)
@@ -167,10 +165,9 @@ class VictimsLab(Lab):
     def describe(self) -> str:
         view = self.view
         about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
-        guess = "" if self.guess is None else f" The guess was {self.guess}."
         if not self.arrivals:
             words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
-            return about + words + guess
+            return about + words
         lines = [
             f"{arm}: {success_rate(self.records, arm)}, accuracy "
             f"{mean_accuracy(self.records, arm):.1%}"
@@ -180,7 +177,7 @@ class VictimsLab(Lab):
         said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
         return (
             f"{about}Epsilon {255 * self.epsilon:.0f}/255; {'; '.join(lines)}. "
-            f"Poisoned victims on average give the target: {said}.{guess}"
+            f"Poisoned victims on average give the target: {said}."
         )
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from mpkit.lab.canvas import BLACK, BLUE, GREY, PURPLE, RED, font_size
@@ -36,10 +37,11 @@ class LossView:
         bar = axes.figure.colorbar(self.dots, ax=axes, pad=0.02, fraction=0.05)
         bar.set_label("age of the surrogate (epochs)", fontsize=size)
         bar.ax.tick_params(labelsize=size - 1)
+        self.guess = guess_line(axes)
         self.marks: list = []
         self.marked = -1  # how many marks the limits have room for; -1: no limits yet
         axes.set(xlim=(0, steps + 0.5), ylim=(-2, 6))
-        axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
+        legend(axes)
 
     def update(self, records: Sequence[CraftRecord], marks: Sequence[tuple[float, str]]) -> None:
         """Show these records, and a labelled line where a setting changed."""
@@ -60,7 +62,7 @@ class LossView:
 
     def moving(self) -> list:
         """What changes from frame to frame."""
-        return [*self.kept, self.dots, self.mean, *self.marks]
+        return [*self.kept, self.guess, self.dots, self.mean, *self.marks]
 
     def compare(self, lines: Sequence) -> None:
         """Draw `Line`s of other runs behind the mean."""
@@ -77,8 +79,26 @@ def show_kept(axes: Axes, artists: Sequence, lines: Sequence) -> None:
         line = lines[i] if i < len(lines) else None
         artist.set_data((line.x, line.y) if line else ((), ()))
         artist.set_label(line.label if line else "_")
-    size = font_size(axes.figure, 8)
-    axes.legend(fontsize=size, loc="upper right", framealpha=0.85)
+    legend(axes)
+
+
+def guess_line(axes: Axes) -> Line2D:
+    """An upright line for a guess that nobody has made yet (`show_guess`)."""
+    return axes.axvline(-1, color=PURPLE, ls=(0, (1, 1)), lw=2.5, label="_")
+
+
+def show_guess(line: Line2D, guess: float | None) -> None:
+    """Put `line` at the guess, and into the legend; None (skipped) leaves it out of sight."""
+    if guess is None:
+        return
+    line.set_xdata([guess, guess])
+    line.set_label(f"your guess: {guess:g}")
+    legend(line.axes)
+
+
+def legend(axes: Axes) -> None:
+    """All that has a name, in the upper right corner."""
+    axes.legend(fontsize=font_size(axes.figure, 8), loc="upper right", framealpha=0.85)
 
 
 def legend_below(axes: Axes) -> None:

@@ -10,8 +10,17 @@ import torch
 from mpkit.attack import make_attack, prepare
 from mpkit.baselines import Collision, collide, proximal
 from mpkit.evaluation import rate
-from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab, pace
+from mpkit.lab import (
+    CollisionLab,
+    CompareLab,
+    CraftLab,
+    DynamicsLab,
+    UnrollLab,
+    VictimsLab,
+    pace,
+)
 from mpkit.lab.codes import attack_code
+from mpkit.lab.panel import Question
 from mpkit.lab.plane import flatten, plane_through, unflatten
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import rescaled
@@ -25,6 +34,47 @@ def finished(lab, until, limit: float = 60) -> None:
     lab.transport.buttons["run"].click()
     until(lambda: lab.runner.phase.ended, limit)
     assert lab.runner.error is None, lab.runner.error
+
+
+GUESSES = {
+    CollisionLab: lambda lab: lab.guess_line,
+    UnrollLab: lambda lab: lab.guess_line,
+    DynamicsLab: lambda lab: lab.view.guess,
+    CraftLab: lambda lab: lab.view.losses.guess,
+    CompareLab: lambda lab: lab.view.guess,
+}
+
+
+@pytest.mark.parametrize("kind", GUESSES, ids=lambda kind: kind.__name__)
+def test_a_guess_comes_before_the_run_and_stays_on_the_plot(kind, small, until):
+    given = {"pairs": 1} if kind is CompareLab else {}
+    question = Question("When, or how many of 10?", 0, 10, 4)
+    lab = small(kind, question=question, **given) if kind is not UnrollLab else kind(question)
+    try:
+        assert lab.transport.buttons["run"].disabled
+        assert list(GUESSES[kind](lab).get_xdata()) == [-1, -1]
+        lab._answered(7)
+        where = 0.7 if kind is CompareLab else 7
+        for _ in range(2):
+            assert list(GUESSES[kind](lab).get_xdata()) == [where] * 2
+            assert "The guess was 7." in lab.canvas.widget.value
+            finished(lab, until)
+            lab.transport.buttons["reset"].click()  # lays some pictures out anew
+    finally:
+        lab.close()
+
+
+@pytest.mark.parametrize("kind", GUESSES, ids=lambda kind: kind.__name__)
+def test_a_skipped_guess_draws_nothing(kind, small, until):
+    question = Question("How many?", 0, 10, 4)
+    lab = small(kind, question=question) if kind is not UnrollLab else kind(question)
+    try:
+        lab._answered(None)
+        assert not lab.transport.buttons["run"].disabled
+        assert list(GUESSES[kind](lab).get_xdata()) == [-1, -1]
+        assert "guess" not in lab.canvas.widget.value
+    finally:
+        lab.close()
 
 
 # ── the toy of UnrollLab ──────────────────────────────────────────────────────────────────────
