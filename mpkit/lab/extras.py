@@ -53,6 +53,24 @@ def guess_row(lab: Lab, question: Question, answered: Callable[[int | None], obj
     return widgets.VBox([text, widgets.HBox([number.widget, commit, skip])])
 
 
+def fold(title: str, children: Sequence[widgets.Widget]) -> widgets.Widget:
+    """Folded away under a button (an Accordion's title can't be reached with the keyboard)."""
+    wrap = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
+    inside = widgets.Box(list(children), layout=widgets.Layout(display="none", **wrap))
+    opener = widgets.ToggleButton(
+        description=title,
+        icon="caret-right",
+        layout=widgets.Layout(width="max-content", align_self="flex-start"),
+    )
+
+    def turned(change: dict) -> None:
+        inside.layout.display = "" if change["new"] else "none"
+        opener.icon = "caret-down" if change["new"] else "caret-right"
+
+    opener.observe(turned, "value")
+    return widgets.VBox([opener, inside])
+
+
 def keep_row(lab: Lab) -> widgets.Widget:
     """Keep this run's curve under a name, the picture as a file, and the run as a folder."""
     name = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px"))

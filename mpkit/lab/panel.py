@@ -21,7 +21,7 @@ from mpkit.lab import pace
 from mpkit.lab.canvas import Canvas
 from mpkit.lab.cells import claim, here
 from mpkit.lab.controls import Transport
-from mpkit.lab.extras import Line, Question, guess_row, keep_row, share_row
+from mpkit.lab.extras import Line, Question, fold, guess_row, keep_row, share_row
 from mpkit.lab.runner import Phase, Runner
 
 __all__ = ["Lab", "Line", "Question"]
@@ -129,10 +129,7 @@ class Lab(ABC):
         rows = [*asking, self.transport.widget, self.status, self.message]
         tools = [keep_row(self), *([share_row(self)] if hasattr(self, "code") else [])]
         wrap = widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="0 24px")
-        folded = []
-        if later:
-            folded = [widgets.Accordion([widgets.Box(list(later), layout=wrap)])]
-            folded[0].set_title(0, "Settings that act after a reset")
+        folded = [fold("Settings that act after a reset", later)] if later else []
         self.panel = _Box(
             [
                 *rows,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipywidgets as widgets
 import pytest
 import torch
 
 from mpkit.lab.controls import Choice, Number, Thumbnails, Transport
+from mpkit.lab.extras import fold
 from mpkit.lab.runner import Phase, Runner
 
 
@@ -103,3 +105,13 @@ def test_buttons_are_enabled_where_they_do_something():
     runner.phase = Phase.READY
     transport.refresh(allowed=False)
     assert all(b.disabled for b in transport.buttons.values())
+
+
+def test_a_fold_opens_and_closes():
+    folded = fold("more", [widgets.Label("inside")])
+    opener, inside = folded.children
+    assert inside.layout.display == "none"
+    opener.value = True
+    assert inside.layout.display != "none"
+    opener.value = False
+    assert inside.layout.display == "none"

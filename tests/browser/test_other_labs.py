@@ -1,0 +1,149 @@
+"""The other labs in a real JupyterLab: run, change something in mid-run, pause, step, reset."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import NamedTuple
+
+import pytest
+from server import SCENE, Notebook, expect
+
+
+class Case(NamedTuple):
+    """`make` makes the lab, `begun` is true once a few items are there. In mid-run `value` is typed
+    into `label`'s box: `record` lists what each record ran with (in the same unit), and `mark` is
+    in the words of the lab's marks; without a record, `after` is true when it has taken effect."""
+
+    make: str
+    begun: str
+    label: str
+    value: str
+    record: str = ""
+    mark: str = ""
+    after: str = ""
+
+
+CASES = {
+    "CollisionLab": Case(
+        f"lab = CollisionLab({SCENE})\nlab.knobs.turn(steps=300)",
+        "len(lab.records) > 5", "β, pull to base", "1.5", "[r.beta for r in lab.records]",
+        "β 0.1 → 1.5",
+    ),
+    "UnrollLab": Case(
+        "lab = UnrollLab()\nlab.moves = 3000",
+        "len(lab.records) > 5", "K, steps ahead", "7", "[r.steps_ahead for r in lab.records]",
+        "K 3 → 7",
+    ),
+    "DynamicsLab": Case(
+        f"given = dict({SCENE}) | {{'craft_steps': 3, 'victim_epochs': 400}}\n"
+        "lab = DynamicsLab(**given)",
+        "len(lab.records) > 3", "ε (n/255)", "4",
+        "[round(255 * r.epsilon) for r in lab.records]", "→ 4",
+    ),
+    "VictimsLab": Case(
+        f"given = dict({SCENE}) | {{'craft_steps': 3, 'victims': 40, 'victim_epochs': 20}}\n"
+        "lab = VictimsLab(**given)",
+        "len(lab.arrivals) > 1", "victims", "50", after="lab.wanted == 50",
+    ),
+}  # fmt: skip
+
+
+def opened(page, jupyter, name: str, make: str) -> Notebook:
+    cells = [f"from mpkit.lab import {name}", f"{make}\nlab"]
+    book = Notebook.open(page, jupyter, f"{name}.ipynb", cells)
+    book.run_all()
+    book.button("Run").wait_for()
+    return book
+
+
+def picture(book):
+    """The lab's picture, of which the alt text is the words."""
+    return book.page.locator("img[alt][style*='max-width']").first
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_lab_runs_changes_rests_and_starts_over(page, jupyter, name):
+    case = CASES[name]
+    book = opened(page, jupyter, name, case.make)
+    try:
+        time.sleep(0.5)
+        assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
+        before = picture(book).get_attribute("alt")
+        book.press("Run")
+        book.wait_for(case.begun, 60)
+        expect(picture(book)).not_to_have_attribute("alt", before)
+        change(book, case)
+        rest(book)
+        start_over(book)
+    finally:
+        book.shut_down()
+
+
+def change(book, case: Case) -> None:
+    """Type a value in mid-run: it acts from the next step on, with a mark."""
+    control = book.page.locator(
+        ".widget-hbox", has=book.page.get_by_text(case.label, exact=True)
+    ).last
+    control.locator("input[type=number]").fill(case.value)
+    book.page.keyboard.press("Enter")
+    if case.after:
+        book.wait_for(case.after)
+        return
+    wanted = float(case.value)
+    book.wait_for(f"({case.record})[-1] == {wanted}")
+    seen = book.ask(case.record)
+    first = seen.index(wanted)
+    assert first > 0
+    assert set(seen[first:]) == {wanted}  # and it stays
+    assert book.wait_for(f"[x for x, text in lab.marks if {case.mark!r} in text]")
+
+
+def rest(book) -> None:
+    """Pause holds the count still; one step is one step."""
+    book.press("Pause")
+    book.wait_for("lab.runner.phase.value == 'paused'")
+    count = book.ask("lab.runner.steps")
+    time.sleep(3)
+    assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [count, "paused"]
+    book.press("Step")
+    book.wait_for(f"lab.runner.steps == {count + 1} and lab.runner.phase.value == 'paused'")
+
+
+def start_over(book) -> None:
+    """Stop, reset, and the same seed gives the same curve."""
+    book.press("Stop")
+    book.wait_for("lab.runner.phase.value == 'stopped'")
+    book.press("Reset")
+    book.wait_for("lab.runner.phase.value == 'ready' and not lab.curve()[0]")
+    for k in range(2):
+        book.press("Run")
+        book.wait_for("len(lab.curve()[0]) > 2", 60)
+        book.press("Stop")
+        book.wait_for("lab.runner.phase.value == 'stopped'")
+        book.do(f"curve{k} = lab.curve()[1]")
+        book.press("Reset")
+        book.wait_for("lab.runner.phase.value == 'ready'")
+    common = book.ask("min(len(curve0), len(curve1))")
+    assert common > 2
+    assert book.ask(f"curve0[:{common}] == curve1[:{common}]")
+
+
+def test_compare_lab_counts_and_says_so(page, jupyter):
+    make = f"lab = CompareLab({{'K = 1': {{'unroll_steps': 1}}, 'K = 2': {{}}}}, pairs=1, {SCENE})"
+    book = opened(page, jupyter, "CompareLab", make)
+    try:
+        assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
+        book.press("Run")
+        book.wait_for("lab.runner.phase.value == 'done'", 120)
+        rates = book.ask("[[r.rate.successes, r.rate.n] for r in lab.rows()]")
+        assert [n for _, n in rates] == [2, 2]
+        for successes, n in rates:
+            expect(picture(book)).to_have_attribute("alt", re.compile(f"{successes}/{n}"))
+        page.get_by_role("button", name="Settings that act after a reset").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("spinbutton", name="victims a target").fill("3")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("↺ first, and then change it")).to_be_visible()
+    finally:
+        book.shut_down()

@@ -1,0 +1,151 @@
+"""What every chapter keeps to: its parts, its lengths, its words for those who cannot see."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mpkit.course.exercises import EXERCISES
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+for path in CHAPTERS:  # which registers its exercises
+    importlib.import_module(f"mpkit.course.ch{path.name[:2]}")
+PARTS = (
+    "Change one thing", "What a defender could do", "Recap", "Three questions", "References",
+)  # fmt: skip
+
+
+class Book:
+    """A notebook's cells as text."""
+
+    def __init__(self, path: Path):
+        self.path, self.chapter = path, path.name[:2]
+        self.notebook = json.loads(path.read_text("utf-8"))
+        self.cells = self.notebook["cells"]
+        self.code = ["".join(c["source"]) for c in self.cells if c["cell_type"] == "code"]
+        self.words = ["".join(c["source"]) for c in self.cells if c["cell_type"] == "markdown"]
+
+    def headings(self) -> list[tuple[int, str]]:
+        text = re.sub(r"```.*?```", "", "\n\n".join(self.words), flags=re.DOTALL)
+        found = re.findall(r"^(#+) +(.+)$", text, flags=re.MULTILINE)
+        return [(len(marks), title) for marks, title in found]
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda p: p.stem)
+def book(request) -> Book:
+    return Book(request.param)
+
+
+def skipped(headings: list[tuple[int, str]]) -> list[str]:
+    """Headings that are more than a level under the one before."""
+    levels = [0] + [level for level, _ in headings]
+    return [t for (level, t), before in zip(headings, levels, strict=False) if level > before + 1]
+
+
+def without_alt(text: str) -> list[str]:
+    """Pictures in Markdown or HTML that say nothing to those who cannot see them."""
+    bare = re.findall(r"!\[\s*\]\([^)]*\)", text)
+    return bare + [
+        tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r'alt="[^"]+"', tag)
+    ]
+
+
+def dangling(text: str, folder: Path) -> list[str]:
+    """Links to files of the project that are not there."""
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    own = [link.split("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
+    return [link for link in own if link and not (folder / link).exists()]
+
+
+def test_there_are_all_chapters():
+    assert [p.name[:2] for p in CHAPTERS] == [f"{i:02}" for i in range(7)]
+
+
+def test_length(book):
+    assert 25 <= len(book.cells) <= 40
+    for source in book.code:
+        assert sum(bool(line.strip()) for line in source.splitlines()) < 15, source
+
+
+def test_headings(book):
+    headings = book.headings()
+    assert headings[0][0] == 1
+    assert headings[0][1].endswith("?")
+    assert sum(level == 1 for level, _ in headings) == 1
+    assert not skipped(headings)
+    titles = [title for _, title in headings]
+    assert [t for t in titles if t in PARTS] == list(PARTS)
+
+
+def test_the_card(book):
+    card = book.words[0]
+    for row in ("**Time**", "**You need**", "**At the end you can**"):
+        assert row in card
+    objectives = card.split("**At the end you can**")[1].split("\n")[0]
+    assert objectives.count("·") >= 2
+    assert re.search(r"^SEED = 0$", book.code[0], flags=re.MULTILINE)
+    assert re.search(r"^begin\(seed=SEED, ci=.*laptop=", book.code[0], flags=re.MULTILINE)
+
+
+def test_pictures_have_words_and_links_lead_somewhere(book):
+    text = "\n".join(book.words)
+    assert not without_alt(text)
+    assert not dangling(text, book.path.parent)
+
+
+def test_nothing_of_a_run_or_a_tool_is_stored(book):
+    assert set(book.notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert book.notebook["metadata"]["language_info"] == {"name": "python"}
+    assert all(not c["metadata"] for c in book.cells)
+
+
+def test_exercises_are_stubs_with_a_check_and_hints(book):
+    code = "\n".join(book.code)
+    own = {name for name in EXERCISES if name.startswith(book.chapter)}
+    assert len(own) >= 3
+    assert set(re.findall(r'check\("([\w.]+)"', code)) == own
+    assert set(re.findall(r'hint\("([\w.]+)"', code)) == own
+    exercises = [t for _, t in book.headings() if t.startswith("Exercise ")]
+    assert len(exercises) == len(own)
+    for number, title in enumerate(exercises, 1):
+        assert re.fullmatch(rf"Exercise {number} · .+ \(\d+ minutes\)", title)
+    for source in book.code:
+        if call := re.search(r'check\("[\w.]+", (\w+)\)', source):
+            assert stub(source, call[1]), source
+
+
+def stub(source: str, name: str) -> bool:
+    """Whether `name` is None in these lines, or a function that returns None and never raises."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            last = node.body[-1]
+            return isinstance(last, ast.Return) and ast.unparse(last) in ("return None", "return")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.unparse(node.value) == "None"
+    return False
+
+
+def test_what_one_should_see_is_said(book):
+    assert sum("**What you should see:**" in words for words in book.words) >= 3
+
+
+def test_cells_can_fail(book):
+    asserting = [s for s in book.code if re.search(r"^\s*assert ", s, flags=re.MULTILINE)]
+    assert len(asserting) >= 3
+
+
+def test_the_rules_can_be_broken(tmp_path):
+    assert skipped([(1, "a"), (3, "b"), (2, "c")]) == ["b"]
+    assert without_alt("![](x.png) ![ok](y.png) <img src='z'>") == ["![](x.png)", "<img src='z'>"]
+    (tmp_path / "there.md").touch()
+    assert dangling("[a](there.md#x) [b](gone.md) [c](https://x.y)", tmp_path) == ["gone.md"]
+    assert stub("x = None", "x")
+    assert not stub("x = 3", "x")
+    assert stub("def f(a):\n    return None\n", "f")
+    assert not stub("def f(a):\n    return a\n", "f")
