@@ -51,7 +51,7 @@ FLOORS = (
     "summary",
 )
 # What stands on top of the library, and may ask for the notebooks' packages.
-UPPER_FLOORS = ("course", "lab", "cli", "__main__")
+UPPER_FLOORS = ("lab", "course", "cli", "__main__")
 ORDER = (*FLOORS, *UPPER_FLOORS)
 
 # What conda-forge calls otherwise.
@@ -374,7 +374,7 @@ def labs() -> list[str]:
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     ]
-    return ast.literal_eval(names)
+    return [name for name in ast.literal_eval(names) if name.endswith("Lab")]
 
 
 def test_every_lab_has_its_page_in_the_lecture():

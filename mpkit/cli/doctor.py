@@ -20,10 +20,15 @@ from mpkit.scale import scale_name
 
 def run(options: argparse.Namespace) -> int:
     """Print a line a finding, ✓ or ✗ with advice: 1 if something that attacks need is missing."""
+    return 0 if doctor() else 1
+
+
+def doctor() -> bool:
+    """Print a line a finding, as `run` does: False if something that attacks need is missing."""
     findings = [_python(), *_packages(), _device(), _memory(), _scale(), *_data()]
     for ok, what, advice in findings:
         show(f"{'✓' if ok else '✗'} {what}" + (f" → {advice}" if advice else ""))
-    return 0 if all(ok for ok, _, _ in findings[:2]) else 1
+    return all(ok for ok, _, _ in findings[:2])
 
 
 def _python():

@@ -107,6 +107,7 @@ class CompareLab(Lab):
     def take(self, item: tuple[str, Pair, CraftRecord] | Outcome) -> None:
         if isinstance(item, Outcome):
             self.outcomes.append(item)
+            self.crafting = None
             self.view.update(self.rows())
         else:
             self.crafting = item
@@ -188,7 +189,7 @@ class CompareLab(Lab):
                 lambda v: later(victims=v), say,
             ),
             "pairs": Number("targets", count, 1, max(20, count), lambda v: later(pairs=v), say),
-            "seed": Number("seed that draws them", self.seed, 0, 999, lambda v: later(seed=v), say),
+            "seed": Number("targets' seed", self.seed, 0, 999, lambda v: later(seed=v), say),
         }  # fmt: skip
         return [c.widget for c in self.controls.values()]
 

@@ -50,7 +50,7 @@ class CompareView:
         for axes, title, words, names in (
             (self.rates, "", "share that turned, 95 % interval", labels),
             (self.losses, "surrogates", "final L_adv", None),
-            (self.levels, "victims", "accuracy on others", None),
+            (self.levels, "victims", "accuracy", None),
         ):
             tidy(axes, title, words)
             axes.set_yticks(

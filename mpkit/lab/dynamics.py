@@ -121,7 +121,7 @@ class DynamicsLab(Lab):
     def take(self, item: CraftRecord | tuple[State, TwinRecord]) -> None:
         if isinstance(item, CraftRecord):
             self.crafting = item
-            self.view.say(f"crafting first: step {item.step}, adversarial loss {item.loss:.2f}")
+            self.view.say(f"crafting first: step {item.step}")
             return
         self.state, record = item
         if self.records and record.epsilon != self.records[-1].epsilon and record.epoch > 1:
@@ -163,7 +163,7 @@ class DynamicsLab(Lab):
         return [r.epoch for r in self.records], [r.wanted[POISONED] for r in self.records]
 
     def guessed(self) -> None:
-        show_guess(self.view.guess, self.guess)
+        show_guess(self.view.guess, self.guess, "center right")
 
     def kept(self) -> None:
         self.view.compare([line for line in (self.ghost, *self.named) if line])

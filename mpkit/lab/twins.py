@@ -178,4 +178,5 @@ class TwinsView:
 
     def compare(self, lines: Sequence) -> None:
         """`Line`s of other runs behind the target's probability."""
-        show_kept(self.axes[2], self.kept, lines)
+        if lines:  # the curve ends at the top, its twin's at the bottom
+            show_kept(self.axes[2], self.kept, lines, "center right")

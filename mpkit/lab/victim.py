@@ -40,7 +40,8 @@ class VictimNow:
         self.runner = Runner(self.items, self.take, self._changed)
         claim(*here(), self.runner)
         self.button = widgets.Button(
-            description="Train a victim on these poisons now", layout=widgets.Layout(width="auto")
+            description="Train a victim on these poisons now",
+            layout=widgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.button.on_click(lambda _: self.start())
         self.words = widgets.HTML()

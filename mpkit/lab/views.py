@@ -73,13 +73,13 @@ KEPT_STYLES = ((GREY, ":"), (BLUE, "-."), (PURPLE, (0, (5, 1, 1, 1))))
 """For the last run, and for two that were named."""
 
 
-def show_kept(axes: Axes, artists: Sequence, lines: Sequence) -> None:
+def show_kept(axes: Axes, artists: Sequence, lines: Sequence, corner: str = "upper right") -> None:
     """Put up to three `Line`s onto artists that were made for them, and into the legend."""
     for i, artist in enumerate(artists):
         line = lines[i] if i < len(lines) else None
         artist.set_data((line.x, line.y) if line else ((), ()))
         artist.set_label(line.label if line else "_")
-    legend(axes)
+    legend(axes, corner)
 
 
 def guess_line(axes: Axes) -> Line2D:
@@ -87,18 +87,18 @@ def guess_line(axes: Axes) -> Line2D:
     return axes.axvline(-1, color=PURPLE, ls=(0, (1, 1)), lw=2.5, label="_")
 
 
-def show_guess(line: Line2D, guess: float | None) -> None:
+def show_guess(line: Line2D, guess: float | None, corner: str = "upper right") -> None:
     """Put `line` at the guess, and into the legend; None (skipped) leaves it out of sight."""
     if guess is None:
         return
     line.set_xdata([guess, guess])
     line.set_label(f"your guess: {guess:g}")
-    legend(line.axes)
+    legend(line.axes, corner)
 
 
-def legend(axes: Axes) -> None:
-    """All that has a name, in the upper right corner."""
-    axes.legend(fontsize=font_size(axes.figure, 8), loc="upper right", framealpha=0.85)
+def legend(axes: Axes, corner: str = "upper right") -> None:
+    """All that has a name."""
+    axes.legend(fontsize=font_size(axes.figure, 8), loc=corner, framealpha=0.85)
 
 
 def legend_below(axes: Axes) -> None:

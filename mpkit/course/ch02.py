@@ -1,0 +1,250 @@
+"""Chapter 02: its picture of slide 5, its scene, its exercises and its quiz."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import io
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from IPython.display import HTML
+from torch import Tensor
+from torch.func import grad
+
+from mpkit.course.exercises import Verdict, exercise, number, right, wrong
+from mpkit.course.quiz import Item, Quiz
+from mpkit.lab.canvas import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, SKY, new_figure
+from mpkit.lab.toy import Params, Toy, make_toy, network, sgd_step
+
+SLIDE = (
+    "Slide 5 as a graph of boxes and arrows. Training phase: initial weights w₀ and the poison go "
+    "into Forward and Backward, which gives the updated weights w₁. Testing phase: the updated "
+    "weights and the target go into Forward, which gives the adversarial loss."
+)
+EDGE, GRID, LOOKS = 2.3, 70, ((BLACK, "--", 1.5), (PURPLE, "-", 3))
+
+
+def slide():
+    """Slide 5 as an HTML picture with alt text, on white, for light and dark themes alike."""
+    figure = new_figure(9, 3.6)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis((0, 9, 0, 3.6))
+    axes.set_axis_off()
+    for low, tall, name in ((1.45, 2.1, "training phase"), (0.05, 1.3, "testing phase")):
+        axes.axhspan(low, low + tall, color=GREY, alpha=0.12)
+        axes.text(0.1, low + tall - 0.1, name, va="top", color="#444444", style="italic")
+    places = {
+        "initial weights\n$w_0$": (2.0, 3.0, SKY), "poison\n(pixels, label)": (2.0, 1.95, ORANGE),
+        "Forward + Backward\n$-\\,lr\\cdot\\nabla CE(w_0; x)$": (4.5, 2.5, "white"),
+        "updated weights\n$w_1$": (7.2, 2.5, SKY), "target": (2.0, 0.6, "white"),
+        "Forward": (4.5, 0.6, "white"), "adversarial loss\n$L_{adv}(w_1)$": (7.2, 0.6, RED),
+    }  # fmt: skip
+    frame = {"boxstyle": "round,pad=0.5", "ec": BLACK, "alpha": 0.75}
+    boxes = [
+        axes.text(x, y, words, ha="center", va="center", bbox=frame | {"fc": colour})
+        for words, (x, y, colour) in places.items()
+    ]
+    for one, other in ((0, 2), (1, 2), (2, 3), (3, 5), (4, 5), (5, 6)):
+        ends = [boxes[i].get_position() for i in (other, one)]
+        patches = {"patchA": boxes[one].get_bbox_patch(), "patchB": boxes[other].get_bbox_patch()}
+        axes.annotate("", *ends, arrowprops={"arrowstyle": "-|>", "lw": 2, "fc": BLACK} | patches)
+    figure.savefig(file := io.BytesIO(), format="png")
+    data, style = base64.b64encode(file.getvalue()).decode(), "width:100%;max-width:900px"
+    return HTML(f'<img alt="{SLIDE}" style="{style}" src="data:image/png;base64,{data}">')
+
+
+def scene(seed: int, warmup: int = 60) -> Toy:
+    """The lab's points in 64-bit numbers, after `warmup` steps of training on the clean ones."""
+    toy = make_toy(seed, warmup=warmup)
+    wide = {k: getattr(toy, k).double() for k in ("x", "poisons", "target")}
+    return dataclasses.replace(toy, **wide, params={k: w.double() for k, w in toy.params.items()})
+
+
+def draw(toy: Toy, borders: dict[str, Params], arrows: Tensor | None = None, ground=None) -> None:
+    """The scene in a new pyplot figure, with the decision boundaries of up to two weights by name.
+
+    `arrows` (P, 2) stand at the poisons, the longest drawn at 0.7; `ground` maps points (N, 2) to
+    numbers (N,), shown as shades of grey.
+    """
+    figure, axes = plt.subplots(figsize=(7.2 if ground else 6, 5.2))
+    line = torch.linspace(-EDGE, EDGE, GRID, dtype=torch.float64)
+    spots = torch.cartesian_prod(line, line).flip(1)
+    with torch.no_grad():
+        if ground:
+            shades = axes.contourf(line, line, ground(spots).view(GRID, GRID), 12, cmap="Greys")
+            figure.colorbar(shades, label="fall of the adversarial loss")
+        for (name, params), (colour, style, width) in zip(borders.items(), LOOKS, strict=False):
+            height = network(params, spots).diff(dim=1).view(GRID, GRID)
+            look = {"colors": colour, "linestyles": style, "linewidths": width}
+            axes.contour(line, line, height, [0], **look, zorder=3 - width / 2)
+            axes.plot([], [], style, color=colour, lw=width, label=name)
+    for label, marker, colour in ((0, "s", BLUE), (1, "o", RED)):
+        where = toy.x[toy.y == label].T
+        axes.plot(*where, marker, color=colour, mec="white", label=f"class {label}")
+    axes.plot(*toy.poisons.T, "D", color=ORANGE, mec=BLACK, ms=9, label="poisons (class 1)")
+    axes.plot(*toy.target.T, "*", color=BLUE, mec=BLACK, ms=17, label="target (class 0)")
+    for i, place in enumerate(toy.poisons, 1):
+        axes.annotate(str(i), place, xytext=(9, -3), textcoords="offset points", weight="bold")
+    if arrows is not None:
+        longest, style = float(arrows.norm(dim=1).max()), {"angles": "xy", "scale_units": "xy"}
+        shown = 0.7 * arrows / longest
+        axes.quiver(*toy.poisons.T, *shown.T, **style, scale=1, width=0.006, zorder=5)
+        axes.set_title(f"arrows: −∂L_adv/∂x; the longest is {longest:.2g}")
+    axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
+    axes.legend(fontsize=8, ncols=2, loc="lower left")
+
+
+@exercise(
+    "02.step",
+    "8 minutes",
+    hints=(
+        "The loss is F.cross_entropy(network(p, x), y), as a function of p. grad(loss)(params) "
+        "gives a dictionary with the names of params.",
+        "Build a new dictionary: for each name, the weight minus lr times its slope.",
+    ),
+    solution="""import torch.nn.functional as F
+from torch.func import grad
+
+
+def my_step(network, params, x, y, lr):
+    slopes = grad(lambda p: F.cross_entropy(network(p, x), y))(params)
+    return {name: w - lr * slopes[name] for name, w in params.items()}""",
+)
+def step(answer: object) -> Verdict:
+    """A function of network, params, x, y and lr: the weights after one SGD step."""
+    if not callable(answer):
+        return wrong("a function of network, params, x, y and lr is wanted.")
+    toy, lr = scene(0), 0.25
+    given = {k: w.clone() for k, w in toy.params.items()}
+    said = answer(network, given, toy.x, toy.y, lr)
+    if said is None:
+        return Verdict(None, "it still returns None. A loss, grad of it, and a new dictionary.")
+    if any(not torch.equal(given[k], w) for k, w in toy.params.items()):
+        return wrong("the weights you were given have changed: return new ones, leave w₀ alone.")
+    shapes = {k: getattr(w, "shape", None) for k, w in said.items()} if type(said) is dict else {}
+    if shapes != {k: w.shape for k, w in toy.params.items()}:
+        return wrong("a dictionary with the names and the shapes of params is wanted.")
+    g = grad(lambda p: F.cross_entropy(network(p, toy.x), toy.y))(toy.params)
+    usual = (
+        (1, -lr, ""),
+        (1, lr, "the sign: that climbs, and the training loss rises."),
+        (1, -1, "where is lr? That is a step of the gradient's whole length."),
+        (1, -lr * len(toy.y), "too far, by the number of points: take the mean, not the sum."),
+        (0, 1, "that is the gradient; take lr times it off the weights."),
+        (0, -lr, "that is the move alone; the weights themselves are missing."),
+    )
+    for own, slope, words in usual:
+        wanted = {k: own * w + slope * g[k] for k, w in toy.params.items()}
+        if all(torch.allclose(said[k].to(w), w, rtol=1e-6, atol=1e-9) for k, w in wanted.items()):
+            return wrong(words) if words else _differentiable(answer, toy, lr)
+    return wrong("w − lr·∇CE(w; x, y), for each name in params: that is not what comes out.")
+
+
+def _differentiable(answer: Callable[..., Params], toy: Toy, lr: float) -> Verdict:
+    """Whether the gradient passes through a step whose numbers are right."""
+    x = toy.x.clone().requires_grad_()
+    slope = lambda params: torch.autograd.grad(toy.adversarial_loss(params), x)[0]  # noqa: E731
+    with contextlib.suppress(RuntimeError):  # what does not depend on x has no gradient
+        found = slope(answer(network, toy.params, x, toy.y, lr))
+        if torch.allclose(found, slope(sgd_step(toy.params, x, toy.y, lr)), atol=1e-9):
+            return right("new weights as a function of the old ones and of the data.")
+    return wrong("the numbers are right, but the way back to x is cut: no detach, no backward().")
+
+
+@exercise(
+    "02.bound",
+    "4 minutes",
+    hints=(
+        "To first order the change is gradient · move, and each coordinate chooses its own sign.",
+        "Move by (−0.1, +0.1): both terms of the inner product are then below zero.",
+    ),
+    solution="0.03 * -0.1 + -0.04 * 0.1  # −0.007: ε times the sum of the absolute values",
+)
+def bound(answer: object) -> Verdict:
+    """The change of L_adv for the gradient (0.03, −0.04) and |move| ≤ 0.1 in each coordinate."""
+    value = number(answer)
+    if value is None:
+        return wrong("a number is wanted.")
+    usual = (
+        (0.007, "how much, yes; but it falls: the sign."),
+        (0.005, "that is for a move of length 0.1. Here each coordinate may go 0.1."),
+        (0.001, "the coordinates need not move the same way: each has a sign of its own."),
+        (0.07, "that is the slope; times how far the poison goes."),
+    )
+    if abs(value + 0.007) < 1e-9:
+        return right("ε·(|0.03| + |−0.04|), downhill. Many coordinates add up: so do many pixels.")
+    for size, words in usual:
+        if abs(abs(value) - size) < 1e-9:
+            return wrong(words)
+    return wrong(f"{value:g} is not it: move each coordinate by ±0.1, against its own slope.")
+
+
+@exercise(
+    "02.residual",
+    "4 minutes",
+    hints=(
+        "CE = log Σ exp(z_j) − z_label. Differentiate it by each z_j.",
+        "The first term gives the probabilities; the second takes 1 off at the label.",
+    ),
+    solution="residual = (0.2, 0.5 - 1, 0.3)  # p − y: probabilities minus the one-hot label",
+)
+def residual(answer: object) -> Verdict:
+    """The gradient of CE by three logits, for probabilities (0.2, 0.5, 0.3) and label 1."""
+    try:
+        said = [float(v) for v in answer]
+    except (TypeError, ValueError):
+        return wrong("three numbers are wanted, in brackets: one for each logit.")
+    usual = (
+        ((0.2, -0.5, 0.3), ""),
+        ((-0.2, 0.5, -0.3), "the sign: a larger score of the right class lowers the loss."),
+        ((0.2, 0.5, 0.3), "those are the probabilities: where does the label come in?"),
+        ((0.0, -0.5, 0.0), "the other scores matter as well: they are in the softmax."),
+        ((0.0, -2.0, 0.0), "that is by the probabilities, −1/p; by the logits is asked."),
+        ((-0.8, 0.5, 0.3), "classes are counted from 0: label 1 is the second."),
+    )
+    for wanted, words in usual:
+        if len(said) == 3 and max(abs(a - b) for a, b in zip(said, wanted, strict=True)) < 1e-6:
+            return wrong(words) if words else right("p − y: it vanishes with what was learned.")
+    return wrong("three numbers that add up to zero; only one of them is below zero.")
+
+
+QUIZ = Quiz(
+    "02",
+    [
+        Item(
+            "A poison's training gradient has a positive inner product with ∂L_adv/∂w₁. A step on "
+            "it…",
+            ["lowers the adversarial loss", "raises it", "leaves it as it is"],
+            0,
+            [
+                "Yes: the step goes against the training gradient, and so against ∂L_adv/∂w₁ too.",
+                "No: remember the minus in w − lr·∇CE.",
+                "No: only an inner product of zero would do that, to first order.",
+            ],
+        ),
+        Item(
+            "Of two poisons, which has the longer arrow, as a rule?",
+            ["one that the network has learned well", "one that it has not learned yet"],
+            1,
+            [
+                "No: its residual is near zero, and so is everything it teaches.",
+                "Yes: what it teaches is proportional to its residual p − y.",
+            ],
+        ),
+        Item(
+            "A poison was crafted to look one step ahead. After ten more steps of training its "
+            "effect…",
+            ["is the same", "has mostly faded", "has grown tenfold"],
+            1,
+            [
+                "No: the later steps correct what the first one did.",
+                "Yes, unless it is met again: so crafting has to look further ahead.",
+                "No: nothing repeats it in these ten steps.",
+            ],
+        ),
+    ],
+)

@@ -1,0 +1,187 @@
+"""ReplayLab: a recorded run, drawn as it went; such as one that took hours on another machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mpkit.attack import Attack, from_dict
+from mpkit.evaluation import ARMS, VictimRecord, mean_accuracy, success_rate
+from mpkit.lab.canvas import font_size, new_figure
+from mpkit.lab.compareview import LOOKS
+from mpkit.lab.controls import Number
+from mpkit.lab.panel import Lab, Question
+from mpkit.lab.views import LossView, show_guess, tidy
+from mpkit.metapoison import CraftRecord
+from mpkit.record import RecordError, read_json, read_lines, replay
+
+RECORDED = Path(__file__).resolve().parents[2] / "data" / "recorded"
+"""Runs that ship with a checkout."""
+
+
+class ReplayLab(Lab):
+    """Every craft step of a run folder, and at the end its victims, counted.
+
+    `run`: a run folder (`mpkit attack` and a `CraftLab`'s Save write them), or the name of a run
+    that ships with mpkit in data/recorded. Nothing is computed, and the run's pictures are not
+    needed. `rate` is in steps a second. Raises `RecordError` (a ValueError) for what is no run.
+    """
+
+    name, unit = "replay", "recorded step"
+
+    def __init__(
+        self,
+        run: str | Path = "cifar10-three-classes",
+        question: Question | None = None,
+        large: bool = False,
+        rate: float = 4,
+    ):
+        self.folder, self.rate = find(run), rate
+        self.attack, self.about = _told(self.folder)
+        self.steps, self.victims = replay(self.folder), victims_of(self.folder)
+        self.records: list[CraftRecord] = []
+        self.arrived: list[VictimRecord] = []
+        self.figure = new_figure(9, 4.2, large)
+        self._lay_out()
+        turn = lambda v: setattr(self, "rate", v)  # noqa: E731
+        self.controls = {"rate": Number("steps a second", rate, 1, 20, turn, self.say)}
+        self.assemble(self.figure, [c.widget for c in self.controls.values()], question)
+
+    # ── what runs ─────────────────────────────────────────────────────────────────────────────
+
+    def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
+        for step in self.steps:
+            self._pause()
+            yield step
+        if self.victims:
+            self._pause()
+            yield self.victims
+
+    def _pause(self) -> None:
+        if self.runner.mode == "thread":
+            time.sleep(1 / self.rate)
+
+    def take(self, item: CraftRecord | list[VictimRecord]) -> None:
+        if isinstance(item, list):
+            self.arrived = item
+            return self._count()
+        for name, scale, letter in (("epsilon", 255, "ε"), ("unroll_steps", 1, "K")):
+            before = getattr(self.records[-1] if self.records else item, name)
+            if (now := getattr(item, name)) != before:
+                self.mark(item.step - 0.5, f"{letter} {scale * before:.0f} → {scale * now:.0f}")
+        self.records.append(item)
+        self.view.update(self.records, self.marks)
+
+    def clear(self) -> None:
+        self.records, self.arrived = [], []
+        self._lay_out()
+
+    def total(self) -> int:
+        return len(self.steps) + bool(self.victims)
+
+    def curve(self):
+        return [r.step for r in self.records], [r.loss for r in self.records]
+
+    def kept(self) -> None:
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
+
+    def guessed(self) -> None:
+        show_guess(self.view.guess, self.guess)
+
+    def describe(self) -> str:
+        about = f"A recorded run: {self.about}. "
+        if not self.records:
+            return about + "Nothing has been replayed yet."
+        last = self.records[-1]
+        about += (
+            f"After craft step {last.step} the mean adversarial loss is {last.loss:.2f}; it was "
+            f"{self.records[0].loss:.2f} at first."
+        )
+        counts = [
+            f" {arm}: {success_rate(self.arrived, arm)}, accuracy "
+            f"{mean_accuracy(self.arrived, arm):.1%}."
+            for arm in self._arms()
+        ]
+        return about + "".join(counts)
+
+    # ── the picture ───────────────────────────────────────────────────────────────────────────
+
+    def _arms(self) -> list[str]:
+        return [arm for arm in ARMS if any(r.arm == arm for r in self.arrived)]
+
+    def _lay_out(self) -> None:
+        self.figure.clear()
+        a, size = self.attack, font_size(self.figure, 8)
+        grid = self.figure.add_gridspec(
+            2, 2, width_ratios=(2.3, 1), left=0.08, right=0.985, top=0.86, bottom=0.13,
+            hspace=0.65, wspace=0.32,
+        )  # fmt: skip
+        epochs, wanted = a.settings.recipe.epochs, a.adversarial_class or a.poison_class or "?"
+        left = self.figure.add_subplot(grid[:, 0])
+        self.view = LossView(left, max(len(self.steps), 1), epochs, wanted)
+        self.rates = self.figure.add_subplot(grid[0, 1])
+        self.levels = self.figure.add_subplot(grid[1, 1])
+        tidy(self.rates, "", f"share that says {wanted}, 95 % interval")
+        tidy(self.levels, "", "accuracy on other pictures")
+        for axes in (self.rates, self.levels):
+            axes.set_yticks(range(len(ARMS)), ARMS, fontsize=size)
+            axes.set_ylim(len(ARMS) - 0.5, -0.5)
+            axes.set_xlim(-0.03, 1.03)
+        self.figure.suptitle(self.about, x=0.01, ha="left", fontsize=size)
+        self.redraw_kept()
+
+    def _count(self) -> None:
+        """The victims, arm by arm."""
+        for row, arm in enumerate(self._arms()):
+            colour, marker = LOOKS[arm]
+            found = success_rate(self.arrived, arm)
+            self.rates.plot([found.low, found.high], [row, row], color=colour, lw=2.5)
+            self.rates.plot([found.rate], [row], marker, color=colour, ms=7)
+            self.rates.text(
+                0.5, row - 0.3, f"{found.successes} of {found.n}", ha="center", va="center",
+                fontsize=font_size(self.figure, 8),
+            )  # fmt: skip
+            levels = [r.accuracy for r in self.arrived if r.arm == arm]
+            self.levels.plot(levels, [row] * len(levels), marker, color=colour, alpha=0.6)
+
+
+def find(run: str | Path) -> Path:
+    """The folder of a run, by its path or by the name of one that ships with mpkit."""
+    for folder in (Path(run), RECORDED / run):
+        if (folder / "settings.json").is_file():
+            return folder
+    names = sorted(p.parent.name for p in RECORDED.glob("*/settings.json"))
+    raise RecordError(
+        f"{str(run)!r} is no run folder (it has no settings.json). Name a folder that "
+        f"`mpkit attack` or Save wrote, or a run that ships: {', '.join(names) or 'none here'}"
+    )
+
+
+def victims_of(folder: Path) -> list[VictimRecord]:
+    """The victims and twins of a recorded run; none if it was not judged. Raises RecordError."""
+    names = {f.name for f in dataclasses.fields(VictimRecord)}
+    found = []
+    for row in read_lines(folder / "victims.jsonl"):
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in names}
+        try:
+            found.append(VictimRecord(**fields))
+        except TypeError as error:
+            raise RecordError(f"{folder / 'victims.jsonl'} is damaged: {error}") from error
+    return found
+
+
+def _told(folder: Path) -> tuple[Attack, str]:
+    """The attack of a run, and what it was in one line."""
+    saved = read_json(folder / "settings.json")
+    try:
+        attack = from_dict(saved["attack"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
+    s = attack.settings
+    return attack, (
+        f"{saved.get('title') or Path(attack.data).name}, {attack.network}, ε = "
+        f"{255 * s.epsilon:.0f}/255, K = {s.unroll_steps}, M = {s.models}, budget "
+        f"{attack.budget:.1%}, {saved.get('device', 'a machine that is not named')}"
+    )
