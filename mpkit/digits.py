@@ -28,9 +28,10 @@ def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Te
     are 1 apart; 0 gives them clean. z is standard normal, drawn for all N at once from CAMERA_SEED.
     The gain is turned down so far that noise of one σ beyond black and white is not clipped.
 
-    As they are the digits resist poisoning: classes far apart, few pixels, residuals soon gone.
-    More pixels, and noise that training must memorise, make them yield as CIFAR-10 does. Clipped
-    noise would betray the poisons: nothing black stays black under a perturbation.
+    As they are the digits resist poisoning: a clean target has near relatives of its own class in
+    the training set, a noisy one has none (chapter 06 measures it, and what else was thought to
+    be the reason). Clipped noise would betray the poisons: nothing black stays black under a
+    perturbation.
 
     Raises DataError for a size or noise out of range.
     """

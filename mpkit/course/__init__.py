@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import torch
 
-from mpkit.course.exercises import check, hint, solution
+from mpkit.course import progress
+from mpkit.course.exercises import EXERCISES, check, hint, solution
 from mpkit.device import describe, pick_device
 from mpkit.scale import scale_name
 
@@ -15,15 +16,20 @@ __all__ = ["begin", "check", "hint", "sized", "solution"]
 Size = TypeVar("Size")
 
 
-def begin(seed: int = 0, **expected: str) -> None:
-    """Print where a notebook runs, at which scale and seed, and how long it takes there.
+def begin(chapter: str | None = None, seed: int = 0, **expected: str) -> None:
+    """Print where a notebook runs, at which scale and seed, how long it takes there, and which of
+    the chapter's exercises have been solved before.
 
-    `expected` says the time at each scale, measured beforehand: ``begin(laptop="1 minute")``.
+    `expected` says the time at each scale, measured beforehand on two cores: ``begin(laptop="1 minute")``.
     """
     device = pick_device()
     name = scale_name(None, device.type == "cuda")
     print(f"Device: {describe(device)} ({device.type}), torch {torch.__version__}")
-    print(f"Scale: {name}, seed: {seed}; takes about {expected.get(name, 'a minute')}.")
+    time = f"takes about {expected[name]}" if name in expected else "its time was not measured"
+    print(f"Scale: {name}, seed: {seed}; {time}.")
+    if chapter is not None:
+        tasks = [task for task in EXERCISES if task.startswith(f"{chapter}.")]
+        print(progress.report(chapter, [*tasks, f"{chapter}.quiz"]))
 
 
 def sized(ci: Size, usual: Size) -> Size:

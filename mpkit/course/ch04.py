@@ -99,11 +99,13 @@ def coordinates(answer: object) -> Verdict:
         return wrong("your second axis leans: take from it what lies along the first.")
     if math.isclose(x, 10, abs_tol=1e-4):
         return wrong("the axes must have length one: divide by their norms.")
+    if math.isclose(x, 6, abs_tol=1e-4) and math.isclose(y, 5, abs_tol=1e-4):
+        return wrong("the first axis points along a − origin, the second to b's side of it.")
     if math.isclose(x, 6, abs_tol=1e-4):
         return wrong("coordinates are counted from the origin: take it off the point first.")
     if math.isclose(x, 5, abs_tol=1e-4) and math.isclose(y, -6, abs_tol=1e-4):
         return wrong("the second axis points away from b.")
-    if math.isclose(x, 6, abs_tol=1e-4) or math.isclose(x, 7.8, abs_tol=1e-3):
+    if math.isclose(x, 7.8, abs_tol=1e-3):
         return wrong("the first axis points along a − origin, the second to b's side of it.")
     return wrong(f"for the point (5, 6, 7) over the plane of x and y it gives ({x:.4g}, {y:.4g}).")
 

@@ -1,14 +1,49 @@
-"""Chapter 06: its exercises and its quiz."""
+"""Chapter 06: its picture, its exercises and its quiz."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from mpkit.course.exercises import Verdict, exercise, right, wrong
 from mpkit.course.quiz import Item, Quiz
-from mpkit.evaluation import rate
+from mpkit.evaluation import ARMS, VictimRecord, rate
+
+LOOKS = {"poisoned": ("#D55E00", "o"), "clean": ("#0072B2", "s"), "noise": ("#767676", "^")}
+
+
+def shares(records: Sequence[VictimRecord], arm: str) -> tuple[float, float, float]:
+    """The first target's mean probabilities over an arm's victims: (adversarial class, true class,
+    all others together). Raises ZeroDivisionError for an arm without victims."""
+    mine = [r for r in records if r.arm == arm]
+    wanted = sum(r.adversarial_probability[0] for r in mine) / len(mine)
+    true = sum(r.true_probability[0] for r in mine) / len(mine)
+    return wanted, true, max(0.0, 1 - wanted - true)
+
+
+def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
+    """Two axes: the poisoned victims' mean probabilities, as on the slide; and every victim of all
+    arms, a dot each, with its own. Returns a matplotlib figure that pyplot shows."""
+    import matplotlib.pyplot as plt
+
+    figure, (slide, all_of_them) = plt.subplots(1, 2, figsize=(9.5, 2.8), layout="constrained")
+    colours = [colour for colour, _ in LOOKS.values()]
+    bars = slide.barh([wanted, true, "all others"], shares(records, "poisoned"), color=colours)
+    slide.bar_label(bars, fmt="{:.0%}", padding=3)
+    slide.set(xlim=(0, 1.15), title="as on the slide", xlabel="mean probability for the target")
+    slide.invert_yaxis()
+    for row, arm in enumerate(ARMS):
+        mine = [r for r in records if r.arm == arm]
+        height = [row + 0.4 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
+        seen = [r.adversarial_probability[0] for r in mine]
+        colour, marker = LOOKS[arm]
+        all_of_them.plot(seen, height, marker, color=colour, alpha=0.75)
+    all_of_them.set_yticks(range(len(ARMS)), ARMS)
+    all_of_them.set(xlim=(-0.03, 1.03), ylim=(2.5, -0.5), title="every victim, and the controls")
+    all_of_them.set_xlabel(f'probability of "{wanted}" for the target')
+    return figure
 
 
 @exercise(
@@ -136,6 +171,40 @@ def claim(answer: object) -> Verdict:
     return wrong('the answer is "a", "b" or "c".')
 
 
+CHANGES = ("lr", "batch", "augmentation", "convnet", "kappa")
+"""The rows of the table of recipes, in short."""
+
+
+@exercise(
+    "06.transfer",
+    "4 minutes",
+    hints=(
+        "The row of comparison is 35 of 48: from which number on is an interval below it?",
+        "Of two intervals that overlap nobody can say which rate is the smaller one.",
+    ),
+    solution='{"augmentation", "convnet"}  # 0 and 2 of 48; the others are 33 to 36 of 48',
+)
+def transfer(answer: object) -> Verdict:
+    """The changes of recipe whose interval lies wholly below that of the unchanged one."""
+    if not isinstance(answer, set | frozenset | list | tuple):
+        return wrong('a set of names is wanted, for instance {"lr", "kappa"}.')
+    said = {str(name).strip().lower() for name in answer}
+    if odd := sorted(said - set(CHANGES)):
+        return wrong(f"{odd[0]!r} is no row; the names are: {', '.join(CHANGES)}.")
+    if said == {"augmentation", "convnet"}:
+        return right(
+            "the surrogates foresaw neither shifted pictures nor convolutions. A little more or "
+            "less of a learning rate does not matter to them."
+        )
+    if "kappa" in said:
+        return wrong("with κ = 2 there were 36 of 48: not even fewer than 35.")
+    if said & {"lr", "batch"}:
+        return wrong("33 and 34 of 48 are fewer than 35, but the intervals nearly coincide.")
+    if said:
+        return wrong("one is missing: another interval lies below the first row's as well.")
+    return wrong("two intervals do lie wholly below that of the first row.")
+
+
 QUIZ = Quiz(
     "06",
     [
@@ -164,17 +233,17 @@ QUIZ = Quiz(
             ],
         ),
         Item(
-            "Clean digits resist and noisy ones yield. Why?",
+            "Clean digits resist, noisy ones yield. Which explanation survived the tests?",
             [
-                "noise hides the poison from the eye",
-                "noisy pictures keep their residuals, so that poisons go on pushing",
-                "the network for noisy digits is larger",
+                "clean classes are too many ε apart",
+                "clean digits are learned too soon, and then nothing pushes any more",
+                "clean targets have near relatives with the right label",
             ],
-            1,
+            2,
             [
-                "No: no eye takes part in training.",
-                "Yes: what is learned has no gradient left. Hard pictures push for longer.",
-                "No: it is the same network.",
+                "No: at twice the ε they are as near as the noisy ones, and 3 of 48 turned.",
+                "No: the sums of their residuals are not far apart; those of 8 × 8 are larger.",
+                "Yes: and noisy targets resisted, too, as soon as they were given relatives.",
             ],
         ),
     ],

@@ -99,10 +99,17 @@ def readme_pictures(page, server, docs: Path) -> None:
     page.wait_for_timeout(500)
     page.mouse.move(0, 0)
     picture = Image.open(io.BytesIO(panel.screenshot())).convert("RGB")
-    top = picture.crop((0, 0, picture.width, min(picture.height, 790)))
-    top.quantize(128).save(docs / "craft-lab.png", optimize=True)
+    seen, around = (
+        place.bounding_box() for place in (panel.locator("img[style*='max-width']").first, panel)
+    )
+    bottom = round(seen["y"] + seen["height"] - around["y"])
+    top = picture.crop((0, 0, picture.width, bottom))
+    top.save(docs / "craft-lab.png", optimize=True)
     size = (720, round(720 * top.height / top.width))
-    small = [f.crop((0, 0, *top.size)).resize(size).quantize(64) for f in [*frames, picture]]
+    small = [
+        f.crop((0, 0, *top.size)).resize(size).quantize(128, Image.Quantize.MAXCOVERAGE)
+        for f in [*frames, picture]
+    ]
     times = [350] * (len(small) - 1) + [3000]
     small[0].save(
         docs / "craft-lab.gif", save_all=True, append_images=small[1:], duration=times, loop=0,

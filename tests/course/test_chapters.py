@@ -90,7 +90,8 @@ def test_the_card(book):
     objectives = card.split("**At the end you can**")[1].split("\n")[0]
     assert objectives.count("·") >= 2
     assert re.search(r"^SEED = 0$", book.code[0], flags=re.MULTILINE)
-    assert re.search(r"^begin\(seed=SEED, ci=.*laptop=", book.code[0], flags=re.MULTILINE)
+    begin = rf'^begin\("{book.chapter}", seed=SEED, ci=.*laptop='
+    assert re.search(begin, book.code[0], flags=re.MULTILINE)
 
 
 def test_pictures_have_words_and_links_lead_somewhere(book):
@@ -149,3 +150,27 @@ def test_the_rules_can_be_broken(tmp_path):
     assert not stub("x = 3", "x")
     assert stub("def f(a):\n    return None\n", "f")
     assert not stub("def f(a):\n    return a\n", "f")
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/README.md", "notebooks/INSTRUCTORS.md"])
+def test_the_guides_have_words_for_pictures_and_links_that_lead_somewhere(name):
+    path = ROOT / name
+    text = path.read_text("utf-8")
+    assert not without_alt(text)
+    assert not dangling(text, path.parent)
+    headings = re.findall(r"^(#+) +(.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    assert not skipped([(len(marks), title) for marks, title in headings])
+
+
+def test_the_instructors_guide_answers_every_exercise():
+    text = (ROOT / "notebooks" / "INSTRUCTORS.md").read_text("utf-8")
+    answered = re.findall(r"^\| (\d\d\.\w+) \|", text, flags=re.MULTILINE)
+    assert sorted(answered) == sorted(EXERCISES)
+
+
+def test_the_readme_lists_every_chapter():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for path in CHAPTERS:
+        question = next(title for level, title in Book(path).headings() if level == 1)
+        assert f"[{path.stem}](notebooks/{path.name})" in text
+        assert question in text

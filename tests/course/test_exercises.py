@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mpkit.course import check, hint, progress, solution
+from mpkit.course import begin, check, hint, progress, solution
 from mpkit.course.exercises import EXERCISES
 from mpkit.course.quiz import Item, Quiz
 
@@ -139,3 +139,13 @@ def test_quizzes_say_why(quiz, kept):
 def test_a_quiz_needs_a_reason_for_each_answer():
     with pytest.raises(ValueError, match="one reason"):
         Quiz("x", [Item("?", ["a", "b"], 0, ["because"])])
+
+
+def test_a_student_who_comes_back_sees_what_is_solved(kept, capsys):
+    begin("00", seed=3, ci="1 s", laptop="2 s", gpu="3 s")
+    said = capsys.readouterr().out
+    assert "seed: 3" in said
+    assert "Chapter 00: 0 of 4 solved; open: 00.clip, 00.margin, 00.interval, 00.quiz" in said
+    check("00.clip", 255)
+    begin("00")
+    assert "1 of 4 solved; open: 00.margin" in capsys.readouterr().out

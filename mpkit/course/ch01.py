@@ -1,0 +1,249 @@
+"""Chapter 01: features, distances, pictures of collisions; its exercises and its quiz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mpkit.course.ch00 import show
+from mpkit.course.exercises import Verdict, exercise, number, right, wrong
+from mpkit.course.quiz import Item, Quiz
+from mpkit.functional import Network, State
+
+Features = Callable[[Tensor], Tensor]
+
+KINDS = ("label flipping", "clean-label", "evasion", "none")
+"""What can be said of each story of exercise 01.threat."""
+
+STORIES = {"A": "label flipping", "B": "clean-label", "C": "evasion", "D": "none"}
+
+
+def features_of(network: Network, state: State, model: int = 0) -> Features:
+    """φ of one model of a stacked state: pictures (P, C, H, W) → penultimate layer (P, width)."""
+    one = state.pick(slice(model, model + 1))
+    return lambda x: network(one, x[None], train=False, part="features")[0][0]
+
+
+def distance_ratio(phi: Features, poisons: Tensor, bases: Tensor, target: Tensor) -> Tensor:
+    """‖φ(p) − φ(t)‖ / ‖φ(b) − φ(t)‖ for each poison: (P,).
+
+    poisons and bases (P, C, H, W), target (1, C, H, W).
+    """
+    near, far = ((phi(x) - phi(target)).norm(dim=1) for x in (poisons, bases))
+    return near / far
+
+
+def linear_layer(width: int, classes: int) -> Network:
+    """A last layer alone, as a network of "pictures" (…, 1, 1, width) that are features."""
+    return Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(width, classes)))
+
+
+def show_change(bases: Tensor, poisons: Tensor, target: Tensor, label: str, true: str) -> None:
+    """base | change × 2 around grey | poison for each picture (P, C, H, W), and the target."""
+    change = (0.5 + 2 * (poisons - bases)).clamp(0, 1)
+    pictures = [p for row in zip(bases, change, poisons, strict=True) for p in row]
+    titles = [f"base: a {label}", "its change × 2", f"poison: labelled {label}"] * len(bases)
+    show([*pictures, target], [*titles, f"the target: a {true}"])
+
+
+@exercise(
+    "01.threat",
+    "4 minutes",
+    hints=(
+        "Two questions decide: is the change made before training or after it? And is every label "
+        "what an honest person would write?",
+        "Only one story changes labels, only one changes training pictures under labels that are "
+        "right, and only one happens after training.",
+    ),
+    solution='{"A": "label flipping", "B": "clean-label", "C": "evasion", "D": "none"}',
+)
+def threat(answer: object) -> Verdict:
+    """A dictionary from the stories A to D to the kind of attack each is."""
+    if not isinstance(answer, dict) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in answer.items()
+    ):
+        return wrong(f"a dictionary is wanted, from each story to one of: {', '.join(KINDS)}.")
+    said = {k.strip().upper(): v.strip().lower() for k, v in answer.items()}
+    if missing := [k for k in STORIES if k not in said]:
+        return wrong(f"{', '.join(missing)}: not answered yet.")
+    if strange := [v for v in said.values() if v not in KINDS]:
+        return wrong(f"“{strange[0]}” is not among: {', '.join(KINDS)}.")
+    if all(said[k] == kind for k, kind in STORIES.items()):
+        return right("when is it changed, and is the label right: two questions, four kinds.")
+    for story, kind, words in (
+        ("A", "clean-label", "A: would an honest person write “7” under these pictures?"),
+        ("B", "label flipping", "B: the pictures really are planes. No label is wrong there."),
+        ("B", "none", "B: that nobody would notice does not make it harmless."),
+        ("C", "clean-label", "C: the model is finished by then. No training picture is touched."),
+        ("D", "label flipping", "D: an honest mistake has no target. Nobody chose it."),
+    ):
+        if said[story] == kind:
+            return wrong(words)
+    first = next(k for k, kind in STORIES.items() if said[k] != kind)
+    return wrong(f"{first}: ask when the change is made, and whether the labels are right.")
+
+
+@exercise(
+    "01.proximal",
+    "7 minutes",
+    hints=(
+        "Where is the slope in z zero? (z − x) + w·(z − b) = 0.",
+        "Solve it for z: z·(1 + w) = x + w·b. Then clamp to 0 … 1.",
+    ),
+    solution=("def proximal(x, base, w):\n    return ((x + w * base) / (1 + w)).clamp(0, 1)"),
+)
+def proximal(answer: object) -> Verdict:
+    """A function of x, base and w: the picture z that minimises ½‖z−x‖² + ½w‖z−b‖²."""
+    if not callable(answer):
+        return wrong("a function of x, base and w is wanted.")
+    x = torch.tensor([0.9, 0.2, 1.6, -0.8, 0.4])
+    base = torch.tensor([0.5, 0.6, 0.8, 0.1, 0.4])
+    found = []
+    for w in (0.5, 2.0):
+        said = answer(x.clone(), base.clone(), w)
+        if said is None:
+            return Verdict(None, "it still returns None. Set the slope in z to zero.")
+        if not isinstance(said, Tensor) or said.shape != x.shape:
+            return wrong("a picture is wanted, as a tensor of the shape of x.")
+        found.append(said.float())
+    usual = (
+        ("", lambda w: ((x + w * base) / (1 + w)).clamp(0, 1)),
+        ("right, but for the clamp: 1.6 is no grey value.", lambda w: (x + w * base) / (1 + w)),
+        ("that is a step *along* the slope: with w = 2 it goes beyond the base.",
+         lambda w: (x + w * (base - x)).clamp(0, 1)),
+        ("x and base have changed places: the larger w, the nearer to the base.",
+         lambda w: ((base + w * x) / (1 + w)).clamp(0, 1)),
+        ("halfway, whatever w is?", lambda w: ((x + base) / 2).clamp(0, 1)),
+        ("divide by 1 + w: for x = base = 0.4 the answer must be 0.4.",
+         lambda w: (x + w * base).clamp(0, 1)),
+    )  # fmt: skip
+    for words, rule in usual:
+        pairs = zip(found, (0.5, 2.0), strict=True)
+        if all(torch.allclose(f, rule(w), atol=1e-5) for f, w in pairs):
+            return wrong(words) if words else right("a weighted mean: it cannot overshoot.")
+    return wrong(f"for x = 0.9, b = 0.5, w = 2 it gives {float(found[1][0]):.4g}, not 0.6333.")
+
+
+@exercise(
+    "01.chance",
+    "5 minutes",
+    hints=(
+        "from mpkit.evaluation import rate; for each k from 10 to 20 look at rate(k, 20).low.",
+        "rate(14, 20).low is 0.48: guessing still explains it.",
+    ),
+    solution=(
+        "from mpkit.evaluation import rate\n"
+        "next(k for k in range(21) if rate(k, 20).low > 0.5)  # 15"
+    ),
+)
+def chance(answer: object) -> Verdict:
+    """The fewest right answers of 20 whose 95 % interval lies above 1/2."""
+    value = number(answer)
+    if value is None:
+        return wrong("a whole number is wanted.")
+    if value == 15:
+        return right("15 of 20 is 75 %, and its interval begins at 53 %; with 14 it does at 48 %.")
+    usual = {
+        10: "10 is what guessing gives on average.",
+        11: "11 is more than half, but two guessers of five get as far as that.",
+        14: "14 of 20 is close: its interval begins at 48 %, still below one half.",
+        20: "fewer will do: the interval has to lie above 1/2, not near 1.",
+        0.75: "that is the share; how many of the 20 rounds is it?",
+        75: "that is the share in per cent; how many of the 20 rounds is it?",
+    }
+    if value in usual:
+        return wrong(usual[value])
+    return wrong(f"{value:g} is not it: the first k at which rate(k, 20).low passes 0.5.")
+
+
+@exercise(
+    "01.ratio",
+    "6 minutes",
+    hints=(
+        "Two lengths of differences of features, one divided by the other: .norm(dim=1).",
+        "far = (phi(bases) - phi(target)).norm(dim=1) is the one below the line.",
+    ),
+    solution=(
+        "def ratio(phi, poisons, bases, target):\n"
+        "    near = (phi(poisons) - phi(target)).norm(dim=1)\n"
+        "    return near / (phi(bases) - phi(target)).norm(dim=1)"
+    ),
+)
+def ratio(answer: object) -> Verdict:
+    """A function of phi, poisons, bases and target: how much of the way is left, per poison."""
+    if not callable(answer):
+        return wrong("a function of phi, poisons, bases and target is wanted.")
+    g = torch.Generator().manual_seed(0)
+    bases, change = torch.rand(2, 3, 1, 4, 4, generator=g)
+    target, mix = torch.rand(1, 1, 4, 4, generator=g), torch.randn(16, 5, generator=g)
+    poisons = bases + 0.4 * (change - bases)
+
+    def phi(x: Tensor) -> Tensor:
+        return (x.flatten(1) @ mix).relu()
+
+    said = answer(phi, poisons, bases, target)
+    if said is None:
+        return Verdict(None, "it still returns None. Two distances, one divided by the other.")
+    if not isinstance(said, Tensor):
+        return wrong("a tensor is wanted, with one number for each poison.")
+    t, b, p = phi(target), phi(bases), phi(poisons)
+    near, far, moved = ((u - v).norm(dim=1) for u, v in ((p, t), (b, t), (p, b)))
+    pixels = (poisons - target).flatten(1).norm(dim=1) / (bases - target).flatten(1).norm(dim=1)
+    usual = (
+        ("", near / far),
+        ("upside down: at the base it has to be 1, and at the target 0.", far / near),
+        ("squares: a length is the root of them.", (near / far).square()),
+        ("those are pixels. What counts is what the network sees: phi of them.", pixels),
+        ("how far it has come from its base; how far is it still from the target?", moved / far),
+        ("not divided by the base's distance yet.", near),
+        ("one number for each poison, please: .norm(dim=1).", (p - t).norm() / (b - t).norm()),
+    )
+    for words, wanted in usual:
+        if said.shape == wanted.shape and torch.allclose(said.float(), wanted, atol=1e-5):
+            return wrong(words) if words else right("1 is where the base was, 0 on the target.")
+    if said.shape != near.shape:
+        return wrong(f"for three poisons it gives {tuple(said.shape)}, not three numbers.")
+    return wrong("look at a poison that equals its base: the answer has to be 1.")
+
+
+QUIZ = Quiz(
+    "01",
+    [
+        Item(
+            "A collision poison lies in the training set. What is its label?",
+            ["wrong, or it could do no harm", "that of its base", "the target's class"],
+            1,
+            [
+                "No: that is label flipping, and it is found by looking.",
+                "Yes: it was made from a 7 and is called a 7. Its features are what was changed.",
+                "No: then the victim would learn the right thing about the target.",
+            ],
+        ),
+        Item(
+            "Why does retraining the last layer fall for a collision?",
+            [
+                "because the last layer is small",
+                "because φ does not change, so that target and poison stay one point",
+                "because the poisons are many",
+            ],
+            1,
+            [
+                "No: a large last layer would see the same features.",
+                "Yes: whatever it learns to say at that point, it says about both.",
+                "No: number helps, but from scratch the same number turned far fewer.",
+            ],
+        ),
+        Item(
+            "And why does training from scratch resist it better?",
+            ["its φ is another", "it takes longer", "its labels are checked"],
+            0,
+            [
+                "Yes: you measured the distance. To do better, one has to look through training.",
+                "No: time is not what differs; the features are.",
+                "No: nobody checked them in either case.",
+            ],
+        ),
+    ],
+)
