@@ -20,7 +20,8 @@ def begin(chapter: str | None = None, seed: int = 0, **expected: str) -> None:
     """Print where a notebook runs, at which scale and seed, how long it takes there, and which of
     the chapter's exercises have been solved before.
 
-    `expected` says the time at each scale, measured beforehand on two cores: ``begin(laptop="1 minute")``.
+    `expected` says the time at each scale, measured beforehand on two cores: ``begin("00",
+    laptop="1 minute")``.
     """
     device = pick_device()
     name = scale_name(None, device.type == "cuda")
