@@ -16,7 +16,8 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/lecture/*.ipynb))
 BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/benchmarks/*.py)))
-NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=120
+# Two notebooks at a time, each as a whole.
+NBVAL = -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=120
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -85,11 +86,11 @@ lint: $(VENV)/.with-dev ## ruff: rules and layout
 	$(call stage,lint,"$(BIN)/python" -m ruff check . && "$(BIN)/python" -m ruff format --check .)
 
 test-unit: $(VENV)/.with-dev ## the unit tests
-	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser $(PYTEST_ARGS))
+	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser --ignore=tests/notebooks $(PYTEST_ARGS))
 
-test-notebooks: $(VENV)/.with-dev ## every notebook from top to bottom, at the smallest scale
+test-notebooks: $(VENV)/.with-dev ## every notebook at the smallest scale: its labs run to their end (nbval), and left alone (nbconvert)
 ifneq ($(NOTEBOOKS),)
-	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=1 "$(BIN)/python" -m pytest $(NBVAL) $(NOTEBOOKS) $(PYTEST_ARGS))
+	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=1 "$(BIN)/python" -m pytest $(NBVAL) $(NOTEBOOKS) tests/notebooks $(PYTEST_ARGS))
 endif
 
 test-browser: $(VENV)/.with-dev ## the lab in a real browser

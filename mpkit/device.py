@@ -123,7 +123,15 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def make_reproducible(device: torch.device) -> None:
-    """Ask a GPU for the same bits every time, at some cost in speed; CPUs give them anyway."""
+    """Ask for the same bits every time: of a GPU at some cost in speed, of a CPU at none.
+
+    On a CPU torch is set to one thread an operation, whatever the number of cores: sums are then
+    taken in the same order everywhere. Cores are used by a `Plan`, which spreads models over them.
+    It matters for speed as well: two processes whose operations each want all cores wait for one
+    another at every one of them (two notebooks at once took 18 times as long as one).
+    """
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -182,7 +190,8 @@ def choose_plan(
     plans = candidates(count, device, stacking)
     if len(plans) == 1:
         return plans[0]
-    key = "|".join([describe(device), f"torch {torch.__version__}", f"{count} models", key])
+    how = f"torch {torch.__version__} on {torch.get_num_threads()} threads"
+    key = "|".join([describe(device), how, f"{count} models", key])
     known = _read_plans(cache)
     with contextlib.suppress(KeyError, TypeError, ValueError):  # not kept yet, or not by us
         return Plan(**known[key])

@@ -60,6 +60,15 @@ def flags(**changes) -> list[str]:
 
 
 @pytest.fixture(autouse=True, scope="module")
+def control_c():
+    """Ctrl-C interrupts, also where these tests run in the background of a shell (which has it
+    ignored)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -8,7 +8,7 @@ import torch
 
 from mpkit.course import progress
 from mpkit.course.exercises import EXERCISES, check, hint, solution
-from mpkit.device import describe, pick_device
+from mpkit.device import describe, make_reproducible, pick_device
 from mpkit.scale import scale_name
 
 __all__ = ["begin", "check", "hint", "sized", "solution"]
@@ -24,6 +24,7 @@ def begin(chapter: str | None = None, seed: int = 0, **expected: str) -> None:
     laptop="1 minute")``.
     """
     device = pick_device()
+    make_reproducible(device)
     name = scale_name(None, device.type == "cuda")
     print(f"Device: {describe(device)} ({device.type}), torch {torch.__version__}")
     time = f"takes about {expected[name]}" if name in expected else "its time was not measured"

@@ -22,6 +22,7 @@ from mpkit.lab.views import (
     KEPT_STYLES,
     guess_line,
     legend_below,
+    one_blas_thread,
     show_guess,
     show_kept,
     show_marks,
@@ -173,6 +174,7 @@ class CollisionLab(Lab):
         show_marks(self.far, self._marks, self.marks)
         self._features()
 
+    @one_blas_thread
     @torch.no_grad()
     def _features(self) -> None:
         from sklearn.decomposition import PCA

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from mpkit.device import make_reproducible, pick_device
 from mpkit.lab import pace
 from mpkit.lab.canvas import Canvas
 from mpkit.lab.cells import claim, here
@@ -111,6 +112,7 @@ class Lab(ABC):
         `controls` stand above the picture, since they act on it at once; `below` stands under it,
         and `later`, what acts after a reset, is folded away under that.
         """
+        make_reproducible(pick_device())
         self.guess: int | None = None
         self.ghost: Line | None = None
         self.named: list[Line] = []

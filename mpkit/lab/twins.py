@@ -11,7 +11,15 @@ from torch import Tensor
 from mpkit.functional import Network, State
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.plane import flatten, landscape, plane_through
-from mpkit.lab.views import KEPT_STYLES, guess_line, legend_below, show_kept, show_marks, tidy
+from mpkit.lab.views import (
+    KEPT_STYLES,
+    guess_line,
+    legend_below,
+    one_blas_thread,
+    show_kept,
+    show_marks,
+    tidy,
+)
 from mpkit.scenario import Scenario
 
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
@@ -144,6 +152,7 @@ class TwinsView:
             fontsize=font_size(self.figure, 10),
         )
 
+    @one_blas_thread
     def features(self, network: Network, state: State, poisons: Tensor) -> None:
         """Two classes, the poisons and the target in the features of one model (M = 1).
 

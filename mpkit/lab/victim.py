@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import ipywidgets as widgets
 
+from mpkit.device import Plan, cores
 from mpkit.evaluation import arm_pictures, judge, victim_seed
 from mpkit.lab.canvas import BLUE, RED, Canvas, font_size, new_figure
 from mpkit.lab.cells import claim, here
@@ -65,7 +66,7 @@ class VictimNow:
         sources = (self._pictures, scenario.train.x)
         runs = train(
             network, scenario.train.x, scenario.train.y, attack.victim_recipe, [seed] * 2,
-            own_x=sources.__getitem__,
+            Plan(1, min(2, cores())), sources.__getitem__,
         )  # fmt: skip
         for state, record in runs:
             arms = [("poisoned", self.count), ("clean", self.count)]

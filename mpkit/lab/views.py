@@ -7,10 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mpkit.lab.canvas import BLACK, BLUE, GREY, PURPLE, RED, font_size
 from mpkit.metapoison import CraftRecord
+
+# For the small decompositions of a frame (PCA, LDA): with more threads they wait for one another,
+# and a second notebook at work makes a frame cost a hundred times as much.
+one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:

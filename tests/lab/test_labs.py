@@ -55,10 +55,10 @@ def test_a_guess_comes_before_the_run_and_stays_on_the_plot(kind, small, until):
         assert list(GUESSES[kind](lab).get_xdata()) == [-1, -1]
         lab._answered(7)
         where = 0.7 if kind is CompareLab else 7
+        finished(lab, until)
         for _ in range(2):
             assert list(GUESSES[kind](lab).get_xdata()) == [where] * 2
             assert "The guess was 7." in lab.canvas.widget.value
-            finished(lab, until)
             lab.transport.buttons["reset"].click()  # lays some pictures out anew
     finally:
         lab.close()
