@@ -60,7 +60,7 @@ def _device():
     advice = "" if device.type == "cuda" else "no GPU: the digits run in seconds all the same"
     return (
         True,
-        f"device: {device.type}, {describe(device)}, torch uses {torch.get_num_threads()} threads",
+        f"device: {device.type}, {describe(device)}, torch's threads: {torch.get_num_threads()}",
         advice,
     )
 

@@ -98,7 +98,7 @@ def proximal(answer: object) -> Verdict:
     """A function of x, base and w: the picture z that minimises ½‖z−x‖² + ½w‖z−b‖²."""
     if not callable(answer):
         return wrong("a function of x, base and w is wanted.")
-    x = torch.tensor([0.9, 0.2, 1.6, -0.8, 0.4])
+    x = torch.tensor([0.9, 0.2, 2.4, -0.8, 0.4])
     base = torch.tensor([0.5, 0.6, 0.8, 0.1, 0.4])
     found = []
     for w in (0.5, 2.0):
@@ -110,7 +110,10 @@ def proximal(answer: object) -> Verdict:
         found.append(said.float())
     usual = (
         ("", lambda w: ((x + w * base) / (1 + w)).clamp(0, 1)),
-        ("right, but for the clamp: 1.6 is no grey value.", lambda w: (x + w * base) / (1 + w)),
+        ("right, but for the clamp: some results are no grey values.",
+         lambda w: (x + w * base) / (1 + w)),
+        ("clamp the result, and not x before the mean.",
+         lambda w: (x.clamp(0, 1) + w * base) / (1 + w)),
         ("that is a step *along* the slope: with w = 2 it goes beyond the base.",
          lambda w: (x + w * (base - x)).clamp(0, 1)),
         ("x and base have changed places: the larger w, the nearer to the base.",

@@ -101,24 +101,32 @@ def difference(answer: object) -> Verdict:
     if not callable(answer):
         return wrong("a function of f, x, direction and h is wanted.")
     x = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    d, h = torch.tensor([0.6, 0.8], dtype=torch.float64), 1e-3
+    d, h = torch.tensor([1.2, 1.6], dtype=torch.float64), 1e-3  # not of length one
     found = answer(lambda v: (v**3).sum(), x, d, h)
     if found is None:
         return Verdict(None, "it still returns None. Two calls of f and a division will do.")
     wanted = float(((x + h * d) ** 3 - (x - h * d) ** 3).sum() / (2 * h))
     one_sided = float((((x + h * d) ** 3).sum() - (x**3).sum()) / h)
-    value = float(found)
+    value, unit = float(found), d / d.norm()
+    along = float(((x + h * unit) ** 3 - (x - h * unit) ** 3).sum() / (2 * h))
+    half = float((((x + h * d / 2) ** 3).sum() - ((x - h * d / 2) ** 3).sum()) / h)
     if abs(value - wanted) < 1e-9:
         return right("its error falls with h², because the even terms of the series cancel.")
     if abs(value - one_sided) < 1e-9:
         return wrong("that is the one-sided difference: its error falls with h only. Go back, too.")
+    if abs(value - along) < 1e-9:
+        return wrong(
+            "you changed the length of the direction: take d as it is given."
+        )
+    if abs(value - half) < 1e-9:
+        return wrong("your two points are h apart; they ought to be 2h apart, h to each side.")
     if abs(value - 2 * wanted) < 1e-6:
         return wrong("twice too large: the two points are 2h apart.")
     if abs(value + wanted) < 1e-9:
         return wrong("the sign: forward minus back.")
     if abs(value - 2 * h * wanted) < 1e-9:
         return wrong("that is how much f changes; a slope is change divided by way.")
-    return wrong(f"for Σx³ at (1, 2) along (0.6, 0.8) it gives {value:.6g}, not {wanted:.6g}.")
+    return wrong(f"for Σx³ at (1, 2) along (1.2, 1.6) it gives {value:.9g}, not {wanted:.9g}.")
 
 
 @exercise(
@@ -139,14 +147,18 @@ def memory(answer: object) -> Verdict:
         return wrong("two numbers are wanted, in brackets: (reverse, lean adjoint).")
     if not (a > 0 and b > 0):
         return wrong("both factors are above zero.")
-    if 2.5 <= a <= 5.5 and b <= 2:
+    if 2.5 <= a <= 5.5 and 0.5 <= b <= 2:
         return right(
             "about four, since all steps are kept; and about one, since weights are small."
         )
+    if b < 0.5:
+        return wrong("the lean adjoint does not need less for more steps.")
     if 2.5 <= a <= 5.5:
         return wrong("reverse: yes. The lean adjoint keeps the graph of one step, whatever K is.")
     if a > 8:
         return wrong("each step is kept once, not once for each other step: linear, not quadratic.")
+    if a > 5.5:
+        return wrong("reverse: too much. K grows fourfold, and every step is kept once.")
     if b <= 2:
         return wrong("the adjoint: yes. But reverse keeps the activations of every step.")
     return wrong("count what has to be kept until the way back: of how many steps?")

@@ -50,4 +50,9 @@ WRONG = [
     ("01.ratio", lambda phi, p, b, t: (phi(p) - phi(t)).norm() / (phi(b) - phi(t)).norm(), "one n"),
     ("01.ratio", lambda phi, p, b, t: (phi(p) - phi(t)) / (phi(b) - phi(t)), "not three numbers"),
     ("01.ratio", lambda phi, p, b, t: [0.5] * 3, "a tensor is wanted"),
+    (
+        "01.proximal",
+        lambda x, base, w: (x.clamp(0, 1) + w * base) / (1 + w),
+        "clamp the result",
+    ),
 ]

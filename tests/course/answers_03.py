@@ -14,4 +14,12 @@ WRONG = [
     ("03.coupled", {"mlp"}, "its own way"),
     ("03.coupled", {"vgg"}, "the names are"),
     ("03.trap", "rounding", "Look again"),
+    (
+        "03.difference",
+        lambda f, x, d, h: (f(x + h * d / d.norm()) - f(x - h * d / d.norm())) / (2 * h),
+        "length of the direction",
+    ),
+    ("03.difference", lambda f, x, d, h: (f(x + h * d / 2) - f(x - h * d / 2)) / h, "h apart"),
+    ("03.memory", (4, 0.25), "does not need less"),
+    ("03.memory", (6, 1), "too much"),
 ]
