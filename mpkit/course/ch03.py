@@ -115,9 +115,7 @@ def difference(answer: object) -> Verdict:
     if abs(value - one_sided) < 1e-9:
         return wrong("that is the one-sided difference: its error falls with h only. Go back, too.")
     if abs(value - along) < 1e-9:
-        return wrong(
-            "you changed the length of the direction: take d as it is given."
-        )
+        return wrong("you changed the length of the direction: take d as it is given.")
     if abs(value - half) < 1e-9:
         return wrong("your two points are h apart; they ought to be 2h apart, h to each side.")
     if abs(value - 2 * wanted) < 1e-6:
