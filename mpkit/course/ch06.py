@@ -144,6 +144,12 @@ def noise(answer: object) -> Verdict:
         return wrong("every picture got the same change: that is a pattern, and can be learned.")
     if inner.abs().max() < 24:
         return wrong("it stays far within ±26: a weaker control than the attack is no control.")
+    if inner.max() < 26:
+        return wrong("+26 never occurs: torch.randint leaves its upper end out.")
+    if inner.double().std() < 13:  # of equally likely levels it is 15.3
+        return wrong("small changes are more likely than large ones; all levels should be alike.")
+    if torch.equal(answer(bases.clone(), 26, 2).double(), said):
+        return wrong("another seed gave the same noise: draw by the seed that is handed in.")
     if not torch.equal(answer(bases.clone(), 26, 1).double(), said):
         return wrong("the same seed gave two different results.")
     return right("same bound, same pictures, same format; only the aim is missing.")
@@ -165,7 +171,7 @@ def claim(answer: object) -> Verdict:
     if said == "b":
         return right("targets by lot, n, an interval, and a control: it can be checked.")
     if said == "a":
-        return wrong("which target was it? The one of twenty that fell may have been picked.")
+        return wrong("one target, and nobody says how it was chosen: it may be the one that falls.")
     if said == "c":
         return wrong("nobody knows how many turned without poison: there is no control.")
     return wrong('the answer is "a", "b" or "c".')

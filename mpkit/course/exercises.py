@@ -130,7 +130,8 @@ def hint(name: str, number: int = 1) -> _Folded:
     hints = find(name).hints
     if not 1 <= number <= len(hints):
         raise ValueError(f"{name} has hints 1 to {len(hints)}, not {number}")
-    return _Folded(f"Hint {number} of {len(hints)}", hints[number - 1])
+    more = f' (the next: hint("{name}", {number + 1}))' if number < len(hints) else ""
+    return _Folded(f"Hint {number} of {len(hints)}{more}", hints[number - 1])
 
 
 def solution(name: str) -> _Folded:

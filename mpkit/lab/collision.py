@@ -200,7 +200,11 @@ class CollisionLab(Lab):
     def _controls(self) -> list:
         c, names, train_set = self.knobs(), self.scenario.train.classes, self.scenario.train
         faces = torch.stack([train_set.x[train_set.rows_of(i)[0]] for i in range(len(names))])
-        turn = self.knobs.turn
+
+        def turn(**values: object) -> None:
+            self.knobs.turn(**values)
+            self._tell()
+
         self.controls = {
             "beta": Number("β, pull to base", c.beta, 0, 2, lambda v: turn(beta=v), self.say, 0.05),
             "rate": Number("step size", c.rate, 0.05, 2, lambda v: turn(rate=v), self.say, 0.05),

@@ -52,8 +52,11 @@ class CraftLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[tuple[CraftState, CraftRecord]]:
+        run = self._run = object()
         attack = dataclasses.replace(self.attack, settings=self.knobs())
-        self.ready = ready = prepare(attack, progress=False, scenario=self.scenario)
+        ready = prepare(attack, progress=False, scenario=self.scenario)
+        if run is self._run:  # or another run has begun meanwhile
+            self.ready = ready
         return craft(ready.scenario, ready.network, self.knobs, None, ready.plan)
 
     def take(self, item: tuple[CraftState, CraftRecord]) -> None:
@@ -81,7 +84,7 @@ class CraftLab(Lab):
         return [r.step for r in self.records], [r.loss for r in self.records]
 
     def describe(self) -> str:
-        s, scenario = self.knobs(), self.scenario
+        s, scenario = self.records[-1] if self.records else self.knobs(), self.scenario
         names = scenario.train.classes
         target, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
         about = (
@@ -140,6 +143,10 @@ class CraftLab(Lab):
     def kept(self) -> None:
         self.view.losses.compare([line for line in (self.ghost, *self.named) if line])
 
+    def end(self) -> None:
+        super().end()
+        self.victim.runner.close()
+
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
     def _show_controls(self) -> None:
@@ -151,6 +158,9 @@ class CraftLab(Lab):
         self.knobs.turn(**values)
         if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
             self.say("From the next step on.")
+        elif self.runner.phase is Phase.READY:  # its words tell what will be run
+            self.canvas.draw()
+        self._tell()
 
     def _later(self, **values: object) -> None:
         """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
@@ -183,13 +193,15 @@ class CraftLab(Lab):
         return save_run(self)
 
     def code(self) -> str:
-        return attack_code(self.name, dataclasses.replace(self.attack, settings=self.knobs()))
+        now = dataclasses.replace(self.attack, settings=self.knobs())
+        return attack_code(self.name, _with(now, self.waiting))
 
     def use_code(self, code: str) -> None:
         self.attack, _ = attack_of(self.name, code)
         self.knobs.put(self.attack.settings)
         self.waiting.clear()
         self.clear()
+        self._tell()
         self.canvas.draw()
 
 

@@ -71,6 +71,10 @@ class DynamicsLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | tuple[State, TwinRecord]]:
+        with self.canvas.lock:
+            if self._prepare():  # the CraftLab has another attack than when it was drawn
+                self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
+                self.redraw_kept()
         if self.stock.poisons() is None:
             yield from self.stock.craft(self.ready)
         # As they are now: a CraftLab may go on crafting while the twins train.
@@ -192,12 +196,15 @@ class DynamicsLab(Lab):
         """The attack whose twins these are."""
         return self.stock.attack
 
-    def _prepare(self) -> None:
-        if self.stock.refresh() or not hasattr(self, "ready"):
+    def _prepare(self) -> bool:
+        """Take the attack over as it is now: True where it is another one."""
+        new = self.stock.refresh() or not hasattr(self, "ready")
+        if new:
             self.ready = prepare(self.attack, progress=False, scenario=self.stock.scenario)
             self._adversarial = target_loss(
                 self.ready.scenario, self.ready.network, self.attack.settings
             )
+        return new
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
@@ -231,6 +238,7 @@ class DynamicsLab(Lab):
         recipe = dataclasses.replace(self.attack.victim_recipe, **values)
         self.stock.attack = dataclasses.replace(self.attack, victim_recipe=recipe)
         self.clear()
+        self._tell()
         self.canvas.draw()
 
     def _seed(self, seed: int) -> None:

@@ -71,6 +71,12 @@ def fold(title: str, children: Sequence[widgets.Widget]) -> widgets.Widget:
     return widgets.VBox([opener, inside])
 
 
+def plain(text: str) -> str:
+    """Letters that a legend shows as they are: no formula between $, and also behind a _."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def keep_row(lab: Lab) -> widgets.Widget:
     """Keep this run's curve under a name, the picture as a file, and the run as a folder."""
     name = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px"))
@@ -81,10 +87,11 @@ def keep_row(lab: Lab) -> widgets.Widget:
         x, y = lab.curve()
         if not len(x):
             return lab.say("There is nothing to keep yet: ▶ first.")
-        label = name.value.strip() or f"run {len(lab.named) + 1}"
+        label = plain(name.value.strip()[:40]) or f"run {len(lab.named) + 1}"
         lab.named = [line for line in lab.named if line.label != label][-1:]
         lab.named.append(Line(label, list(x), list(y)))
-        lab.say(f"Kept as “{label}”; the last two kept runs stay on the plot.")
+        called = name.value.strip()[:40] or label
+        lab.say(f"Kept as “{called}”; the last two kept runs stay on the plot.")
         with lab.canvas.lock:
             lab.kept()
         lab.canvas.draw()

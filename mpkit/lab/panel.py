@@ -141,7 +141,7 @@ class Lab(ABC):
                 *folded,
                 widgets.Box(tools, layout=wrap),
             ],
-            self.runner.close,
+            self.end,
         )
         claim(*here(), self.runner)
         self._changed()
@@ -153,6 +153,10 @@ class Lab(ABC):
         display(self.panel)
         if self.runner.mode == "sync" and self.runner.phase is Phase.READY:
             self.runner.run()
+
+    def end(self) -> None:
+        """Stop whatever runs for this panel, for good."""
+        self.runner.close()
 
     def close(self) -> None:
         """Take the panel away and end its thread."""
@@ -238,6 +242,8 @@ class Lab(ABC):
 
     def _tell(self) -> None:
         phase, done, total = self.runner.phase, self.runner.steps, self.total()
+        if total:  # what is asked for may have changed since
+            total = done if phase is Phase.DONE else max(total, done)
         parts = [f"<b>{phase.value}</b>{'…' if phase.value.endswith('ing') else ''}"]
         parts.append(f"{self.unit} {done}" + (f" of {total}" if total else ""))
         if phase is Phase.READY and (seconds := self._expected()):

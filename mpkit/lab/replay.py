@@ -52,16 +52,14 @@ class ReplayLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
-        for step in self.steps:
-            self._pause()
-            yield step
-        if self.victims:
-            self._pause()
-            yield self.victims
-
-    def _pause(self) -> None:
-        if self.runner.mode == "thread":
-            time.sleep(1 / self.rate)
+        run = self._run = object()
+        for item in [*self.steps, *([self.victims] if self.victims else [])]:
+            end = time.monotonic() + 1 / self.rate
+            while self.runner.mode == "thread" and time.monotonic() < end:
+                time.sleep(min(0.05, 1 / self.rate))
+                if run is not self._run:  # reset meanwhile
+                    return
+            yield item
 
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:
         if isinstance(item, list):
@@ -75,7 +73,7 @@ class ReplayLab(Lab):
         self.view.update(self.records, self.marks)
 
     def clear(self) -> None:
-        self.records, self.arrived = [], []
+        self.records, self.arrived, self._run = [], [], None
         self._lay_out()
 
     def total(self) -> int:

@@ -30,10 +30,14 @@ class Look:
     seed: int = 0
 
     def __post_init__(self):
+        if not isinstance(self.steps, int) or not isinstance(self.seed, int):
+            raise ValueError(f"K and seed must be whole numbers, not {self.steps}, {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"the seed must lie between 0 and 2**63 - 1, not {self.seed}")
         if not 0 <= self.steps <= 10:
             raise ValueError(f"K must lie between 0 and 10, not {self.steps}")
-        if not 0 < self.lr <= 3 or not 0 <= self.epsilon <= 3:
-            raise ValueError("learning rate and ε must lie between 0 and 3")
+        if not 0 < self.lr <= 2 or not 0 <= self.epsilon <= 2:
+            raise ValueError("learning rate and ε must lie between 0 and 2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +120,11 @@ class UnrollLab(Lab):
             for name, f in pairs
             if getattr(before, f) != getattr(now, f)
         ]
+
+    def _changed(self) -> None:
+        super()._changed()
+        if self.runner.phase.ended or self.runner.phase is Phase.PAUSED:
+            self._pick(self.which + 1)  # the moves have taken it elsewhere
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 

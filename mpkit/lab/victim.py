@@ -96,6 +96,7 @@ class VictimNow:
     def clear(self) -> None:
         """Forget the victim."""
         self.points: list[Point] = []
+        self.count, self.words.value = 0, ""
         self.runner.reset()
         self._lay_out()
         self.canvas.draw()

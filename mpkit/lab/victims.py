@@ -54,6 +54,7 @@ class VictimsLab(Lab):
         self.seed, self.share = self.attack.settings.seed, 100
         self.wanted, self.begun, self._counting = attack.victims, 0, threading.Lock()
         self.arrivals: list[Arrival] = []
+        self._run: object = None
         self.crafting: CraftRecord | None = None
         self.waiting: dict[str, object] = {}
         self.figure = new_figure(9, 5.4 if large else 4.6, large)
@@ -65,6 +66,7 @@ class VictimsLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | Arrival]:
+        run = self._run = object()
         with self.canvas.lock:
             if self.stock.refresh():  # the CraftLab has another attack than when it was drawn
                 self._lay_out()
@@ -76,11 +78,14 @@ class VictimsLab(Lab):
         poisons, seed = self._poisons(), self.seed
         self.epsilon = self.stock.epsilon * self.share / 100
         sources = pictures(ready.scenario, poisons, self.share, self.epsilon, seed)
-        while some := self._next():
+        while some := self._next(run):
             yield arrive(ready, sources, some, seed)
 
-    def _next(self) -> range:
-        """The victims to be trained next; empty when there are as many as are wanted."""
+    def _next(self, run: object) -> range:
+        """The victims to be trained next; empty when there are as many as are wanted, or when
+        another run has begun meanwhile."""
+        if run is not self._run:
+            return range(0)
         with self._counting:  # so that the number cannot shrink under those being trained
             some = range(self.begun, max(self.begun, min(self.begun + GROUP, self.wanted)))
             self.begun = some.stop
@@ -98,7 +103,7 @@ class VictimsLab(Lab):
 
     def clear(self) -> None:
         self._apply_waiting()
-        self.arrivals, self.crafting, self.begun = [], None, 0
+        self.arrivals, self.crafting, self.begun, self._run = [], None, 0, None
         self.stock.refresh()
         self._lay_out()
 

@@ -50,7 +50,25 @@ def _unseeded(bases, levels, seed):
     return (bases + torch.randint(-levels, levels + 1, bases.shape)).clamp(0, 255)
 
 
+def _open_end(bases, levels, seed):
+    draw = torch.Generator().manual_seed(seed)
+    return (bases + torch.randint(-levels, levels, bases.shape, generator=draw)).clamp(0, 255)
+
+
+def _bell(bases, levels, seed):
+    draw = torch.Generator().manual_seed(seed)
+    change = (levels / 3 * torch.randn(bases.shape, generator=draw)).round()
+    return (bases + change.clamp(-levels, levels)).clamp(0, 255)
+
+
+def _deaf(bases, levels, seed):
+    return (bases + _draw(bases, levels, 0)).clamp(0, 255)
+
+
 WRONG = [
+    ("06.noise", _open_end, "upper end"),
+    ("06.noise", _bell, "more likely"),
+    ("06.noise", _deaf, "another seed"),
     ("06.wilson", 0.68, "a function of k and n"),
     ("06.wilson", _wald, "no width at all"),
     ("06.wilson", lambda k, n: _wilson(k, n)[::-1], "the lower end comes first"),
@@ -69,7 +87,7 @@ WRONG = [
     ("06.noise", lambda b, levels, seed: (b + _draw(b, 9, seed)).clamp(0, 255), "far within"),
     ("06.noise", _unseeded, "two different results"),
     ("06.noise", lambda b, levels, seed: _draw(b, levels, seed)[0], "of the shape of bases"),
-    ("06.claim", "a", "may have been picked"),
+    ("06.claim", "a", "how it was chosen"),
     ("06.claim", "C", "no control"),
     ("06.claim", "d", '"a", "b" or "c"'),
     ("06.transfer", "convnet", "a set of names"),

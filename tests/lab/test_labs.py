@@ -421,3 +421,115 @@ def test_a_damaged_file_of_paces_costs_nothing(small, text):
     assert pace.seconds("craft", lab.attack, 1.0) is None
     pace.remember("craft", lab.attack, 2.0, 4.0)
     assert pace.seconds("craft", lab.attack, 3.0) == 6.0
+
+
+# ── what a hostile hand found ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["$x_$", "$$", "_hidden", "<b>" + 500 * "a"])
+def test_a_name_that_is_no_formula_stays_a_name(name, until):
+    lab = UnrollLab()
+    try:
+        lab.moves = 2
+        finished(lab, until)
+        text, keep = lab.panel.children[-1].children[0].children[:2]
+        text.value = name
+        frames = lab.canvas.frames
+        keep.click()
+        assert lab.canvas.frames > frames
+        shown = [t.get_text() for t in lab.history.get_legend().get_texts()]
+        assert any(name[:3] in label.replace("\\$", "$") for label in shown)
+        assert all(len(label) < 60 for label in shown)
+        lab.transport.buttons["reset"].click()
+        finished(lab, until)
+    finally:
+        lab.close()
+
+
+def test_twins_follow_a_craft_lab_to_other_classes(small, until):
+    craft = small(CraftLab, classes=("1", "7", "3"), target_class="1", poison_class="7")
+    finished(craft, until)
+    twins = DynamicsLab(craft)
+    try:
+        craft.transport.buttons["reset"].click()
+        craft._later(poison_class="3")
+        finished(craft, until)
+        finished(twins, until)
+        assert "wanted is 3" in twins.describe() or ", 3 " in twins.describe()
+        assert {round(255 * r.epsilon) for r in twins.records} == {26}
+    finally:
+        twins.close()
+        twins.runner.close(30)
+
+
+def test_a_run_that_was_left_takes_no_victims_from_the_next(small, until):
+    lab = small(VictimsLab, poisons=None, victims=2)
+    old = lab.items()
+    next(old)  # it has begun to craft
+    lab.clear()
+    finished(lab, until)
+    begun = lab.begun
+    assert lab.arrived == begun == 2
+    for _ in old:
+        pass
+    assert lab.begun == begun
+
+
+def test_the_line_in_words_keeps_up_with_what_is_asked_for(small, until):
+    lab = small(CraftLab)
+    lab.controls["craft_steps"].box.value = 5
+    assert "of 5" in lab.status.value
+    lab.controls["epsilon"].box.value = 20
+    assert "epsilon 20/255" in lab.canvas.widget.value
+    finished(lab, until)
+    lab.controls["epsilon"].box.value = 60
+    assert "epsilon 20/255" in lab.describe()
+    lab.controls["craft_steps"].box.value = 2
+    assert "craft step 5 of 5" in lab.status.value
+
+
+def test_closing_a_panel_ends_its_victim_as_well(small, until):
+    lab = small(CraftLab, victim_epochs=2000)
+    finished(lab, until)
+    lab.victim.start()
+    until(lambda: lab.victim.points)
+    lab.close()
+    assert lab.victim.runner.close(30)
+
+
+def test_a_reset_forgets_the_victim(small, until):
+    lab = small(CraftLab)
+    finished(lab, until)
+    lab.victim.start()
+    until(lambda: lab.victim.runner.phase.ended)
+    until(lambda: lab.victim.words.value)
+    lab.transport.buttons["reset"].click()
+    assert lab.victim.words.value == ""
+    assert "poisons of step" not in lab.victim.axes.get_title(loc="left")
+
+
+def test_a_code_in_mid_run_holds_what_waits(small, until):
+    lab = small(CraftLab)
+    finished(lab, until)
+    lab._later(models=3)
+    other = small(CraftLab)
+    other.use_code(lab.code())
+    assert other.knobs().models == 3
+
+
+@pytest.mark.parametrize("value", [{"steps": 2.5}, {"seed": "a"}, {"seed": -1}, {"seed": 10**30}])
+def test_a_look_that_makes_no_sense_is_refused(value):
+    with pytest.raises(ValueError, match=r"whole|between"):
+        UnrollLab(**value)
+
+
+def test_where_a_poison_went_is_in_its_boxes(until):
+    lab = UnrollLab()
+    try:
+        finished(lab, until)
+        for axis, name in enumerate("xy"):
+            there = float(lab.poisons[lab.which, axis])
+            box = lab.controls[name].box
+            until(lambda box=box, there=there: abs(box.value - there) < 0.01)
+    finally:
+        lab.close()

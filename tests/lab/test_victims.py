@@ -193,11 +193,11 @@ def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
 
 def test_victims_under_way_cannot_be_taken_away(small, changed):
     lab = small(VictimsLab, poisons=changed, victims=4)
-    assert lab._next() == range(0, 2)
-    assert lab._next() == range(2, 4)
+    assert lab._next(lab._run) == range(0, 2)
+    assert lab._next(lab._run) == range(2, 4)
     lab.controls["victims"].slider.value = 3
     assert lab.wanted == 4
-    assert len(lab._next()) == 0
+    assert len(lab._next(lab._run)) == 0
 
 
 # ── where the poisons come from ───────────────────────────────────────────────────────────────
