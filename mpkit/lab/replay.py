@@ -112,17 +112,18 @@ class ReplayLab(Lab):
     def _lay_out(self) -> None:
         self.figure.clear()
         a, size = self.attack, font_size(self.figure, 8)
+        wide, apart = (1.7, 0.55) if self.figure.large else (2.3, 0.32)  # room for large letters
         grid = self.figure.add_gridspec(
-            2, 2, width_ratios=(2.3, 1), left=0.08, right=0.985, top=0.86, bottom=0.13,
-            hspace=0.65, wspace=0.32,
+            2, 2, width_ratios=(wide, 1), left=0.08, right=0.985, top=0.86, bottom=0.13,
+            hspace=0.65, wspace=apart,
         )  # fmt: skip
         epochs, wanted = a.settings.recipe.epochs, a.adversarial_class or a.poison_class or "?"
         left = self.figure.add_subplot(grid[:, 0])
         self.view = LossView(left, max(len(self.steps), 1), epochs, wanted)
         self.rates = self.figure.add_subplot(grid[0, 1])
         self.levels = self.figure.add_subplot(grid[1, 1])
-        tidy(self.rates, "", f"share that says {wanted}, 95 % interval")
-        tidy(self.levels, "", "accuracy on other pictures")
+        tidy(self.rates, "", f"share that says {wanted}")
+        tidy(self.levels, "", "accuracy on others")
         for axes in (self.rates, self.levels):
             axes.set_yticks(range(len(ARMS)), ARMS, fontsize=size)
             axes.set_ylim(len(ARMS) - 0.5, -0.5)
