@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from mpkit.course.exercises import Verdict, exercise, right, wrong
+from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
 from mpkit.data import load_dataset
 from mpkit.functional import Network, State
@@ -199,18 +199,26 @@ def coupled(answer: object) -> Verdict:
         "central_difference(lambda p: mean_loss(models, p), poisons, d, 1e-5) with d of norm 1.",
         "Rounding would give about 1e-9 of the gradient's norm here. What do you get?",
     ),
-    solution='verdict = "wrong"  # off by far more than rounding, with no warning',
+    solution=('verdict = (1e-4, "wrong")  # your own number; rounding would be far less'),
 )
 def trap(answer: object) -> Verdict:
-    """The word "rounding", or the word "wrong"."""
-    said = str(answer).strip().lower()
-    if said == "wrong":
-        return right("it is off by far more than rounding could do, and nothing warned you.")
+    """The worst relative error that was measured, and the word "rounding" or the word "wrong"."""
+    words = 'both are wanted, in brackets: (the error you measured, "rounding" or "wrong").'
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        return wrong(words)
+    found = list(answer)
+    error = number(found[0]) if len(found) == 2 else None
+    said = str(found[-1]).strip().lower() if found else ""
+    if error is None or said not in ("rounding", "wrong"):
+        return wrong(words)
+    error = abs(error)
+    if error < 1e-6:
+        return wrong("so little? Take `models` with nn.BatchNorm2d, and h = 1e-5.")
+    if error > 0.1:
+        return wrong("so much? d should have norm 1, and the difference is divided by 2h.")
     if said == "rounding":
-        return wrong(
-            "in 64-bit numbers rounding would be a millionth of what you find. Look again."
-        )
-    return wrong('the answer is "rounding" or "wrong".')
+        return wrong("in 64-bit numbers rounding is not a thousandth of what you find. Look again.")
+    return right("it is off by far more than rounding could do, and nothing warned you.")
 
 
 QUIZ = Quiz(

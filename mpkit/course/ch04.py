@@ -61,6 +61,8 @@ def distance(answer: object) -> Verdict:
         return wrong("the squares are right; a length is the root of them.")
     if math.isclose(value, (5**0.5 + 2) / 7, abs_tol=1e-5):
         return wrong("lengths do not add up: take one root at the end, not one for each tensor.")
+    if math.isclose(value, apart / 18**0.5, abs_tol=1e-5):
+        return wrong("relative to a, please: you divided by the length of b.")
     return wrong(f"for a = (3, 0, 0, 0 | 4), b = (3, 1, 0, 2 | 2) it gives {value:.4g}, not 0.6.")
 
 
@@ -97,8 +99,8 @@ def coordinates(answer: object) -> Verdict:
         return right("two axes of length one, at a right angle: what they miss, the plane misses.")
     if math.isclose(x, 5, abs_tol=1e-4) and math.isclose(y, 7.8, abs_tol=1e-3):
         return wrong("your second axis leans: take from it what lies along the first.")
-    if math.isclose(x, 10, abs_tol=1e-4):
-        return wrong("the axes must have length one: divide by their norms.")
+    if math.isclose(x, 10, abs_tol=1e-4) or math.isclose(y, 24, abs_tol=1e-4):
+        return wrong("both axes must have length one: divide each by its norm.")
     if math.isclose(x, 6, abs_tol=1e-4) and math.isclose(y, 5, abs_tol=1e-4):
         return wrong("the first axis points along a − origin, the second to b's side of it.")
     if math.isclose(x, 6, abs_tol=1e-4):
@@ -139,10 +141,18 @@ def barrier(answer: object) -> Verdict:
     if value is None:
         return wrong("one number is wanted.")
     if math.isclose(value, 4, abs_tol=1e-3):
-        flat = answer(lambda w: 2.0 + 0 * w[0], a, b, 3)
-        if number(flat) is None or abs(number(flat)) > 1e-6:
+        flat = number(answer(lambda w: 2.0 + 0 * w[0], a, b, 11))
+        if flat is None or abs(flat) > 1e-6:
             return wrong("over level ground the barrier is 0.")
+        few = number(answer(loss, a, b, 3))
+        if few is None or abs(few) > 1e-3:
+            return wrong(
+                "with points=3 it must look at a, the middle and b, and at no other place."
+            )
         return right("0 means: one can walk from one network to the other without a climb.")
+    short = [float(loss(a + (b - a) * i / 11)) for i in range(11)]
+    if math.isclose(value, max(short) - max(short[0], short[-1]), abs_tol=1e-3):
+        return wrong("your last place is not b: eleven places have ten steps between them.")
     if math.isclose(value, 7, abs_tol=1e-3):
         return wrong("that is the height of the hill over nothing: take the worse end's loss off.")
     if math.isclose(value, 6, abs_tol=1e-3):

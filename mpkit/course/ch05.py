@@ -34,6 +34,9 @@ def age(answer: object) -> Verdict:
         "all of them are of one age: where is the stagger?": lambda m, c, M, T: c % T,
         "they do not grow older: add the craft step.": lambda m, c, M, T: m * T // M,
         "rounded down, please: an age in whole epochs.": lambda m, c, M, T: (m * T / M + c) % T,
+        "multiply before you round: T/M is 3.75 here, and not 3.": lambda m, c, M, T: (
+            (m * (T // M) + c) % T
+        ),
         "neighbours are T/M epochs apart, not M/T or 1.": lambda m, c, M, T: (m + c) % T,
     }
     for words, rule in usual.items():

@@ -121,9 +121,9 @@ TABLES: dict[str, Table] = {
     ),
     "camera": Table(
         [
-            Result("noise 0.5", 35, 48, ""),
-            Result("noise 0.3", 12, 48, "--noise 0.3"),
             Result("clean (noise 0)", 0, 48, "--noise 0"),
+            Result("noise 0.3", 12, 48, "--noise 0.3"),
+            Result("noise 0.5", 35, 48, ""),
             Result("clean, at twice the ε: 52/255", 3, 48, "--noise 0 --epsilon 52/255", 0.926),
             Result("clean, at half the contrast", 2, 48, f"--noise 0{_HALF}", 0.902),
             Result("clean, and left at 8 × 8 pixels", 0, 48, "--noise 0 --size 8", 0.930),

@@ -13,7 +13,12 @@ WRONG = [
     ("03.coupled", {"mlp", "convnet", "convnet-bn", "resnet20"}, "does not mix"),
     ("03.coupled", {"mlp"}, "its own way"),
     ("03.coupled", {"vgg"}, "the names are"),
-    ("03.trap", "rounding", "Look again"),
+    ("03.trap", "wrong", "both are wanted"),
+    ("03.trap", (1e-4,), "both are wanted"),
+    ("03.trap", ("much", "wrong"), "both are wanted"),
+    ("03.trap", (1e-4, "rounding"), "Look again"),
+    ("03.trap", (1e-10, "rounding"), "so little"),
+    ("03.trap", (1.0, "wrong"), "so much"),
     (
         "03.difference",
         lambda f, x, d, h: (f(x + h * d / d.norm()) - f(x - h * d / d.norm())) / (2 * h),

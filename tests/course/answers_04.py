@@ -34,6 +34,12 @@ def _not_unit(point, origin, a, b):
     return float((point - origin) @ u), float((point - origin) @ v)
 
 
+def _second_not_unit(point, origin, a, b):
+    u, _ = _axes(origin, a, b)
+    v = (b - origin) - ((b - origin) @ u) * u
+    return float((point - origin) @ u), float((point - origin) @ v)
+
+
 def _from_zero(point, origin, a, b):
     u, v = _axes(origin, a, b)
     return float(point @ u), float(point @ v)
@@ -62,16 +68,27 @@ def _over(base):
     return barrier
 
 
+def _short_of_b(loss, a, b, points=11):
+    line = [float(loss(a + (b - a) * i / points)) for i in range(points)]
+    return max(line) - max(line[0], line[-1])
+
+
+def _always_eleven(loss, a, b, points=11):
+    return _over(max)(loss, a, b, 11)
+
+
 WRONG = [
     ("04.distance", 0.6, "a function of a and b"),
     ("04.distance", lambda a, b: _gap(a, b) ** 0.5, "not relative"),
     ("04.distance", lambda a, b: _gap(a, b) / _length(a), "the root of them"),
     ("04.distance", _each_by_itself, "one root at the end"),
     ("04.distance", lambda a, b: {k: a[k] - b[k] for k in a}, "one number"),
-    ("04.distance", lambda a, b: (_gap(a, b) / _length(b)) ** 0.5, "not 0.6"),
+    ("04.distance", lambda a, b: (_gap(a, b) / _length(b)) ** 0.5, "length of b"),
+    ("04.distance", lambda a, b: 0.5, "not 0.6"),
     ("04.coordinates", (5, 6), "a function of point"),
     ("04.coordinates", _leaning, "leans"),
     ("04.coordinates", _not_unit, "length one"),
+    ("04.coordinates", _second_not_unit, "length one"),
     ("04.coordinates", _from_zero, "counted from the origin"),
     ("04.coordinates", _other_side, "away from b"),
     ("04.coordinates", _swapped, "the first axis points along"),
@@ -82,5 +99,7 @@ WRONG = [
     ("04.barrier", _over(lambda one, two: (one + two) / 2), "the mean of the ends"),
     ("04.barrier", lambda loss, a, b, points: float(loss((a + b) / 2)) - 3, "the middle alone"),
     ("04.barrier", lambda loss, a, b, points: 4.0, "level ground"),
+    ("04.barrier", _short_of_b, "your last place is not b"),
+    ("04.barrier", _always_eleven, "points=3"),
     ("04.barrier", _line, "one number"),
 ]

@@ -9,6 +9,7 @@ WRONG = [
     ("05.age", lambda m, c, M, T: m * T // M, "do not grow older"),
     ("05.age", lambda m, c, M, T: (m * T / M + c) % T, "rounded down"),
     ("05.age", lambda m, c, M, T: (m + c) % T, "T/M epochs apart"),
+    ("05.age", lambda m, c, M, T: (m * (T // M) + c) % T, "multiply before you round"),
     ("05.age", lambda m, c, M, T: "old", "a whole number"),
     ("05.age", lambda m, c, M, T: (T - m * T // M + c) % T, "for m = 3"),
     ("05.project", 0.1, "a function of delta"),
