@@ -18,15 +18,20 @@ DIGITS = tuple("0123456789")
 CAMERA_SEED = 1797  # of the sensor noise, so that a digit keeps its noise whatever the split
 
 
+LARGEST = 128
+"""The most pixels a side: the pictures have 8, and all that were asked for stay in memory."""
+
+
 def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Tensor:
     """The digits as a bad camera sees them: enlarged, with sensor noise, at low gain, in 8 bits.
 
         seen = clip(1/2 + gain · (enlarge(images) − 1/2 + noise · z)),  gain = 1/(1 + 2 · noise)
 
     images: (N, 1, 8, 8) in [0, 1]; gives (N, 1, size, size) float32, multiples of 1/255.
-    size: in pixels, 8 or more, reached bilinearly. noise: the σ of the sensor where ink and paper
-    are 1 apart; 0 gives them clean. z is standard normal, drawn for all N at once from CAMERA_SEED.
-    The gain is turned down so far that noise of one σ beyond black and white is not clipped.
+    size: in pixels, 8 to `LARGEST`, reached bilinearly. noise: the σ of the sensor where ink and
+    paper are 1 apart; 0 gives them clean. z is standard normal, drawn for all N at once from
+    CAMERA_SEED. The gain is turned down so far that noise of one σ beyond black and white is not
+    clipped.
 
     As they are the digits resist poisoning: a clean target has near relatives of its own class in
     the training set, a noisy one has none (chapter 06 measures it, and what else was thought to
@@ -35,8 +40,8 @@ def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Te
 
     Raises DataError for a size or noise out of range.
     """
-    if not isinstance(size, Integral) or size < 8:
-        raise DataError(f"size={size} must be a whole number of pixels, 8 or more")
+    if not isinstance(size, Integral) or not 8 <= size <= LARGEST:
+        raise DataError(f"size={size} must be a whole number of pixels, from 8 to {LARGEST}")
     if not 0 <= noise < math.inf:
         raise DataError(f"noise={noise} must be 0 (clean) or more; at 0.5 digits are just readable")
     x = torch.nn.functional.interpolate(

@@ -86,11 +86,15 @@ class Moments(torch.autograd.Function):
 
 
 class Conv2d(nn.Conv2d):
+    """torch's, in the layout of `ChannelsLast`."""
+
     def forward(self, x):
         return ChannelsLast.apply(super().forward(x))
 
 
 class MaxPool2d(nn.MaxPool2d):
+    """torch's, in the layout of `ChannelsLast`."""
+
     def forward(self, x):
         return ChannelsLast.apply(super().forward(x))
 

@@ -344,8 +344,8 @@ BAD = [
     ("--classes 3", "['3']", "two classes or more"),
     ("--classes 3,3", "['3', '3']", "each once"),
     ("--classes 3,q", "'q'", "there are 0, 1, 2"),
-    ("--size 4", "size=4", "8 or more"),
-    ("--size 100000", "memory ran out", "smaller data"),
+    ("--size 4", "size=4", "from 8 to 128"),
+    ("--size 1000000", "size=1000000", "from 8 to 128"),
     ("--noise -1", "noise=-1.0", "0 (clean) or more"),
     ("--n-train 0", "n_train=0", "1 or more"),
     ("--n-train 1797", "n_train=1797", "lower"),
@@ -378,6 +378,13 @@ def test_bad_flags_get_one_clear_line(text, value, way_out):
     left = [str(p.relative_to(Path.cwd())) for p in Path.cwd().rglob("*") if p.is_file()]
     # A run that diverges has begun; all the others leave nothing behind.
     assert not left or "diverged" in line
+
+
+def test_memory_that_runs_out_gets_one_clear_line(monkeypatch):
+    monkeypatch.setattr(attack_command, "prepare", lambda *_, **__: torch.empty(10**15))
+    line = refused("attack", *flags(), "--quiet")
+    assert "memory ran out" in line
+    assert "smaller data" in line
 
 
 @pytest.mark.parametrize(

@@ -299,7 +299,8 @@ def test_digits_come_from_the_cache_the_second_time(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 7}, "size=7 must be a whole number of pixels, 8 or more"),
+        ({"size": 7}, "size=7 must be a whole number of pixels, from 8 to 128"),
+        ({"size": 129}, "size=129 must be a whole number of pixels, from 8 to 128"),
         ({"size": 9.5}, "size=9.5 must be a whole number"),
         ({"noise": -0.1}, r"noise=-0.1 must be 0 \(clean\) or more"),
         ({"noise": float("nan")}, "noise=nan"),

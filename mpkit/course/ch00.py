@@ -1,27 +1,9 @@
-"""Chapter 00: its exercises, its quiz and its pictures."""
+"""Chapter 00: its exercises and its quiz."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-
-from torch import Tensor
-
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
-from mpkit.summary import picture_tag
-
-
-def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:
-    """A row of pictures (C, H, W) in [0, 1] with titles, which are their alt text as well."""
-    from IPython.display import HTML, display
-
-    cells = "".join(
-        f"<figure style='margin:4px;text-align:center'>{picture_tag(p, title, 96)}"
-        f"<figcaption>{escape(title)}</figcaption></figure>"
-        for p, title in zip(pictures, titles, strict=True)
-    )
-    display(HTML(f"<div style='display:flex;flex-wrap:wrap'>{cells}</div>"))
 
 
 @exercise(

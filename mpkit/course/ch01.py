@@ -1,4 +1,4 @@
-"""Chapter 01: features, distances, pictures of collisions; its exercises and its quiz."""
+"""Chapter 01: features and distances; its exercises and its quiz."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mpkit.course.ch00 import show
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
 from mpkit.functional import Network, State
@@ -38,14 +37,6 @@ def distance_ratio(phi: Features, poisons: Tensor, bases: Tensor, target: Tensor
 def linear_layer(width: int, classes: int) -> Network:
     """A last layer alone, as a network of "pictures" (…, 1, 1, width) that are features."""
     return Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(width, classes)))
-
-
-def show_change(bases: Tensor, poisons: Tensor, target: Tensor, label: str, true: str) -> None:
-    """base | change × 2 around grey | poison for each picture (P, C, H, W), and the target."""
-    change = (0.5 + 2 * (poisons - bases)).clamp(0, 1)
-    pictures = [p for row in zip(bases, change, poisons, strict=True) for p in row]
-    titles = [f"base: a {label}", "its change × 2", f"poison: labelled {label}"] * len(bases)
-    show([*pictures, target], [*titles, f"the target: a {true}"])
 
 
 @exercise(

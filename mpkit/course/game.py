@@ -1,11 +1,12 @@
 """Spot the poison: two pictures of one class, one of them changed, and a score against chance.
 
-No thread and no clock: a click is answered in the callback. The rounds are drawn by a seed, so that
+No thread: a click is answered in the callback. The rounds are drawn by a seed, so that
 the same seed asks the same questions, whatever was answered before.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import ipywidgets as widgets
@@ -19,6 +20,9 @@ from mpkit.summary import picture_tag
 from mpkit.training import generator
 
 SIDES = ("A", "B")
+TOO_SOON = 0.3
+"""Seconds within which a click does not answer a round."""
+
 GUESSES = 200
 """How many rounds a coin plays where nobody can click (MPKIT_SYNC=1)."""
 
@@ -107,7 +111,7 @@ class SpotThePoison:
             button = widgets.Button(
                 description=f"{name} is the poison", layout=widgets.Layout(width="160px")
             )
-            button.on_click(lambda _, side=side: self.answer(side))
+            button.on_click(lambda _, side=side: self._clicked(side))
             self.buttons.append(button)
         self.again = widgets.Button(description="Start again", icon="undo")
         self.again.on_click(lambda _: self.restart())
@@ -122,7 +126,13 @@ class SpotThePoison:
             [self.title, widgets.HBox(columns), self.words, self.line, self.knob.widget, self.again]
         )
 
+    def _clicked(self, side: int) -> None:
+        """Answer, but for the second half of a double click: nobody has seen that round yet."""
+        if time.monotonic() - self._since > TOO_SOON:
+            self.answer(side)
+
     def _ask(self) -> None:
+        self._since = time.monotonic()
         pictures, _ = self.pair()
         self.title.value = f"<b>Round {self.round + 1}: which one was changed?</b>"
         for name, widget, picture in zip(SIDES, self.pictures, pictures, strict=True):

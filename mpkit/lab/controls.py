@@ -79,18 +79,16 @@ class Number:
         step: float = 1,
         tip: str = "",
     ):
-        whole = all(isinstance(v, int) for v in (value, low, high, step))
+        self.whole = all(isinstance(v, int) for v in (value, low, high, step))
         self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
-        self.value, self.digits = value, 0 if whole else max(0, 1 - math.floor(math.log10(step)))
-        slider, box = (
-            (widgets.IntSlider, widgets.IntText)
-            if whole
-            else (widgets.FloatSlider, widgets.FloatText)
-        )
+        self.value = value
+        self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
+        slider = widgets.IntSlider if self.whole else widgets.FloatSlider
         self.slider = slider(
             value, min=low, max=high, step=step, readout=False, layout=widgets.Layout(width="150px")
         )
-        self.box = box(value, step=step, layout=widgets.Layout(width="76px"))
+        # An IntText drops a point while it is typed, and takes 2.7 for 27.
+        self.box = widgets.FloatText(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
         self.widget = widgets.HBox([self.name, self.slider, self.box])
@@ -102,7 +100,11 @@ class Number:
         if self._own:
             return
         new = round(change["new"], self.digits) if self.digits else change["new"]
-        if not self.low <= new <= self.high:
+        if self.whole and float(new).is_integer():
+            new = int(new)
+        if self.whole and not isinstance(new, int):
+            self.say(f"{self.label} must be a whole number, not {new}.")
+        elif not self.low <= new <= self.high:
             self.say(f"{self.label} must lie between {self.low} and {self.high}, not {new}.")
         elif new != self.value:
             try:

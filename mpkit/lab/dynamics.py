@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from mpkit.attack import Attack, make_attack, prepare
@@ -18,27 +17,13 @@ from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock, rescaled
+from mpkit.lab.twinrecord import TwinRecord, measure
 from mpkit.lab.twins import TwinsView
 from mpkit.lab.views import show_guess
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.training import train
 
 CLEAN, POISONED = 0, 1
-
-
-@dataclasses.dataclass(frozen=True)
-class TwinRecord:
-    """One epoch of both twins, (clean, poisoned) each: mean training losses, validation
-    accuracies, the target's probabilities of its true and of the wanted class, L_adv; and the ε
-    that the poisoned twin trained with."""
-
-    epoch: int
-    losses: tuple[float, float]
-    accuracies: tuple[float, float]
-    true: tuple[float, float]
-    wanted: tuple[float, float]
-    adversarial: tuple[float, float]
-    epsilon: float
 
 
 class DynamicsLab(Lab):
@@ -99,28 +84,13 @@ class DynamicsLab(Lab):
             self.controls["epsilon"].show(min(64, self.epsilon))
         network = self.ready.network
         start = network.init([seed, seed]).map(lambda t: t.to(scenario.train.x.device))
-        yield start, self._measure(start, 0, (float("nan"),) * 2, self.epsilon)
+        about = (scenario, network, self._adversarial)
+        yield start, measure(*about, start, 0, (float("nan"),) * 2, self.epsilon)
         runs = train(
             network, scenario.train.x, scenario.train.y, recipe, [seed] * 2, plan, pictures
         )
         for state, record in runs:
-            yield state, self._measure(state, record.epoch, record.losses, used["epsilon"])
-
-    @torch.no_grad()
-    def _measure(self, state: State, epoch: int, losses, epsilon: float) -> TwinRecord:
-        scenario, network = self.ready.scenario, self.ready.network
-        logits = network(state, scenario.targets[:1].expand(2, 1, *scenario.train.shape), False)[0]
-        p = logits[:, 0].softmax(-1)
-        seen = scenario.validation.x[:500]
-        predicted = network(state, seen.expand(2, *seen.shape), False)[0].argmax(-1)
-        right = (predicted == scenario.validation.y[:500]).float().mean(1)
-        adversarial = self._adversarial(state, scenario.train.x[:50].expand(2, 50, *seen.shape[1:]))
-        return TwinRecord(
-            epoch, tuple(losses), tuple(right.tolist()),
-            tuple(p[:, scenario.target_labels[0]].tolist()),
-            tuple(p[:, scenario.adversarial[0]].tolist()),
-            tuple(adversarial.tolist()), epsilon / 255,
-        )  # fmt: skip
+            yield state, measure(*about, state, record.epoch, record.losses, used["epsilon"])
 
     def take(self, item: CraftRecord | tuple[State, TwinRecord]) -> None:
         if isinstance(item, CraftRecord):

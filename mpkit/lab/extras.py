@@ -33,6 +33,19 @@ class Line(NamedTuple):
     y: Sequence[float]
 
 
+class ClosingBox(widgets.VBox):
+    """A box that stops its lab's thread when it is closed."""
+
+    def __init__(self, children, closing: Callable[[], object]):
+        super().__init__(children)
+        self._closing = closing
+
+    def close(self) -> None:
+        closing, self._closing = self._closing, lambda: None
+        closing()
+        super().close()
+
+
 def guess_row(lab: Lab, question: Question, answered: Callable[[int | None], object]):
     """The question with a slider, "Commit" and "Skip"; `answered` gets the number, or None."""
     number = Number(

@@ -60,3 +60,10 @@ def remember(lab: str, attack: Attack, work: float, took: float) -> None:
         file().parent.mkdir(parents=True, exist_ok=True)
         paces = _read() | {_key(lab, attack): took / work}
         write_atomically(file(), json.dumps(paces, indent=1, sort_keys=True).encode())
+
+
+def told(seconds: float) -> str:
+    """A time in words, in seconds or minutes."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -22,23 +22,10 @@ from mpkit.lab import pace
 from mpkit.lab.canvas import Canvas
 from mpkit.lab.cells import claim, here
 from mpkit.lab.controls import Transport
-from mpkit.lab.extras import Line, Question, fold, guess_row, keep_row, share_row
+from mpkit.lab.extras import ClosingBox, Line, Question, fold, guess_row, keep_row, share_row
 from mpkit.lab.runner import Phase, Runner
 
 __all__ = ["Lab", "Line", "Question"]
-
-
-class _Box(widgets.VBox):
-    """A box that stops its lab's thread when it is closed."""
-
-    def __init__(self, children, closing: Callable[[], object]):
-        super().__init__(children)
-        self._closing = closing
-
-    def close(self) -> None:
-        closing, self._closing = self._closing, lambda: None
-        closing()
-        super().close()
 
 
 class Lab(ABC):
@@ -132,7 +119,7 @@ class Lab(ABC):
         tools = [keep_row(self), *([share_row(self)] if hasattr(self, "code") else [])]
         wrap = widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="0 24px")
         folded = [fold("Settings that act after a reset", later)] if later else []
-        self.panel = _Box(
+        self.panel = ClosingBox(
             [
                 *rows,
                 widgets.Box(list(controls), layout=wrap),
@@ -247,18 +234,12 @@ class Lab(ABC):
         parts = [f"<b>{phase.value}</b>{'…' if phase.value.endswith('ing') else ''}"]
         parts.append(f"{self.unit} {done}" + (f" of {total}" if total else ""))
         if phase is Phase.READY and (seconds := self._expected()):
-            parts.append(f"about {_seconds(seconds)} here")
+            parts.append(f"about {pace.told(seconds)} here")
         if phase is Phase.READY and self._waiting():
             parts.append("guess first, or skip")
         if phase is Phase.RUNNING and total and done > self._steps:
-            pace = (time.perf_counter() - self._began) / (done - self._steps)
-            parts.append(f"about {_seconds(pace * (total - done))} left")
+            each = (time.perf_counter() - self._began) / (done - self._steps)
+            parts.append(f"about {pace.told(each * (total - done))} left")
         if phase.ended:
             parts.append("↺ to start over")
         self.status.value = f'<span role="status">{" · ".join(parts)}</span>'
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mpkit.lab.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
 from mpkit.lab.controls import Number
 from mpkit.lab.knobs import Knobs
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.share import decode, differences, encode, merged
-from mpkit.lab.toy import make_toy, network
-from mpkit.lab.views import KEPT_STYLES, guess_line, show_guess, show_kept, show_marks, tidy
+from mpkit.lab.toy import make_toy
+from mpkit.lab.unrollview import EDGE, UnrollView
+from mpkit.lab.views import show_guess
 
-GRID, EDGE = 60, 2.4
+FURTHEST = 10
+"""The largest K."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Look:
             raise ValueError(f"K and seed must be whole numbers, not {self.steps}, {self.seed}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"the seed must lie between 0 and 2**63 - 1, not {self.seed}")
-        if not 0 <= self.steps <= 10:
-            raise ValueError(f"K must lie between 0 and 10, not {self.steps}")
+        if not 0 <= self.steps <= FURTHEST:
+            raise ValueError(f"K must lie between 0 and {FURTHEST}, not {self.steps}")
         if not 0 < self.lr <= 2 or not 0 <= self.epsilon <= 2:
             raise ValueError("learning rate and ε must lie between 0 and 2")
 
@@ -62,11 +63,11 @@ class UnrollLab(Lab):
 
     def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.knobs = Knobs(Look(**given))
-        self.figure = new_figure(9, 4.4, large)
         self.records: list[Move] = []
         self._start()
-        self._lay_out()
-        self.assemble(self.figure, self._controls(), question)
+        self.view = UnrollView(len(self.poisons), self.moves, FURTHEST, large)
+        self._refresh()
+        self.assemble(self.view.figure, self._controls(), question)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -126,101 +127,39 @@ class UnrollLab(Lab):
         if self.runner.phase.ended or self.runner.phase is Phase.PAUSED:
             self._pick(self.which + 1)  # the moves have taken it elsewhere
 
-    # ── the picture ───────────────────────────────────────────────────────────────────────────
+    def guessed(self) -> None:
+        show_guess(self.view.guess, self.guess)
+
+    def kept(self) -> None:
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
 
     def _start(self) -> None:
         self.toy = make_toy(self.knobs().seed)
         self.poisons: Tensor = self.toy.poisons.clone()
 
-    def _lay_out(self) -> None:
-        grid = self.figure.add_gridspec(
-            2, 2, width_ratios=(3, 2), left=0.06, right=0.98, top=0.92, bottom=0.12, wspace=0.25,
-            hspace=0.9 if self.figure.large else 0.6,
-        )  # fmt: skip
-        self.plane = self.figure.add_subplot(grid[:, 0])
-        self.ahead = self.figure.add_subplot(grid[0, 1])
-        self.history = self.figure.add_subplot(grid[1, 1])
-        tidy(self.plane, "arrows: −∂L_adv/∂x")
-        tidy(self.ahead, "looking ahead", "training steps k", "L_adv(w_k)")
-        tidy(self.history, "following the arrows", "move", "L_adv(w_K)")
-        self.ground = self.plane.imshow(
-            torch.zeros(GRID, GRID).numpy(), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower",
-            vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
-        )  # fmt: skip
-        self.clean = [
-            self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=name)[0]
-            for marker, c, name in (("s", BLUE, "class 0"), ("o", RED, "class 1"))
-        ]
-        (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=9, mec=BLACK, label="poisons")
-        (self.mark_target,) = self.plane.plot(
-            [], [], "*", color=BLUE, ms=17, mec=BLACK, label="target"
-        )
-        spot = [0.0] * len(self.poisons)
-        self.quiver = self.plane.quiver(
-            spot, spot, spot, spot, color=BLACK, angles="xy", scale_units="xy", scale=1, width=0.006
-        )
-        self.plane.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
-        self.plane.legend(fontsize=font_size(self.figure, 8), loc="lower left", ncols=2)
-        for axes in (self.ahead, self.history):
-            axes.axhline(0, color=RED, ls="--", lw=1)
-        (self.look_line,) = self.ahead.plot([], [], "o-", color=BLACK, ms=4)
-        (self.move_line,) = self.history.plot([], [], color=BLACK, lw=2, label="this run")
-        self.kept_lines = [self.history.plot([], [], color=c, ls=s)[0] for c, s in KEPT_STYLES]
-        self.guess_line, self.mark_artists = guess_line(self.history), []
-        self._refresh()
-
     def _refresh(self) -> None:
         """Compute what the sliders ask for, and bring the picture up to date."""
-        look, toy = self.knobs(), self.toy
-        slope, path = toy.look_ahead(self.poisons, look.steps, look.lr)
+        look = self.knobs()
+        slope, path = self.toy.look_ahead(self.poisons, look.steps, look.lr)
         self.arrows = -slope
         with torch.no_grad():
-            self.losses = [float(toy.adversarial_loss(p)) for p in path]
-            line = torch.linspace(-EDGE, EDGE, GRID)
-            spots = torch.cartesian_prod(line, line).flip(1)
-            self.ground.set_data(
-                network(path[-1], spots).softmax(-1)[:, 1].view(GRID, GRID).numpy()
-            )
-        for label, artist in enumerate(self.clean):
-            artist.set_data(*toy.x[toy.y == label].T.numpy())
-        self.bad.set_data(*self.poisons.T.numpy())
-        self.mark_target.set_data(*toy.target.T.numpy())
-        # Arrows are drawn with the longest at 0.7; its true length is in the title.
+            self.losses = [float(self.toy.adversarial_loss(p)) for p in path]
         longest = float(self.arrows.norm(dim=1).max())
-        shown = 0.7 * self.arrows / max(longest, 1e-9)
-        self.quiver.set_offsets(self.poisons.numpy())
-        self.quiver.set_UVC(*shown.T.numpy())
-        self.plane.set_title(
-            f"after K = {look.steps} steps; longest arrow {longest:.2g}",
-            loc="left", fontsize=font_size(self.figure, 10),
-        )  # fmt: skip
-        self._curves()
-
-    def _curves(self) -> None:
-        self.look_line.set_data(range(len(self.losses)), self.losses)
-        self.ahead.set_xlim(-0.3, 10.3)
-        self.move_line.set_data(*self.curve())
-        self.history.set_xlim(0, self.moves + 0.5)
-        for axes, values in ((self.ahead, self.losses), (self.history, self.curve()[1] or [0, 1])):
-            low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)
-            axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
-        show_marks(self.history, self.mark_artists, getattr(self, "marks", []))
-
-    def guessed(self) -> None:
-        show_guess(self.guess_line, self.guess)
-
-    def kept(self) -> None:
-        show_kept(self.history, self.kept_lines, [k for k in (self.ghost, *self.named) if k])
+        self.view.points(self.toy, self.poisons, self.arrows)
+        self.view.trained(path[-1], f"after K = {look.steps} steps; longest arrow {longest:.2g}")
+        self.view.curves(self.losses, self.curve(), getattr(self, "marks", []))
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
     def _controls(self) -> list:
         look = self.knobs()
-        number = lambda *a, **k: Number(*a, say=self.say, **k)  # noqa: E731
+        number, turn = (lambda *a, **k: Number(*a, say=self.say, **k)), self._turn
         self.controls = {
-            "steps": number("K, steps ahead", look.steps, 0, 10, lambda v: self._turn(steps=v)),
-            "lr": number("learning rate", look.lr, 0.05, 2, lambda v: self._turn(lr=v), step=0.05),
-            "epsilon": number("ε", look.epsilon, 0, 2, lambda v: self._turn(epsilon=v), step=0.1),
+            "steps": number(
+                "K, steps ahead", look.steps, 0, FURTHEST, lambda v: self._turn(steps=v)
+            ),
+            "lr": number("learning rate", look.lr, 0.05, 2, lambda v: turn(lr=v), step=0.05),
+            "epsilon": number("ε", look.epsilon, 0, 2, lambda v: turn(epsilon=v), step=0.1),
             "which": number("poison", 1, 1, len(self.poisons), self._pick),
             "x": number("its x", 0, -EDGE, EDGE, lambda v: self._place(0, v), step=0.05),
             "y": number("its y", 0, -EDGE, EDGE, lambda v: self._place(1, v), step=0.05),

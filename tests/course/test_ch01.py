@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from itertools import pairwise
 
 import pytest
 import torch
 
-from mpkit.course import ch01
-from mpkit.course.game import GUESSES, SpotThePoison
+from mpkit.course import ch01, slides
+from mpkit.course.game import GUESSES, TOO_SOON, SpotThePoison
 from mpkit.evaluation import rate
 from mpkit.networks import network
 from mpkit.training import Recipe, train
@@ -64,9 +65,9 @@ def test_a_last_layer_learns_what_can_be_told_apart():
 
 def test_the_change_is_shown_around_grey(pictures, monkeypatch):
     shown = []
-    monkeypatch.setattr(ch01, "show", lambda *given: shown.append(given))
+    monkeypatch.setattr(slides, "show", lambda *given: shown.append(given))
     bases, poisons = pictures
-    ch01.show_change(bases[:2], poisons[:2], bases[5], "7", "1")
+    slides.show_change(bases[:2], poisons[:2], bases[5], "7", "1")
     ((images, titles),) = shown
     assert len(images) == len(titles) == 7
     assert torch.equal(images[3], bases[1])
@@ -121,7 +122,17 @@ def test_the_same_seed_asks_the_same_whatever_was_answered(pictures):
     assert not all(torch.equal(a, b) for a, b in zip(asked[0], asked[2], strict=True))
 
 
-def test_buttons_answer_and_the_score_counts(game):
+def test_a_double_click_answers_one_round(game):
+    game.buttons[0].click()  # in the same moment as the question
+    assert (game.round, game.scores) == (0, {})
+    time.sleep(TOO_SOON + 0.05)
+    game.buttons[0].click()
+    game.buttons[0].click()
+    assert (game.round, game.score().n) == (1, 1)
+
+
+def test_buttons_answer_and_the_score_counts(game, monkeypatch):
+    monkeypatch.setattr("mpkit.course.game.TOO_SOON", -1)
     for n in range(1, 6):
         poison = game.pair()[1]
         game.buttons[poison if n < 5 else 1 - poison].click()

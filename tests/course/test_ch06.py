@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from mpkit.course.ch06 import CHANGES, draw_slide, shares
+from mpkit.course.ch06 import CHANGES
 from mpkit.course.exercises import EXERCISES
 from mpkit.course.recorded import TABLES
+from mpkit.course.slides import draw_slide, shares
 from mpkit.evaluation import VictimRecord, rate
 
 

@@ -38,6 +38,17 @@ def test_what_is_out_of_range_is_refused_in_words(heard, said, bad):
     assert said == [f"K must lie between 1 and 8, not {bad}."]
 
 
+@pytest.mark.parametrize("bad", [2.7, float("nan"), float("inf")])
+def test_a_whole_number_is_not_rounded(heard, said, bad):
+    number = Number("K", 3, 1, 8, heard.append, said.append)
+    number.box.value = bad
+    assert (number.box.value, number.slider.value, heard) == (3, 3, [])
+    assert said == [f"K must be a whole number, not {bad}."]
+    number.box.value = 4.0
+    assert [(v, type(v)) for v in heard] == [(4, int)]
+    assert number.slider.value == 4
+
+
 def test_no_number_is_refused(heard, said):
     number = Number("rate", 0.1, 0.01, 1, heard.append, said.append, 0.01)
     number.box.value = float("nan")

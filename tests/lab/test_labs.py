@@ -37,8 +37,8 @@ def finished(lab, until, limit: float = 60) -> None:
 
 
 GUESSES = {
-    CollisionLab: lambda lab: lab.guess_line,
-    UnrollLab: lambda lab: lab.guess_line,
+    CollisionLab: lambda lab: lab.view.guess,
+    UnrollLab: lambda lab: lab.view.guess,
     DynamicsLab: lambda lab: lab.view.guess,
     CraftLab: lambda lab: lab.view.losses.guess,
     CompareLab: lambda lab: lab.view.guess,
@@ -437,7 +437,7 @@ def test_a_name_that_is_no_formula_stays_a_name(name, until):
         frames = lab.canvas.frames
         keep.click()
         assert lab.canvas.frames > frames
-        shown = [t.get_text() for t in lab.history.get_legend().get_texts()]
+        shown = [t.get_text() for t in lab.view.history.get_legend().get_texts()]
         assert any(name[:3] in label.replace("\\$", "$") for label in shown)
         assert all(len(label) < 60 for label in shown)
         lab.transport.buttons["reset"].click()

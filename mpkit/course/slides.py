@@ -1,0 +1,66 @@
+"""Rows of pictures, and figures in the manner of the talk's slides: base + δ = poison (3), what a
+victim says (10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from torch import Tensor
+
+from mpkit.evaluation import ARMS, VictimRecord
+from mpkit.summary import picture_tag
+
+LOOKS = {"poisoned": ("#D55E00", "o"), "clean": ("#0072B2", "s"), "noise": ("#767676", "^")}
+
+
+def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:
+    """A row of pictures (C, H, W) in [0, 1] with titles, which are their alt text as well."""
+    from IPython.display import HTML, display
+
+    cells = "".join(
+        f"<figure style='margin:4px;text-align:center'>{picture_tag(p, title, 96)}"
+        f"<figcaption>{escape(title)}</figcaption></figure>"
+        for p, title in zip(pictures, titles, strict=True)
+    )
+    display(HTML(f"<div style='display:flex;flex-wrap:wrap'>{cells}</div>"))
+
+
+def show_change(bases: Tensor, poisons: Tensor, target: Tensor, label: str, true: str) -> None:
+    """base | change × 2 around grey | poison for each picture (P, C, H, W), and the target."""
+    change = (0.5 + 2 * (poisons - bases)).clamp(0, 1)
+    pictures = [p for row in zip(bases, change, poisons, strict=True) for p in row]
+    titles = [f"base: a {label}", "its change × 2", f"poison: labelled {label}"] * len(bases)
+    show([*pictures, target], [*titles, f"the target: a {true}"])
+
+
+def shares(records: Sequence[VictimRecord], arm: str) -> tuple[float, float, float]:
+    """The first target's mean probabilities over an arm's victims: (adversarial class, true class,
+    all others together). Raises ZeroDivisionError for an arm without victims."""
+    mine = [r for r in records if r.arm == arm]
+    wanted = sum(r.adversarial_probability[0] for r in mine) / len(mine)
+    true = sum(r.true_probability[0] for r in mine) / len(mine)
+    return wanted, true, max(0.0, 1 - wanted - true)
+
+
+def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
+    """Two axes: the poisoned victims' mean probabilities, as on the slide; and every victim of all
+    arms, a dot each, with its own. Returns a matplotlib figure that pyplot shows."""
+    import matplotlib.pyplot as plt
+
+    figure, (slide, all_of_them) = plt.subplots(1, 2, figsize=(9.5, 2.8), layout="constrained")
+    colours = [colour for colour, _ in LOOKS.values()]
+    bars = slide.barh([wanted, true, "all others"], shares(records, "poisoned"), color=colours)
+    slide.bar_label(bars, fmt="{:.0%}", padding=3)
+    slide.set(xlim=(0, 1.15), title="as on the slide", xlabel="mean probability for the target")
+    slide.invert_yaxis()
+    for row, arm in enumerate(ARMS):
+        mine = [r for r in records if r.arm == arm]
+        height = [row + 0.4 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
+        seen = [r.adversarial_probability[0] for r in mine]
+        colour, marker = LOOKS[arm]
+        all_of_them.plot(seen, height, marker, color=colour, alpha=0.75)
+    all_of_them.set_yticks(range(len(ARMS)), ARMS)
+    all_of_them.set(xlim=(-0.03, 1.03), ylim=(2.5, -0.5), title="every victim, and the controls")
+    all_of_them.set_xlabel(f'probability of "{wanted}" for the target')
+    return figure
