@@ -103,7 +103,7 @@ class BatchNorm2d(nn.Module):
     """Batch normalisation in plain operations, safe under derivatives of derivatives.
 
     The fused kernel gives silently wrong meta-gradients when `grad` is taken around `vmap`
-    (functorch#534, pytorch#196699); `fused=True` uses it all the same, where only first
+    (functorch#534); `fused=True` uses it all the same, where only first
     derivatives are taken, because it is about twice as fast on CPUs. `evaluation` is "running"
     (evaluate with running statistics, as real victims do) or "batch" (always normalise by the
     batch at hand, as the official code does).

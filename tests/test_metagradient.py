@@ -242,7 +242,7 @@ def natural_formulation(module):
 
 
 def test_batch_norm_trap():
-    """Ours is exact where the fused kernel is silently wrong (functorch#534, pytorch#196699)."""
+    """Ours is exact where the fused kernel is silently wrong (functorch#534)."""
     assert natural_formulation(Bent(BatchNorm2d(4, "batch")).double().eval()) < 1e-12
     fused = natural_formulation(Bent(nn.BatchNorm2d(4, track_running_stats=False)).double().train())
     assert fused > 1e-4, "torch has mended its fused batch norm: chapter 03 and this test may go"

@@ -60,15 +60,17 @@ def margin(answer: object) -> Verdict:
     "00.interval",
     "5 minutes",
     hints=(
-        "from mpkit.evaluation import rate",
-        "rate(8, 8).low",
+        "rate(8, 8) is a Rate: print it, and look at its two ends.",
+        "rate(8, 8).low is the lower one.",
     ),
     solution="from mpkit.evaluation import rate\nrate(8, 8).low  # about 0.68: under 0.9",
 )
 def interval(answer: object) -> Verdict:
     """The lower end of the 95 % Wilson interval for 8 of 8."""
-    from mpkit.evaluation import rate
+    from mpkit.evaluation import Rate, rate
 
+    if isinstance(answer, Rate):
+        return wrong("that is all of it, n and both ends: take its .low.")
     value = number(answer)
     if value is None:
         return wrong("a number between 0 and 1 is wanted.")
@@ -82,7 +84,7 @@ def interval(answer: object) -> Verdict:
         return wrong("the number is right in per cent; a share between 0 and 1 is wanted.")
     if value == 1:
         return wrong("1 is the rate that was seen, not what it may be in truth.")
-    return wrong(f"{value:g} is not it: rate(8, 8) has the two ends of the interval.")
+    return wrong(f"{value:g} is not it: rate(8, 8).low is the lower end.")
 
 
 QUIZ = Quiz(

@@ -117,7 +117,65 @@ def proximal(answer: object) -> Verdict:
         pairs = zip(found, (0.5, 2.0), strict=True)
         if all(torch.allclose(f, rule(w), atol=1e-5) for f, w in pairs):
             return wrong(words) if words else right("a weighted mean: it cannot overshoot.")
-    return wrong(f"for x = 0.9, b = 0.5, w = 2 it gives {float(found[1][0]):.4g}, not 0.6333.")
+    wanted = usual[0][1](2.0)
+    off = int((found[1] - wanted).abs().argmax())
+    return wrong(
+        f"for x = {float(x[off]):.4g}, b = {float(base[off]):.4g}, w = 2 it gives "
+        f"{float(found[1][off]):.4g}, not {float(wanted[off]):.4g}."
+    )
+
+
+@exercise(
+    "01.ratio",
+    "6 minutes",
+    hints=(
+        "Two lengths of differences of features, one divided by the other: .norm(dim=1).",
+        "far = (phi(bases) - phi(target)).norm(dim=1) is the one below the line.",
+    ),
+    solution=(
+        "def ratio(phi, poisons, bases, target):\n"
+        "    near = (phi(poisons) - phi(target)).norm(dim=1)\n"
+        "    return near / (phi(bases) - phi(target)).norm(dim=1)"
+    ),
+)
+def ratio(answer: object) -> Verdict:
+    """A function of phi, poisons, bases and target: how much of the way is left, per poison."""
+    if not callable(answer):
+        return wrong("a function of phi, poisons, bases and target is wanted.")
+    g = torch.Generator().manual_seed(0)
+    bases, change = torch.rand(2, 3, 1, 4, 4, generator=g)
+    target, mix = torch.rand(1, 1, 4, 4, generator=g), torch.randn(16, 5, generator=g)
+    poisons = bases + 0.4 * (change - bases)
+
+    def phi(x: Tensor) -> Tensor:
+        return x.flatten(1) @ mix
+
+    said = answer(phi, poisons, bases, target)
+    if said is None:
+        return Verdict(None, "it still returns None. Two distances, one divided by the other.")
+    if not isinstance(said, Tensor):
+        return wrong("a tensor is wanted, with one number for each poison.")
+    t, b, p = phi(target), phi(bases), phi(poisons)
+    near, far, moved = ((u - v).norm(dim=1) for u, v in ((p, t), (b, t), (p, b)))
+    pixels = (poisons - target).flatten(1).norm(dim=1) / (bases - target).flatten(1).norm(dim=1)
+    usual = (
+        ("", near / far),
+        ("upside down: at the base it has to be 1, and at the target 0.", far / near),
+        ("squares: a length is the root of them.", (near / far).square()),
+        ("those are pixels. What counts is what the network sees: phi of them.", pixels),
+        ("how far it has come from its base; how far is it still from the target?", moved / far),
+        ("not divided by the base's distance yet.", near),
+        ("one number for each poison, please: .norm(dim=1).", (p - t).norm() / (b - t).norm()),
+        ("one number for each poison, please: no mean.", (near / far).mean()),
+        ("sums of absolute values; the Euclidean length is the root of the squares' sum.",
+         (p - t).abs().sum(1) / (b - t).abs().sum(1)),
+    )  # fmt: skip
+    for words, wanted in usual:
+        if said.shape == wanted.shape and torch.allclose(said.float(), wanted, atol=1e-5):
+            return wrong(words) if words else right("1 is where the base was, 0 on the target.")
+    if said.shape != near.shape:
+        return wrong(f"for three poisons it gives {tuple(said.shape)}, not three numbers.")
+    return wrong("look at a poison that equals its base: the answer has to be 1.")
 
 
 @exercise(
@@ -152,56 +210,6 @@ def chance(answer: object) -> Verdict:
     return wrong(f"{value:g} is not it: the first k at which rate(k, 20).low passes 0.5.")
 
 
-@exercise(
-    "01.ratio",
-    "6 minutes",
-    hints=(
-        "Two lengths of differences of features, one divided by the other: .norm(dim=1).",
-        "far = (phi(bases) - phi(target)).norm(dim=1) is the one below the line.",
-    ),
-    solution=(
-        "def ratio(phi, poisons, bases, target):\n"
-        "    near = (phi(poisons) - phi(target)).norm(dim=1)\n"
-        "    return near / (phi(bases) - phi(target)).norm(dim=1)"
-    ),
-)
-def ratio(answer: object) -> Verdict:
-    """A function of phi, poisons, bases and target: how much of the way is left, per poison."""
-    if not callable(answer):
-        return wrong("a function of phi, poisons, bases and target is wanted.")
-    g = torch.Generator().manual_seed(0)
-    bases, change = torch.rand(2, 3, 1, 4, 4, generator=g)
-    target, mix = torch.rand(1, 1, 4, 4, generator=g), torch.randn(16, 5, generator=g)
-    poisons = bases + 0.4 * (change - bases)
-
-    def phi(x: Tensor) -> Tensor:
-        return (x.flatten(1) @ mix).relu()
-
-    said = answer(phi, poisons, bases, target)
-    if said is None:
-        return Verdict(None, "it still returns None. Two distances, one divided by the other.")
-    if not isinstance(said, Tensor):
-        return wrong("a tensor is wanted, with one number for each poison.")
-    t, b, p = phi(target), phi(bases), phi(poisons)
-    near, far, moved = ((u - v).norm(dim=1) for u, v in ((p, t), (b, t), (p, b)))
-    pixels = (poisons - target).flatten(1).norm(dim=1) / (bases - target).flatten(1).norm(dim=1)
-    usual = (
-        ("", near / far),
-        ("upside down: at the base it has to be 1, and at the target 0.", far / near),
-        ("squares: a length is the root of them.", (near / far).square()),
-        ("those are pixels. What counts is what the network sees: phi of them.", pixels),
-        ("how far it has come from its base; how far is it still from the target?", moved / far),
-        ("not divided by the base's distance yet.", near),
-        ("one number for each poison, please: .norm(dim=1).", (p - t).norm() / (b - t).norm()),
-    )
-    for words, wanted in usual:
-        if said.shape == wanted.shape and torch.allclose(said.float(), wanted, atol=1e-5):
-            return wrong(words) if words else right("1 is where the base was, 0 on the target.")
-    if said.shape != near.shape:
-        return wrong(f"for three poisons it gives {tuple(said.shape)}, not three numbers.")
-    return wrong("look at a poison that equals its base: the answer has to be 1.")
-
-
 QUIZ = Quiz(
     "01",
     [
@@ -231,12 +239,16 @@ QUIZ = Quiz(
         ),
         Item(
             "And why does training from scratch resist it better?",
-            ["its φ is another", "it takes longer", "its labels are checked"],
+            [
+                "it moves φ, and pulls poison and target apart",
+                "it takes longer, and forgets the few poisons",
+                "other pictures of the class correct their labels",
+            ],
             0,
             [
-                "Yes: you measured the distance. To do better, one has to look through training.",
-                "No: time is not what differs; the features are.",
-                "No: nobody checked them in either case.",
+                "Yes: you saw the distance grow in victims. To do better, look through training.",
+                "No: it meets them in every epoch, as a last layer does.",
+                "No: labels stay as they are, and the poisons' are right anyhow.",
             ],
         ),
     ],

@@ -19,6 +19,7 @@ from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
 from mpkit.lab.canvas import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, SKY, new_figure
 from mpkit.lab.toy import Params, Toy, make_toy, network, sgd_step
+from mpkit.lab.unrollview import drawn
 
 SLIDE = (
     "Slide 5 as a graph of boxes and arrows. Training phase: initial weights w₀ and the poison go "
@@ -67,8 +68,8 @@ def scene(seed: int, warmup: int = 60) -> Toy:
 def draw(toy: Toy, borders: dict[str, Params], arrows: Tensor | None = None, ground=None) -> None:
     """The scene in a new pyplot figure, with the decision boundaries of up to two weights by name.
 
-    `arrows` (P, 2) stand at the poisons, the longest drawn at 0.7; `ground` maps points (N, 2) to
-    numbers (N,), shown as shades of grey.
+    `arrows` (P, 2) stand at the poisons, short ones drawn longer than they are; `ground` maps
+    points (N, 2) to numbers (N,), shown as shades of grey.
     """
     figure, axes = plt.subplots(figsize=(7.2 if ground else 6, 5.2))
     line = torch.linspace(-EDGE, EDGE, GRID, dtype=torch.float64)
@@ -91,8 +92,7 @@ def draw(toy: Toy, borders: dict[str, Params], arrows: Tensor | None = None, gro
         axes.annotate(str(i), place, xytext=(9, -3), textcoords="offset points", weight="bold")
     if arrows is not None:
         longest, style = float(arrows.norm(dim=1).max()), {"angles": "xy", "scale_units": "xy"}
-        shown = 0.7 * arrows / longest
-        axes.quiver(*toy.poisons.T, *shown.T, **style, scale=1, width=0.006, zorder=5)
+        axes.quiver(*toy.poisons.T, *drawn(arrows).T, **style, scale=1, width=0.006, zorder=5)
         axes.set_title(f"arrows: −∂L_adv/∂x; the longest is {longest:.2g}")
     axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
     axes.legend(fontsize=8, ncols=2, loc="lower left")
@@ -173,7 +173,7 @@ def bound(answer: object) -> Verdict:
         (0.007, "how much, yes; but it falls: the sign."),
         (0.005, "that is for a move of length 0.1. Here each coordinate may go 0.1."),
         (0.001, "the coordinates need not move the same way: each has a sign of its own."),
-        (0.07, "that is the slope; times how far the poison goes."),
+        (0.07, "that is the slope alone: multiply it by how far the poison goes."),
     )
     if abs(value + 0.007) < 1e-9:
         return right("ε·(|0.03| + |−0.04|), downhill. Many coordinates add up: so do many pixels.")
@@ -203,12 +203,17 @@ def residual(answer: object) -> Verdict:
         ((-0.2, 0.5, -0.3), "the sign: a larger score of the right class lowers the loss."),
         ((0.2, 0.5, 0.3), "those are the probabilities: where does the label come in?"),
         ((0.0, -0.5, 0.0), "the other scores matter as well: they are in the softmax."),
-        ((0.0, -2.0, 0.0), "that is by the probabilities, −1/p; by the logits is asked."),
+        (
+            (0.0, -2.0, 0.0),
+            "that is by the probabilities, −1/p; the gradient by the logits is wanted.",
+        ),
         ((-0.8, 0.5, 0.3), "classes are counted from 0: label 1 is the second."),
     )
     for wanted, words in usual:
         if len(said) == 3 and max(abs(a - b) for a, b in zip(said, wanted, strict=True)) < 1e-6:
             return wrong(words) if words else right("p − y: it vanishes with what was learned.")
+    if len(said) != 3 or isinstance(answer, dict):
+        return wrong("three numbers are wanted, in brackets: one for each logit.")
     return wrong("three numbers that add up to zero; only one of them is below zero.")
 
 
@@ -236,8 +241,8 @@ QUIZ = Quiz(
             ],
         ),
         Item(
-            "A poison was crafted to look one step ahead. After ten more steps of training its "
-            "effect…",
+            "A poison was crafted to look one step ahead. After ten more steps, on clean batches, "
+            "its effect…",
             ["is the same", "has mostly faded", "has grown tenfold"],
             1,
             [

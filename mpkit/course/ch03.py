@@ -34,13 +34,20 @@ def difference(answer: object) -> Verdict:
     found = answer(lambda v: (v**3).sum(), x, d, h)
     if found is None:
         return Verdict(None, "it still returns None. Two calls of f and a division will do.")
+    value = number(found)
+    if value is None:
+        return wrong("one number is wanted, as f gives one.")
     wanted = float(((x + h * d) ** 3 - (x - h * d) ** 3).sum() / (2 * h))
     one_sided = float((((x + h * d) ** 3).sum() - (x**3).sum()) / h)
-    value, unit = float(found), d / d.norm()
+    exact, unit = float((3 * x**2 * d).sum()), d / d.norm()
     along = float(((x + h * unit) ** 3 - (x - h * unit) ** 3).sum() / (2 * h))
     half = float((((x + h * d / 2) ** 3).sum() - ((x - h * d / 2) ** 3).sum()) / h)
     if abs(value - wanted) < 1e-9:
         return right("its error falls with h², because the even terms of the series cancel.")
+    if abs(value - exact) < 1e-9:
+        return wrong("that is the gradient itself; what is to check it must not use it.")
+    if abs(value - wanted * h * h) < 1e-12:
+        return wrong("“/ 2 * h” divides by 2 and then multiplies by h: put 2 * h into brackets.")
     if abs(value - one_sided) < 1e-9:
         return wrong("that is the one-sided difference: its error falls with h only. Go back, too.")
     if abs(value - along) < 1e-9:
@@ -74,11 +81,11 @@ def memory(answer: object) -> Verdict:
         return wrong("two numbers are wanted, in brackets: (reverse, lean adjoint).")
     if not (a > 0 and b > 0):
         return wrong("both factors are above zero.")
-    if 2.5 <= a <= 5.5 and 0.5 <= b <= 2:
+    if 2.5 <= a <= 5.5 and 0.8 <= b <= 2:
         return right(
             "about four, since all steps are kept; and about one, since weights are small."
         )
-    if b < 0.5:
+    if b < 0.8:
         return wrong("the lean adjoint does not need less for more steps.")
     if 2.5 <= a <= 5.5:
         return wrong("reverse: yes. The lean adjoint keeps the graph of one step, whatever K is.")
@@ -113,7 +120,7 @@ def coupled(answer: object) -> Verdict:
     if names == known:
         return wrong("a mean over rows adds their gradients up; it does not mix them.")
     if "resnet20" not in names and "convnet-bn" in names:
-        return wrong("one is missing: look for the letters BN in the paper's residual networks.")
+        return wrong("one is missing: residual networks have it in every block.")
     if names & {"mlp", "convnet"}:
         return wrong(
             "in a plain layer each row goes its own way: convolutions mix pixels, not rows."

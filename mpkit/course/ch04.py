@@ -109,7 +109,10 @@ def coordinates(answer: object) -> Verdict:
         return wrong("the second axis points away from b.")
     if math.isclose(x, 7.8, abs_tol=1e-3):
         return wrong("the first axis points along a − origin, the second to b's side of it.")
-    return wrong(f"for the point (5, 6, 7) over the plane of x and y it gives ({x:.4g}, {y:.4g}).")
+    return wrong(
+        "with a − origin = (2, 0, 0) and b − origin = (3, 4, 0), the point at (5, 6, 7) from the "
+        f"origin should get (5, 6), not ({x:.4g}, {y:.4g})."
+    )
 
 
 @exercise(
@@ -144,6 +147,9 @@ def barrier(answer: object) -> Verdict:
         flat = number(answer(lambda w: 2.0 + 0 * w[0], a, b, 11))
         if flat is None or abs(flat) > 1e-6:
             return wrong("over level ground the barrier is 0.")
+        back = number(answer(loss, b, a, 11))
+        if back is None or not math.isclose(back, 4, abs_tol=1e-3):
+            return wrong("from b to a it must give the same: the worse end need not be b.")
         few = number(answer(loss, a, b, 3))
         if few is None or abs(few) > 1e-3:
             return wrong(
@@ -156,7 +162,9 @@ def barrier(answer: object) -> Verdict:
     if math.isclose(value, 7, abs_tol=1e-3):
         return wrong("that is the height of the hill over nothing: take the worse end's loss off.")
     if math.isclose(value, 6, abs_tol=1e-3):
-        return wrong("that is over the better end. From the worse one there is less to climb.")
+        return wrong(
+            "that is over a, which is the better end here. The worse one's loss is wanted."
+        )
     if math.isclose(value, 5, abs_tol=1e-3):
         return wrong("that is over the mean of the ends; the worse end is asked for here.")
     if math.isclose(value, -1, abs_tol=1e-3):

@@ -24,7 +24,8 @@ def age(answer: object) -> Verdict:
         return wrong("a function of m, c, M and T is wanted.")
     if answer(0, 0, 8, 30) is None:
         return Verdict(None, "it still returns None. Where does it start, and when is it reborn?")
-    places = [(m, c, count, 30) for count in (8, 4) for m in range(count) for c in (0, 5, 29, 30)]
+    counts = ((8, 30), (4, 30), (6, 20))
+    places = [(m, c, M, T) for M, T in counts for m in range(M) for c in (0, 5, 29, 30, 60)]
     said = [number(answer(*place)) for place in places]
     if None in said:
         return wrong("a whole number is wanted for every surrogate and step.")
@@ -34,8 +35,14 @@ def age(answer: object) -> Verdict:
         "all of them are of one age: where is the stagger?": lambda m, c, M, T: c % T,
         "they do not grow older: add the craft step.": lambda m, c, M, T: m * T // M,
         "rounded down, please: an age in whole epochs.": lambda m, c, M, T: (m * T / M + c) % T,
-        "multiply before you round: T/M is 3.75 here, and not 3.": lambda m, c, M, T: (
+        "multiply before you round: 30/8 is 3.75, and not 3.": lambda m, c, M, T: (
             (m * (T // M) + c) % T
+        ),
+        "rounded down, please, and not to the nearest.": lambda m, c, M, T: (
+            (round(m * T / M) + c) % T
+        ),
+        "it goes round once only: at step 60 it is reborn a second time.": lambda m, c, M, T: (
+            a if (a := m * T // M + c) < T else a - T
         ),
         "neighbours are T/M epochs apart, not M/T or 1.": lambda m, c, M, T: (m + c) % T,
     }
@@ -44,9 +51,11 @@ def age(answer: object) -> Verdict:
             if words == "right":
                 return right("so at every craft step all ages are there, T/M epochs apart.")
             return wrong(words)
-    m, c, count, total = (3, 25, 8, 30)
-    found = number(answer(m, c, count, total))
-    return wrong(f"for m = 3, c = 25, M = 8, T = 30 it gives {found:g}, not {(90 // 8 + 25) % 30}.")
+    truth = usual["right"]
+    s, (m, c, M, T) = next(
+        pair for pair in zip(said, places, strict=True) if pair[0] != truth(*pair[1])
+    )
+    return wrong(f"for m = {m}, c = {c}, M = {M}, T = {T} it gives {s:g}, not {truth(m, c, M, T)}.")
 
 
 @exercise(
@@ -135,7 +144,7 @@ QUIZ = Quiz(
             ],
         ),
         Item(
-            "After 60 craft steps the surrogates' loss is lower than after 20. The poisons are…",
+            "After 30 craft steps the surrogates' loss is lower than after 20. The poisons are…",
             ["better", "perhaps worse: fresh victims decide", "the same"],
             1,
             [

@@ -10,12 +10,15 @@ from mpkit.course.exercises import Verdict, exercise, right, wrong
 from mpkit.course.quiz import Item, Quiz
 from mpkit.evaluation import rate
 
+CASES = ((8, 8), (3, 10), (0, 48))
+"""k of n, at which an interval is tried."""
+
 
 @exercise(
     "06.wilson",
     "8 minutes",
     hints=(
-        "With p = k/n and z = 1.96: the middle is (p + z²/2n) / (1 + z²/n).",
+        "Give 1 + z**2 / n a name: middle and half are both divided by it.",
         "The half width is z / (1 + z²/n) · sqrt(p(1 − p)/n + z²/4n²).",
     ),
     solution=(
@@ -31,7 +34,7 @@ def wilson(answer: object) -> Verdict:
     if not callable(answer):
         return wrong("a function of k and n is wanted.")
     found = []
-    for k, n in ((8, 8), (3, 10), (0, 48)):
+    for k, n in CASES:
         said = answer(k, n)
         if said is None:
             return Verdict(None, "it still returns None. The formula stands above.")
@@ -41,7 +44,7 @@ def wilson(answer: object) -> Verdict:
             return wrong("two numbers are wanted: (low, high).")
         if len(found[-1]) != 2:
             return wrong("two numbers are wanted: (low, high).")
-    truth = [(rate(k, n).low, rate(k, n).high) for k, n in ((8, 8), (3, 10), (0, 48))]
+    truth = [(rate(k, n).low, rate(k, n).high) for k, n in CASES]
     if _near(found, truth):
         return right("at 8 of 8 it ends at 68 %, not at 100 %: it knows that eight is not many.")
     if _near(found, [(high, low) for low, high in truth]):
@@ -54,8 +57,32 @@ def wilson(answer: object) -> Verdict:
         )
     if _near([tuple(100 * v for v in t) for t in truth], found, 0.6):
         return wrong("right, but in per cent; shares between 0 and 1 are wanted.")
+    for words, slips in _SLIPS.items():
+        for slip in slips:
+            if _near(found, [_wrongly(k, n, **slip) for k, n in CASES], 1e-6):
+                return wrong(words)
     low, high = found[0]
     return wrong(f"for 8 of 8 it gives {low:.3f} to {high:.3f}, not 0.676 to 1.")
+
+
+def _wrongly(
+    k: int, n: int, middle: bool = False, under: bool = False, root: float = 0.5, bend: bool = True
+) -> tuple[float, float]:
+    """The interval with a slip: z²/2·n for z²/2n, z²/4·n² for z²/4n², no root, no division."""
+    p, z = k / n, 1.96
+    centre = p + z**2 * (n / 2 if middle else 1 / (2 * n))
+    half = z * (p * (1 - p) / n + z**2 * (n**2 / 4 if under else 1 / (4 * n**2))) ** root
+    by = 1 + z**2 / n if bend else 1.0
+    return (centre - half) / by, (centre + half) / by
+
+
+_SLIPS = {
+    "z**2 / 2 * n multiplies by n: put 2 * n and 4 * n**2 into brackets.": (
+        {"middle": True}, {"under": True}, {"middle": True, "under": True},
+    ),
+    "where is the root in the half width?": ({"root": 1},),
+    "middle and half are both divided by 1 + z²/n.": ({"bend": False},),
+}  # fmt: skip
 
 
 def _near(found: list, wanted: list, room: float = 0.006) -> bool:
@@ -93,17 +120,22 @@ def noise(answer: object) -> Verdict:
     change = said - bases
     if not torch.equal(said, said.round()):
         return wrong("whole grey levels are wanted: a published picture has no fractions.")
+    if said.abs().max() <= 26:
+        return wrong("that is the noise alone: add it to the bases.")
     if said.min() < 0 or said.max() > 255:
         return wrong("there are pixels under 0 or over 255: no picture can hold them.")
     if change.abs().max() > 26:
         return wrong("some pixels moved by more than 26: the control must obey the same bound.")
-    inner = change[(bases >= 26) & (bases <= 229)]
+    whole = (bases >= 26) & (bases <= 229)
+    inner = change[whole]
     if not inner.any():
         return wrong("nothing was changed.")
     if inner.min() >= 0 or inner.max() <= 0:
         return wrong("every pixel moved in the same direction: the attacker may use both.")
     if torch.equal(inner.abs(), torch.full_like(inner, 26)):
         return wrong("only ±26 occurs; what lies between is allowed as well.")
+    if all(len(set(c[i].tolist())) == 1 for c, i in zip(change, whole, strict=True)):
+        return wrong("every pixel of a picture moved alike: draw one number for each pixel.")
     level = (bases >= 26) & (bases <= 229) & (bases[:1] >= 26) & (bases[:1] <= 229)
     if torch.equal((change - change[:1])[level], torch.zeros_like(change[level])):
         return wrong("every picture got the same change: that is a pattern, and can be learned.")
@@ -124,7 +156,7 @@ def noise(answer: object) -> Verdict:
     "06.claim",
     "5 minutes",
     hints=(
-        "From how many of the 20 does a target have to fall before you would call it an attack?",
+        "What could be behind each report if there were no attack at all? Which one rules it out?",
         "Success is a rate over targets × victims. Which of the three tells you its n and who the "
         "targets were?",
     ),

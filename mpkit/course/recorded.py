@@ -47,14 +47,14 @@ class Table:
             found = rate(r.successes, r.n)
             cells = [r.label, f"{r.successes}/{r.n}", f"{found.rate:.0%}"]
             cells.append(f"{found.low:.0%} to {found.high:.0%}")
-            cells.append("" if r.accuracy is None else f"{r.accuracy:.1%}")
+            cells.append("–" if r.accuracy is None else f"{r.accuracy:.1%}")
             inner = "".join(f"<td>{html.escape(c)}</td>" for c in cells)
             rows.append(f"<tr title='{self.command} {html.escape(r.flags)}'>{inner}</tr>")
         heads = ("", "turned", "rate", "95 % interval", "accuracy")
         head = "".join(f"<th scope='col'>{h}</th>" for h in heads)
         return (
             f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-            f"<p>{html.escape(self.where)}</p>"
+            f"<p>{html.escape(self.where)} Accuracy: of the victims, where it was noted.</p>"
         )
 
 

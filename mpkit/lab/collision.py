@@ -29,7 +29,7 @@ class CollisionLab(Lab):
     first begins.
     """
 
-    name, unit = "collision", "step"
+    name, unit, lead = "collision", "step", 1
 
     def __init__(
         self, question: Question | None = None, large: bool = False, seed: int = 0, **given

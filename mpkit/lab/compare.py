@@ -176,6 +176,7 @@ class CompareLab(Lab):
     def guessed(self) -> None:
         if self.guess is not None:
             self.view.guess.set_xdata([self.guess / self.question.high] * 2)
+            self.view.say("share of fresh victims that turned; dotted: your guess")
 
     def kept(self) -> None:
         self.view.compare([line for line in (self.ghost, *self.named) if line])

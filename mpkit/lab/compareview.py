@@ -91,6 +91,7 @@ class CompareView:
             point.set_data([found.rate], [place])
             span.set_data([found.low, found.high], [place, place])
             words.set_text(f"{found.successes} of {found.n}")
+            words.set_x(min(max(found.rate, 0.06), 0.94))
             losses.set_data(row.losses, [place] * len(row.losses))
             accuracies = [r.accuracy for r in row.records]
             levels.set_data(accuracies, [place] * len(accuracies))

@@ -95,6 +95,7 @@ class CountsView:
             self.points[arm].set_data([found.rate], [row])
             self.spans[arm].set_data([found.low, found.high], [row, row])
             self.words[arm].set_text(f"{found.successes} of {found.n}")
+            self.words[arm].set_x(min(max(found.rate, 0.06), 0.94))
         self.accuracy.set_xlim(max(0, min(r.accuracy for r in records) - 0.08), 1.01)
         self.bars.update(probabilities)
 

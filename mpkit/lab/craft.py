@@ -97,8 +97,9 @@ class CraftLab(Lab):
         p = self.probabilities
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
-            f"{self.records[0].loss:.2f} at first. The surrogates give {target} "
-            f"{p[scenario.target_labels[0]]:.0%} and {wanted} {p[scenario.adversarial[0]]:.0%}."
+            f"{self.records[0].loss:.2f} at first. The surrogates say {target} "
+            f"with {p[scenario.target_labels[0]]:.0%} and {wanted} with "
+            f"{p[scenario.adversarial[0]]:.0%}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 

@@ -34,7 +34,7 @@ class DynamicsLab(Lab):
     `given` as for `mpkit.attack.make_attack`. Raises ValueError for poisons that do not fit.
     """
 
-    name, unit = "dynamics", "step"
+    name, unit, lead = "dynamics", "step", 1
 
     def __init__(
         self,

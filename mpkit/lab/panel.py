@@ -33,6 +33,8 @@ class Lab(ABC):
 
     name = "lab"
     unit = "step"
+    lead = 0
+    """How many items come before the first step: 1 where a run begins with how it is without."""
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────
 
@@ -181,7 +183,7 @@ class Lab(ABC):
         if phase is Phase.FAILED:
             error = self.runner.error
             self.say(
-                f"{self.unit.capitalize()} {self.runner.steps + 1} failed: "
+                f"{self.unit.capitalize()} {self.runner.steps + 1 - self.lead} failed: "
                 f"{type(error).__name__}: {error}. What was recorded is kept; ↺ starts anew.",
                 bad=True,
             )
@@ -232,7 +234,8 @@ class Lab(ABC):
         if total:  # what is asked for may have changed since
             total = done if phase is Phase.DONE else max(total, done)
         parts = [f"<b>{phase.value}</b>{'…' if phase.value.endswith('ing') else ''}"]
-        parts.append(f"{self.unit} {done}" + (f" of {total}" if total else ""))
+        shown = f"{self.unit} {max(0, done - self.lead)}"
+        parts.append(shown + (f" of {total - self.lead}" if total else ""))
         if phase is Phase.READY and (seconds := self._expected()):
             parts.append(f"about {pace.told(seconds)} here")
         if phase is Phase.READY and self._waiting():

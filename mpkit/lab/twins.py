@@ -90,6 +90,7 @@ class TwinsView:
             self.space.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 9 else c, label=name)[0]
             for m, c, ms, name in looks
         ]
+        self.clouds[2].set_markerfacecolor("none")  # what lies under the poisons shows
         legend_below(self.space)
 
     def say(self, words: str) -> None:

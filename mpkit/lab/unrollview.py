@@ -15,6 +15,16 @@ GRID, EDGE = 60, 2.4
 """How finely the ground is drawn, and how far the plane reaches from its middle."""
 
 
+def drawn(arrows: Tensor) -> Tensor:
+    """Arrows (P, 2) as they are drawn: the longest 0.7 long, and none that is not zero under 0.3.
+
+    Of two arrows the longer one stays it, and every direction can be seen.
+    """
+    length = arrows.norm(dim=1, keepdim=True)
+    share = length / length.max().clamp(min=1e-12)
+    return arrows / length.clamp(min=1e-12) * (0.3 + 0.4 * share) * (length > 1e-12)
+
+
 class UnrollView:
     """Laid out once for a number of poisons and moves, and then updated in place."""
 
@@ -52,6 +62,7 @@ class UnrollView:
         (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=9, mec=BLACK, label="poisons")
         (self.target,) = self.plane.plot([], [], "*", color=BLUE, ms=17, mec=BLACK, label="target")
         spot = [0.0] * poisons
+        self.numbers = [self.plane.text(0, 0, str(i + 1), weight="bold") for i in range(poisons)]
         self.quiver = self.plane.quiver(
             spot, spot, spot, spot, color=BLACK, angles="xy", scale_units="xy", scale=1, width=0.006
         )
@@ -64,10 +75,10 @@ class UnrollView:
             artist.set_data(*toy.x[toy.y == label].T.numpy())
         self.bad.set_data(*poisons.T.numpy())
         self.target.set_data(*toy.target.T.numpy())
-        # Arrows are drawn with the longest at 0.7; its true length is in the title.
-        longest = float(arrows.norm(dim=1).max())
         self.quiver.set_offsets(poisons.numpy())
-        self.quiver.set_UVC(*(0.7 * arrows / max(longest, 1e-9)).T.numpy())
+        self.quiver.set_UVC(*drawn(arrows).T.numpy())
+        for name, place in zip(self.numbers, poisons.tolist(), strict=True):
+            name.set_position((place[0] + 0.1, place[1] - 0.03))
 
     @torch.no_grad()
     def trained(self, weights: Params, title: str) -> None:
@@ -82,7 +93,8 @@ class UnrollView:
         """L_adv after 0 … K training steps, and after every move of the run (moves, losses)."""
         self.look_line.set_data(range(len(ahead)), ahead)
         self.move_line.set_data(*run)
-        for axes, values in ((self.ahead, ahead), (self.history, run[1] or [0, 1])):
+        kept = [y for line in self.kept_lines for y in line.get_ydata()]
+        for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or [0, 1])):
             low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)
             axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
         show_marks(self.history, self._marks, marks)

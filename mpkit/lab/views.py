@@ -18,6 +18,10 @@ from mpkit.metapoison import CraftRecord
 one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
+COUNTED = ("epoch", "step", "craft step", "move", "training steps k")
+"""What there are whole numbers of: no ticks between them."""
+
+
 def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """The house's look: small letters that still read, no box around the plot."""
     size = font_size(axes.figure)
@@ -25,6 +29,8 @@ def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Non
     axes.set_xlabel(xlabel, fontsize=size)
     axes.set_ylabel(ylabel, fontsize=size)
     axes.tick_params(labelsize=size - 1)
+    if xlabel in COUNTED:
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -58,7 +64,8 @@ class LossView:
         if y:
             low, high = min(*y, 0), max(*y, 0)
             room, now = 0.1 * (high - low) + 0.1, self.axes.get_ylim()
-            if len(marks) > self.marked or low < now[0] or high > now[1]:  # seldom: ticks cost time
+            fits = now[0] <= low - room / 3 and high + room / 3 <= now[1]  # with all of its dots
+            if len(marks) > self.marked or not fits:  # seldom: ticks cost time
                 words = 0.25 * (high - low) * bool(marks)  # of the marks, under the dots
                 self.axes.set_ylim(low - room - words, high + room)
                 self.marked = len(marks)

@@ -1,5 +1,7 @@
 """Usual wrong answers to the exercises of chapter 00, and words of what is said to them."""
 
+from mpkit.evaluation import rate
+
 WRONG = [
     ("00.clip", 266, "no 8-bit picture"),
     ("00.clip", 26, "how far"),
@@ -7,5 +9,6 @@ WRONG = [
     ("00.margin", 0.5, "not the best"),
     ("00.margin", 1.0, "does not want"),
     ("00.interval", 1, "what was seen|was seen"),
+    ("00.interval", rate(8, 8), "take its .low"),
     ("00.interval", 67.6, "per cent"),
 ]

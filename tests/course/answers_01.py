@@ -13,6 +13,14 @@ def near(phi, poisons, target):
     return (phi(poisons) - phi(target)).norm(dim=1)
 
 
+def absolute(phi, x, t):
+    return (phi(x) - phi(t)).abs().sum(1)
+
+
+def largest(phi, x, t):
+    return (phi(x) - phi(t)).abs().amax(1)
+
+
 WRONG = [
     ("01.threat", ["label flipping", "clean-label", "evasion", "none"], "a dictionary"),
     ("01.threat", {"A": "label flipping", "B": "clean-label"}, "C, D: not answered"),
@@ -28,8 +36,13 @@ WRONG = [
     ("01.proximal", lambda x, base, w: ((base + w * x) / (1 + w)).clamp(0, 1), "places"),
     ("01.proximal", lambda x, base, w: ((x + base) / 2).clamp(0, 1), "halfway"),
     ("01.proximal", lambda x, base, w: (x + w * base).clamp(0, 1), "divide by 1 + w"),
+    (
+        "01.proximal",
+        lambda x, base, w: ((x + w * base) / (1 + w)).clamp(-1, 1),
+        "gives -0.2, not 0",
+    ),
     ("01.proximal", lambda x, base, w: 0.5, "a picture is wanted"),
-    ("01.proximal", lambda x, base, w: base, "not 0.6333"),
+    ("01.proximal", lambda x, base, w: base, "gives 0.8, not 1"),
     ("01.proximal", lambda x, base: base, "raised TypeError"),
     ("01.chance", 11, "more than half"),
     ("01.chance", 10, "on average"),
@@ -49,6 +62,9 @@ WRONG = [
     ("01.ratio", lambda phi, p, b, t: near(phi, p, t), "not divided"),
     ("01.ratio", lambda phi, p, b, t: (phi(p) - phi(t)).norm() / (phi(b) - phi(t)).norm(), "one n"),
     ("01.ratio", lambda phi, p, b, t: (phi(p) - phi(t)) / (phi(b) - phi(t)), "not three numbers"),
+    ("01.ratio", lambda phi, p, b, t: (near(phi, p, t) / far(phi, b, t)).mean(), "no mean"),
+    ("01.ratio", lambda phi, p, b, t: absolute(phi, p, t) / absolute(phi, b, t), "absolute values"),
+    ("01.ratio", lambda phi, p, b, t: largest(phi, p, t) / largest(phi, b, t), "has to be 1|look"),
     ("01.ratio", lambda phi, p, b, t: [0.5] * 3, "a tensor is wanted"),
     (
         "01.proximal",

@@ -67,6 +67,8 @@ WRONG = [
     ("02.residual", (0, -0.5, 0), "the other scores"),
     ("02.residual", [0, -2, 0], "by the probabilities"),
     ("02.residual", (-0.8, 0.5, 0.3), "counted from 0"),
-    ("02.residual", (0.2, 0.5), "add up to zero"),
+    ("02.residual", (0.2, 0.5), "three numbers are wanted"),
+    ("02.residual", (0.5, -0.2, -0.3), "add up to zero"),
+    ("02.residual", {0: 1, 1: 2, 2: 3}, "three numbers are wanted"),
     ("02.residual", 0.5, "three numbers are wanted"),
 ]

@@ -17,6 +17,23 @@ def _wald(k, n, z=1.96):
     return p - half, p + half
 
 
+def _slip(middle=False, under=False, root=0.5, bend=True, z=1.96):
+    def wilson(k, n):
+        p = k / n
+        centre = p + (z**2 / 2 * n if middle else z**2 / (2 * n))
+        half = z * (p * (1 - p) / n + (z**2 / 4 * n**2 if under else z**2 / (4 * n**2))) ** root
+        by = 1 + z**2 / n if bend else 1
+        return (centre - half) / by, (centre + half) / by
+
+    return wilson
+
+
+def _one_number(bases, levels, seed):
+    draw = torch.Generator().manual_seed(seed)
+    change = torch.randint(-levels, levels + 1, (len(bases), 1, 1, 1), generator=draw)
+    return (bases + change).clamp(0, 255)
+
+
 def _draw(bases, levels, seed):
     return torch.randint(
         -levels, levels + 1, bases.shape, generator=torch.Generator().manual_seed(seed)
@@ -66,6 +83,12 @@ def _deaf(bases, levels, seed):
 
 
 WRONG = [
+    ("06.wilson", _slip(middle=True), "into brackets"),
+    ("06.wilson", _slip(middle=True, under=True), "into brackets"),
+    ("06.wilson", _slip(root=1), "where is the root"),
+    ("06.wilson", _slip(bend=False), "both divided"),
+    ("06.noise", _draw, "the noise alone"),
+    ("06.noise", _one_number, "moved alike"),
     ("06.noise", _open_end, "upper end"),
     ("06.noise", _bell, "more likely"),
     ("06.noise", _deaf, "another seed"),
