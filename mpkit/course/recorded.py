@@ -77,6 +77,7 @@ TABLES: dict[str, Table] = {
             Result("ε = 20/255: 8, of one age", 25, 48, "--epsilon 20/255 --stagger no", 0.845),
             Result("ε = 20/255: a single one", 32, 48, "--epsilon 20/255 --models 1", 0.854),
             Result("ε = 26/255: 8, 60 craft steps", 11, 48, "--craft-steps 60", 0.838),
+            Result("ε = 26/255: 8, 60 craft steps, κ = 2", 27, 48, "--craft-steps 60 --kappa 2"),
             Result(
                 "ε = 26/255: a single one, 60 craft steps",
                 16,
