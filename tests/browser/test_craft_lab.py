@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 
+import pytest
 from server import SMALL, expect
 
 THREADS = "sum(t.name == 'mpkit lab' for t in __import__('threading').enumerate())"
@@ -140,11 +141,18 @@ def test_a_change_by_mouse_keyboard_and_typing_acts_at_the_next_step(lab):
         expect(lab.page.locator(f"img[alt*='{words}']")).to_be_visible()
 
 
-def test_a_bad_value_is_refused_in_words(lab):
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [("50", "must lie between 1 and 8, not 50"), ("2.7", "must be a whole number, not 2.7")],
+    ids=("too large", "not whole"),
+)
+def test_a_bad_value_is_refused_in_words(lab, typed, words):
     typing = lab.page.get_by_role("spinbutton", name="K, steps ahead")
-    typing.fill("50")
+    typing.click()
+    typing.press("Control+a")
+    typing.press_sequentially(typed)
     typing.press("Enter")
-    expect(lab.page.get_by_text("must lie between 1 and 8, not 50")).to_be_visible()
+    expect(lab.page.get_by_text(words)).to_be_visible()
     expect(typing).to_have_value("3")
     assert lab.ask("lab.knobs().unroll_steps") == 3
 
