@@ -60,7 +60,7 @@ def margin(answer: object) -> Verdict:
     "00.interval",
     "5 minutes",
     hints=(
-        "rate(8, 8) is a Rate: print it, and look at its two ends.",
+        "Suppose the true rate were 70 %: how often would one see 8 of 8? (0.7 ** 8)",
         "rate(8, 8).low is the lower one.",
     ),
     solution="from mpkit.evaluation import rate\nrate(8, 8).low  # about 0.68: under 0.9",
@@ -103,13 +103,13 @@ QUIZ = Quiz(
         Item(
             "Why does a control with random noise of the same ε belong to the experiment?",
             [
-                "to show that noise helps training",
+                "to show how much accuracy the poisons cost",
                 "to show that it is the crafting that turns the target",
                 "to make the poisons invisible",
             ],
             1,
             [
-                "No: whether noise helps is another question.",
+                "No: the clean arm shows that.",
                 "Yes: changing fifty pictures changes training anyhow. Only a difference from "
                 "equally large, aimless changes is due to the crafting.",
                 "No: a control is trained on beside the poisons, not mixed with them.",
@@ -117,11 +117,16 @@ QUIZ = Quiz(
         ),
         Item(
             "All eight victims turned. May you say that the attack always works?",
-            ["yes, 8 of 8 is 100 %", "no: few victims, and one target"],
+            [
+                "of this target, yes; others may be harder",
+                "no: of this target neither, for the victims are few",
+                "of all targets, since the victims were fresh",
+            ],
             1,
             [
-                "No: 8 of 8 is compatible with a true rate under 70 %.",
-                "Yes: the interval is wide, and other targets are harder.",
+                "No: of this very target, 8 of 8 is compatible with a true rate under 70 %.",
+                "Yes: the interval is wide even for this target, and of others it says nothing.",
+                "No: fresh victims say something of this target alone.",
             ],
         ),
     ],

@@ -43,10 +43,10 @@ def linear_layer(width: int, classes: int) -> Network:
     "01.threat",
     "4 minutes",
     hints=(
-        "Two questions decide: is the change made before training or after it? And is every label "
-        "what an honest person would write?",
-        "Only one story changes labels, only one changes training pictures under labels that are "
-        "right, and only one happens after training.",
+        "Three questions: does somebody aim at one result? When is the change made? Is every label "
+        "right?",
+        "One story has no attacker. Of the others one has wrong labels, one changes pictures under "
+        "right labels, and one happens after training.",
     ),
     solution='{"A": "label flipping", "B": "clean-label", "C": "evasion", "D": "none"}',
 )
@@ -62,7 +62,9 @@ def threat(answer: object) -> Verdict:
     if strange := [v for v in said.values() if v not in KINDS]:
         return wrong(f"“{strange[0]}” is not among: {', '.join(KINDS)}.")
     if all(said[k] == kind for k, kind in STORIES.items()):
-        return right("when is it changed, and is the label right: two questions, four kinds.")
+        return right(
+            "is it aimed, when is it made, is the label right: three questions, four kinds."
+        )
     for story, kind, words in (
         ("A", "clean-label", "A: would an honest person write “7” under these pictures?"),
         ("B", "label flipping", "B: the pictures really are planes. No label is wrong there."),
@@ -182,7 +184,7 @@ def ratio(answer: object) -> Verdict:
     "01.chance",
     "5 minutes",
     hints=(
-        "from mpkit.evaluation import rate; for each k from 10 to 20 look at rate(k, 20).low.",
+        "rate(k, 20).low is the lower end: look at it for each k from 10 to 20.",
         "rate(14, 20).low is 0.48: guessing still explains it.",
     ),
     solution=(
@@ -227,7 +229,7 @@ QUIZ = Quiz(
             "Why does retraining the last layer fall for a collision?",
             [
                 "because the last layer is small",
-                "because φ does not change, so that target and poison stay one point",
+                "because φ does not change, so that target and poison stay together",
                 "because the poisons are many",
             ],
             1,

@@ -187,7 +187,7 @@ def bound(answer: object) -> Verdict:
     "02.residual",
     "4 minutes",
     hints=(
-        "CE = log Σ exp(z_j) − z_label. Differentiate it by each z_j.",
+        "CE = log Σ exp(z_j) − z_label. Differentiate it with respect to each z_j.",
         "The first term gives the probabilities; the second takes 1 off at the label.",
     ),
     solution="residual = (0.2, 0.5 - 1, 0.3)  # p − y: probabilities minus the one-hot label",
@@ -205,7 +205,7 @@ def residual(answer: object) -> Verdict:
         ((0.0, -0.5, 0.0), "the other scores matter as well: they are in the softmax."),
         (
             (0.0, -2.0, 0.0),
-            "that is by the probabilities, −1/p; the gradient by the logits is wanted.",
+            "that is with respect to the probabilities, −1/p; the logits are asked for.",
         ),
         ((-0.8, 0.5, 0.3), "classes are counted from 0: label 1 is the second."),
     )
@@ -233,11 +233,16 @@ QUIZ = Quiz(
         ),
         Item(
             "Of two poisons, which has the longer arrow, as a rule?",
-            ["one that the network has learned well", "one that it has not learned yet"],
-            1,
             [
-                "No: its residual is near zero, and so is everything it teaches.",
+                "one that the network has not learned yet",
+                "one that the network has learned well",
+                "the one that lies nearest to the target",
+            ],
+            0,
+            [
                 "Yes: what it teaches is proportional to its residual p − y.",
+                "No: its residual is near zero, and so is everything it teaches.",
+                "No: wherever it lies, with a residual of zero it teaches nothing.",
             ],
         ),
         Item(

@@ -119,7 +119,7 @@ def coupled(answer: object) -> Verdict:
         return right("batch normalisation uses statistics of the whole batch; nothing else does.")
     if names == known:
         return wrong("a mean over rows adds their gradients up; it does not mix them.")
-    if "resnet20" not in names and "convnet-bn" in names:
+    if names == {"convnet-bn"}:
         return wrong("one is missing: residual networks have it in every block.")
     if names & {"mlp", "convnet"}:
         return wrong(
@@ -162,21 +162,26 @@ QUIZ = Quiz(
     [
         Item(
             "What does the lean adjoint store of the K steps?",
-            ["all activations", "the weights w₀ … w_K", "the gradients of the poisons"],
-            1,
+            ["the weights w₀ … w_K", "all activations", "the gradients of the poisons"],
+            0,
             [
-                "No: that is what reverse mode does, and why its memory grows.",
                 "Yes: and it builds one step's graph at a time again, on the way back.",
+                "No: that is what reverse mode does, and why its memory grows.",
                 "No: those are added up as it goes.",
             ],
         ),
         Item(
             "The adversarial loss falls during crafting. Is the meta-gradient right?",
-            ["yes, or it would not fall", "not necessarily"],
+            [
+                "yes, to within rounding",
+                "only a check that does not use it can tell",
+                "yes, if it falls with other seeds as well",
+            ],
             1,
             [
                 "No: a gradient that is off by a quarter still points downhill.",
-                "Yes: only an independent check, such as a central difference, can tell.",
+                "Yes: a central difference, for instance, which only calls the loss.",
+                "No: the same wrong formula goes downhill with every seed.",
             ],
         ),
         Item(

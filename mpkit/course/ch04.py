@@ -180,24 +180,23 @@ QUIZ = Quiz(
             [
                 "so that both reach the same accuracy",
                 "so that whatever differs is the poisons' doing",
-                "because training is faster that way",
+                "so that the target is the same for both",
             ],
             1,
             [
                 "No: twins with other seeds would reach it, too.",
                 "Yes: and you measured it: without poisons they are identical to the last bit.",
-                "No: it takes the same time.",
+                "No: it would be the same with other weights, too.",
             ],
         ),
         Item(
             "What does the training loss of a finished model tell you about poisons?",
-            ["next to nothing", "it is high where pictures were changed", "it is below zero"],
+            ["next to nothing", "whether there are any", "how many there are"],
             0,
             [
                 "Yes: both paths end in the bright region. There is more than one place in it.",
                 "No: the poisoned twin ends at a low loss as well.",
-                "No: it is the adversarial loss that is below zero, and you only know it if you "
-                "know the target.",
+                "No: what it should have been is known only from a clean twin.",
             ],
         ),
         Item(

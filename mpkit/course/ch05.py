@@ -134,13 +134,13 @@ QUIZ = Quiz(
             [
                 "because the victim passes through all ages, and each asks for other changes",
                 "so that they need not all be reborn in the same step",
-                "because older ones are faster",
+                "so that the older ones can teach the younger",
             ],
             0,
             [
                 "Yes: you saw that newborn and grown-up models agree about nothing.",
                 "No: that is a side effect.",
-                "No: an epoch costs the same at every age.",
+                "No: they never see each other's weights.",
             ],
         ),
         Item(

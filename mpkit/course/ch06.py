@@ -46,7 +46,7 @@ def wilson(answer: object) -> Verdict:
             return wrong("two numbers are wanted: (low, high).")
     truth = [(rate(k, n).low, rate(k, n).high) for k, n in CASES]
     if _near(found, truth):
-        return right("at 8 of 8 it ends at 68 %, not at 100 %: it knows that eight is not many.")
+        return right("for 8 of 8 it reaches down to 68 %: it knows that eight is not many.")
     if _near(found, [(high, low) for low, high in truth]):
         return wrong("the lower end comes first.")
     spread = 1.96 * math.sqrt(0.3 * 0.7 / 10)
@@ -168,7 +168,7 @@ def claim(answer: object) -> Verdict:
     if said == "b":
         return right("targets by lot, n, an interval, and a control: it can be checked.")
     if said == "a":
-        return wrong("one target, and nobody says how it was chosen: it may be the one that falls.")
+        return wrong("one target, and how was it chosen? It may be the only one that falls.")
     if said == "c":
         return wrong("nobody knows how many turned without poison: there is no control.")
     return wrong('the answer is "a", "b" or "c".')
@@ -182,8 +182,8 @@ CHANGES = ("lr", "batch", "augmentation", "convnet", "kappa")
     "06.transfer",
     "4 minutes",
     hints=(
-        "The row of comparison is 35 of 48: from which number on is an interval below it?",
-        "Of two intervals that overlap nobody can say which rate is the smaller one.",
+        "35 of 48 begins at 59 %: up to which k does the interval of k of 48 end below that?",
+        "If two intervals overlap, this comparison decides nothing; if they do not, it does.",
     ),
     solution='{"augmentation", "convnet"}  # 0 and 2 of 48; the others are 33 to 36 of 48',
 )
@@ -196,8 +196,8 @@ def transfer(answer: object) -> Verdict:
         return wrong(f"{odd[0]!r} is no row; the names are: {', '.join(CHANGES)}.")
     if said == {"augmentation", "convnet"}:
         return right(
-            "the surrogates foresaw neither shifted pictures nor convolutions. A little more or "
-            "less of a learning rate does not matter to them."
+            "the surrogates foresaw neither shifted pictures nor convolutions. Half the learning "
+            "rate and larger batches made no difference that 48 victims show."
         )
     if "kappa" in said:
         return wrong("with κ = 2 there were 36 of 48: not even fewer than 35.")

@@ -121,6 +121,8 @@ class DynamicsLab(Lab):
         if self.stock.source is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
+        if self.epsilon is None:
+            self.controls["epsilon"].show(min(64, round(255 * self.attack.settings.epsilon)))
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.redraw_kept()
 

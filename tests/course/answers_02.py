@@ -65,7 +65,7 @@ WRONG = [
     ("02.residual", (-0.2, 0.5, -0.3), "the sign"),
     ("02.residual", (0.2, 0.5, 0.3), "where does the label"),
     ("02.residual", (0, -0.5, 0), "the other scores"),
-    ("02.residual", [0, -2, 0], "by the probabilities"),
+    ("02.residual", [0, -2, 0], "to the probabilities"),
     ("02.residual", (-0.8, 0.5, 0.3), "counted from 0"),
     ("02.residual", (0.2, 0.5), "three numbers are wanted"),
     ("02.residual", (0.5, -0.2, -0.3), "add up to zero"),

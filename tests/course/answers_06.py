@@ -110,7 +110,7 @@ WRONG = [
     ("06.noise", lambda b, levels, seed: (b + _draw(b, 9, seed)).clamp(0, 255), "far within"),
     ("06.noise", _unseeded, "two different results"),
     ("06.noise", lambda b, levels, seed: _draw(b, levels, seed)[0], "of the shape of bases"),
-    ("06.claim", "a", "how it was chosen"),
+    ("06.claim", "a", "how was it chosen"),
     ("06.claim", "C", "no control"),
     ("06.claim", "d", '"a", "b" or "c"'),
     ("06.transfer", "convnet", "a set of names"),

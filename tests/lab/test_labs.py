@@ -188,6 +188,8 @@ def test_epsilon_acts_at_the_next_epoch(small, until):
     finished(lab, until)
     assert [round(255 * r.epsilon) for r in lab.records] == [26, 26, 26, 10, 10, 10, 10]
     assert lab.marks == [(2.5, "ε 26 → 10")]
+    lab.transport.buttons["reset"].click()
+    assert (lab.epsilon, lab.controls["epsilon"].slider.value) == (None, 26)  # as they were crafted
 
 
 def test_twins_keep_the_poisons_they_began_with(small, until):
