@@ -175,8 +175,7 @@ class CompareLab(Lab):
 
     def guessed(self) -> None:
         if self.guess is not None:
-            self.view.guess.set_xdata([self.guess / self.question.high] * 2)
-            self.view.say("share of fresh victims that turned; dotted: your guess")
+            self.view.guess_at(self.guess / self.question.high)
 
     def kept(self) -> None:
         self.view.compare([line for line in (self.ghost, *self.named) if line])

@@ -81,6 +81,11 @@ class CompareView:
         """The line above the rates."""
         self.rates.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
 
+    def guess_at(self, share: float) -> None:
+        """A dotted line at the share that was guessed."""
+        self.guess.set_xdata([share, share])
+        self.rates.set_xlabel("share that turned, 95 % interval (dotted: your guess)")
+
     def update(self, rows: Sequence[Row]) -> None:
         """Show the rows as they are now."""
         for place, (row, parts) in enumerate(zip(rows, self.parts, strict=True)):
