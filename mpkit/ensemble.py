@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mpkit.batches import Batches
 from mpkit.device import Plan
 from mpkit.functional import Network, State, stack
-from mpkit.metagradient import Batches
 from mpkit.scenario import Scenario
 from mpkit.training import Recipe, epoch_order, sgd_step, stream
 
@@ -62,12 +62,31 @@ def staggered(
             return _clean_epoch(network, scenario, state.pick(torch.tensor(chosen)), orders, lr)
 
         moved = stack(plan.map(work, len(running)))
-        where = torch.tensor(running, device=scenario.train.x.device)
-        state = State(*(
-            {k: v.index_copy(0, where, new[k]) for k, v in old.items()}
-            for old, new in zip(state, moved, strict=True)
-        ))  # fmt: skip
+        state = _put(state, running, moved)
     return state
+
+
+def reborn(
+    network: Network, state: State, epochs: int, seed: int, step: int, stagger: bool = True
+) -> State:
+    """The surrogates at craft step `step`: those of age 0 with fresh weights, the others as given
+    (at step 0 all are as `staggered` made them)."""
+    models = len(next(iter(state.params.values())))
+    age = ages(models, epochs, step, stagger)
+    young = [m for m in range(models) if age[m] == 0] if step else []
+    if not young:
+        return state
+    own = seeds(seed, models, epochs, step, stagger)
+    return _put(state, young, network.init([own[m] for m in young]))
+
+
+def _put(state: State, models: list[int], new: State) -> State:
+    """`state` with these of its models replaced by those of `new`, in turn."""
+    where = torch.tensor(models)
+    return State(*(
+        {k: v.index_copy(0, where.to(v.device), put[k].to(v)) for k, v in old.items()}
+        for old, put in zip(state, new, strict=True)
+    ))  # fmt: skip
 
 
 def _clean_epoch(

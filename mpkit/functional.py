@@ -34,12 +34,8 @@ class State(NamedTuple):
 
 def stack(states: Sequence[State]) -> State:
     """Stacked states of M₁, M₂, … models as one of ΣMᵢ."""
-    return State(
-        *(
-            {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-            for parts in zip(*states, strict=True)
-        )
-    )
+    pairs = zip(*states, strict=True)  # all parameters, all statistics
+    return State(*({k: torch.cat([one[k] for one in part]) for k in part[0]} for part in pairs))
 
 
 class ChannelsLast(torch.autograd.Function):
@@ -103,10 +99,9 @@ class BatchNorm2d(nn.Module):
     """Batch normalisation in plain operations, safe under derivatives of derivatives.
 
     The fused kernel gives silently wrong meta-gradients when `grad` is taken around `vmap`
-    (functorch#534); `fused=True` uses it all the same, where only first
-    derivatives are taken, because it is about twice as fast on CPUs. `evaluation` is "running"
-    (evaluate with running statistics, as real victims do) or "batch" (always normalise by the
-    batch at hand, as the official code does).
+    (functorch#534); `fused=True` uses it all the same, where only first derivatives are taken: it
+    is about twice as fast on CPUs. `evaluation` is by "running" statistics, as real victims do, or
+    always by those of the "batch" at hand, as the official code does.
     """
 
     momentum, epsilon = 0.1, 1e-5

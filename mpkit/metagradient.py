@@ -19,85 +19,18 @@ Every strategy handles M models at once; their poisons are shared, so gradients 
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpkit.batches import Adversarial, Batches, MetaGradient, unstacked
 from mpkit.functional import Network, State
 from mpkit.training import gradient, leaves, sgd_step
 
-Adversarial = Callable[[State, Tensor], Tensor]
-"""(stacked state, the pixels of a batch (M, B, C, H, W)) → L_adv of each model (M,); for a single
-model all of them may lack the M (see `_unstacked`)."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """K batches for each of M models, poisons first.
-
-    x (K, M, B, C, H, W) clean pictures, y (K, M, B) labels, slot (M, R): which poison stands in row
-    r < R of every one of the K batches; P where that row is no poison. R may be zero.
-    """
-
-    x: Tensor
-    y: Tensor
-    slot: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def rows(self, poisons: Tensor) -> Tensor:
-        """(K, M, R, C, H, W) the first R rows of every batch with the poisons in their places."""
-        extended = torch.cat([poisons, poisons.new_zeros(1, *poisons.shape[1:])])
-        is_poison = (self.slot < len(poisons))[..., None, None, None]
-        clean = self.x[..., : self.slot.shape[-1], :, :, :]
-        return torch.where(is_poison, extended[self.slot], clean)
-
-    def fill(self, rows: Tensor, k: int) -> Tensor:
-        """(M, B, C, H, W) batch k with its first R rows replaced."""
-        return torch.cat([rows, self.x[k][..., rows.shape[-4] :, :, :, :]], -4)
-
-    def of_one(self) -> Batches:
-        """Those of the only model, without their M."""
-        return Batches(self.x[:, 0], self.y[:, 0], self.slot[0])
-
-
-@dataclasses.dataclass(frozen=True)
-class MetaGradient:
-    """`gradient` (P, C, H, W) summed over the models, `losses` (M,), and the state w₁ of the unroll
-    (None where the strategy takes no step): a surrogate that trains on poisons has it for free."""
-
-    gradient: Tensor
-    losses: Tensor
-    first: State | None = None
-
-
-def _unstacked(strategy: Callable[..., MetaGradient]) -> Callable[..., MetaGradient]:
-    """`strategy` that is handed a single model without M.
-
-    Dropping M once instead of in every call of the network saves a small one a tenth of its time.
-    """
-
-    @functools.wraps(strategy)
-    def run(network, adversarial, poisons, state, batches, lr, *rest, **options):
-        if len(lr) > 1:
-            return strategy(network, adversarial, poisons, state, batches, lr, *rest, **options)
-        one = state.map(lambda t: t[0])
-        found = strategy(
-            network, adversarial, poisons, one, batches.of_one(), lr[0], *rest, **options
-        )
-        first = found.first and found.first.map(lambda t: t[None])
-        return MetaGradient(found.gradient, found.losses[None], first)
-
-    return run
-
-
-@_unstacked
+@unstacked
 def reverse(
     network: Network,
     adversarial: Adversarial,
@@ -128,7 +61,7 @@ def reverse(
     return MetaGradient(grad, losses.detach(), first)
 
 
-@_unstacked
+@unstacked
 def adjoint(
     network: Network,
     adversarial: Adversarial,
@@ -161,10 +94,7 @@ def adjoint(
     states, kept = [_leaves(state)], {}
     for k in range(count):
         if k == 0 and alone:
-            kept[0], rest = _split_step(network, states[0], rows[0], batches, lr)
-            found = (
-                [a.detach() + b for a, b in zip(kept[0], rest, strict=True)] if rest else kept[0]
-            )
+            kept[0], found = _split_step(network, states[0], rows[0], batches, lr)
         else:
             found = step(k, k >= count - graphs)
             if k >= count - graphs:
@@ -187,9 +117,7 @@ def adjoint(
         pulled = _grad(outputs, [*inputs, *live], seeds)
         total = sum(pulled[len(inputs) :], total)
         cotangent = _carry(cotangent, pulled[: len(inputs)], len(state.params))
-    return MetaGradient(
-        _scatter(total, batches.slot, poisons), losses, states[1].map(Tensor.detach)
-    )
+    return MetaGradient(batches.scatter(total, poisons), losses, states[1].map(Tensor.detach))
 
 
 def _leaves(state: State) -> State:
@@ -227,23 +155,19 @@ def _carry(cotangent: list[Tensor], pulled: list[Tensor], params: int) -> list[T
 def _split_step(
     network: Network, state: State, rows: Tensor, batches: Batches, lr: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The two shares of −lr·∇CE(w_0; B_0): the poisoned rows' as a function of their pixels, and
-    the others', constant."""
+    """−lr·∇CE(w_0; B_0) twice: the poisoned rows' share of it, as a function of their pixels; and
+    all of it, which w_0 gains."""
     n, y = rows.shape[-4], batches.y[0]
     share = n / y.shape[-1]
     if share == 0:
-        return gradient(network, state, batches.x[0], y, -lr)[0], []
+        own = gradient(network, state, batches.x[0], y, -lr)[0]
+        return own, own
     own = gradient(network, state, rows, y[..., :n], -share * lr, create_graph=True)[0]
     if share == 1:
-        return own, []
+        return own, own
     others = batches.x[0][..., n:, :, :, :]
-    return own, gradient(network, state, others, y[..., n:], (share - 1) * lr)[0]
-
-
-def _scatter(rows: Tensor, slot: Tensor, poisons: Tensor) -> Tensor:
-    """Gradients of rows (M, R, …) added up per poison (P, …); slot P is the bin of the others."""
-    out = poisons.new_zeros(len(poisons) + 1, *poisons.shape[1:])
-    return out.index_add(0, slot.flatten(), rows.flatten(0, -4))[:-1]
+    rest = gradient(network, state, others, y[..., n:], (share - 1) * lr)[0]
+    return own, [a.detach() + b for a, b in zip(own, rest, strict=True)]
 
 
 def matching(
@@ -277,7 +201,7 @@ def matching(
     given = torch.autograd.grad(mean.sum(), params, create_graph=True)
     losses = 1 - _cosine(given, wanted)
     (grad,) = torch.autograd.grad((losses * (is_poison.sum(-1) > 0)).sum(), rows)
-    return MetaGradient(_scatter(grad, batches.slot, poisons), losses.detach())
+    return MetaGradient(batches.scatter(grad, poisons), losses.detach())
 
 
 def _cosine(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:

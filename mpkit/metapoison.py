@@ -22,7 +22,7 @@ from mpkit import ensemble
 from mpkit.device import Plan
 from mpkit.functional import Network, State, stack
 from mpkit.metagradient import METAGRADIENTS
-from mpkit.perturbation import PERTURBATIONS, Parameters, to_8bit
+from mpkit.perturbation import PERTURBATIONS, Parameters, adam, pulled_back, to_8bit
 from mpkit.scenario import Scenario, adversarial_loss
 from mpkit.settings import Settings
 from mpkit.training import generator, sgd_step
@@ -88,7 +88,10 @@ def craft_step(
     """One craft step: an epoch of every surrogate, then one step of the poisons."""
     began, perturbation = time.perf_counter(), PERTURBATIONS[settings.perturbation]()
     bases = scenario.base_images
-    surrogates = _reborn(network, state, settings)
+    surrogates = ensemble.reborn(
+        network, state.surrogates, settings.recipe.epochs, settings.seed, state.step,
+        settings.stagger,
+    )  # fmt: skip
     poisons = perturbation.apply(state.parameters, bases).detach()
 
     def work(models: slice):
@@ -99,12 +102,16 @@ def craft_step(
     parts = (plan or Plan()).map(work, settings.models)
     gradient = sum(g for g, _, _ in parts) / settings.models
     losses = torch.cat([loss for _, loss, _ in parts])
-    slopes = _to_parameters(perturbation, state.parameters, bases, gradient)
-    stepped = _adam(
-        state, slopes, perturbation.bounds(settings.epsilon, settings.epsilon_c), settings
+    slopes = pulled_back(perturbation, state.parameters, bases, gradient)
+    if settings.signed:
+        slopes = {k: g.sign() for k, g in slopes.items()}
+    bounds = perturbation.bounds(settings.epsilon, settings.epsilon_c)
+    units = {k: settings.rate_at(state.step) * bound for k, bound in bounds.items()}
+    parameters, *moments = adam(
+        state.parameters, (state.moment1, state.moment2), slopes, units, state.step
     )
-    parameters = perturbation.project(stepped[0], bases, settings.epsilon, settings.epsilon_c)
-    new = CraftState(state.step + 1, parameters, *stepped[1:], stack([s for *_, s in parts]))
+    parameters = perturbation.project(parameters, bases, settings.epsilon, settings.epsilon_c)
+    new = CraftState(state.step + 1, parameters, *moments, stack([s for *_, s in parts]))
     moved = (perturbation.apply(parameters, bases) - bases).abs().mean().item()
     age = ensemble.ages(settings.models, settings.recipe.epochs, state.step, settings.stagger)
     record = CraftRecord(
@@ -137,23 +144,13 @@ def surrogate_epoch(
         batches, first = ensemble.gather(scenario, orders, b, settings.unroll_steps), None
         if batches is not None:
             found = metagradient(
-                network,
-                adversarial,
-                poisons,
-                state,
-                batches,
-                lr,
-                settings.average,
+                network, adversarial, poisons, state, batches, lr, settings.average,
                 settings.poisoned_steps,
-            )
+            )  # fmt: skip
             # A model whose batch holds no poison is along only because another's does.
             held = (batches.slot < len(poisons)).any(1).to(lr)
-            total, losses, counted, first = (
-                total + found.gradient,
-                losses + held * found.losses,
-                counted + held,
-                found.first,
-            )
+            total, first = total + found.gradient, found.first
+            losses, counted = losses + held * found.losses, counted + held
         state = _advance(
             scenario, network, state, poisons, batches, orders[:, b], lr, settings, first
         )
@@ -189,47 +186,6 @@ def target_loss(
         return adversarial_loss(logits, scenario, settings.loss, settings.kappa)
 
     return loss
-
-
-def _reborn(network: Network, state: CraftState, settings: Settings) -> State:
-    """The surrogates, those of age 0 with fresh weights."""
-    epochs, models = settings.recipe.epochs, settings.models
-    age = ensemble.ages(models, epochs, state.step, settings.stagger)
-    young = [m for m in range(models) if age[m] == 0] if state.step else []
-    if not young:
-        return state.surrogates
-    seeds = ensemble.seeds(settings.seed, models, epochs, state.step, settings.stagger)
-    fresh, where = network.init([seeds[m] for m in young]), torch.tensor(young)
-    return State(*(
-        {k: v.index_copy(0, where.to(v.device), new[k].to(v)) for k, v in old.items()}
-        for old, new in zip(state.surrogates, fresh, strict=True)
-    ))  # fmt: skip
-
-
-def _to_parameters(
-    perturbation, parameters: Parameters, bases: Tensor, gradient: Tensor
-) -> Parameters:
-    """The gradient with respect to pixels, taken on to the perturbation's own parameters."""
-    leaves = {k: v.detach().requires_grad_() for k, v in parameters.items()}
-    inner = (perturbation.apply(leaves, bases) * gradient).sum() + perturbation.penalty(leaves)
-    return dict(zip(leaves, torch.autograd.grad(inner, list(leaves.values())), strict=True))
-
-
-def _adam(state: CraftState, slopes: Parameters, bounds: dict[str, float], settings: Settings):
-    """Adam (β 0.9, 0.999; Kingma & Ba 2015), its step in units of each parameter's bound."""
-    c = state.step
-    rate = settings.craft_rate * 0.1 ** sum(c >= d for d in settings.craft_decays)
-    if settings.craft_warmup:
-        rate *= min(1.0, (c + 1) / settings.craft_warmup) ** 2
-    if settings.signed:
-        slopes = {k: g.sign() for k, g in slopes.items()}
-    first = {k: 0.9 * state.moment1[k] + 0.1 * g for k, g in slopes.items()}
-    second = {k: 0.999 * state.moment2[k] + 0.001 * g * g for k, g in slopes.items()}
-    moved = {}
-    for k, p in state.parameters.items():
-        mean, spread = first[k] / (1 - 0.9 ** (c + 1)), second[k] / (1 - 0.999 ** (c + 1))
-        moved[k] = p - rate * bounds[k] * mean / (spread.sqrt() + 1e-12)
-    return moved, first, second
 
 
 def craft(

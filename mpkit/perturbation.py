@@ -158,6 +158,34 @@ class Composed:
 PERTURBATIONS = {"additive": Additive, "recolor": Recolor, "both": Composed}
 
 
+def pulled_back(
+    perturbation: Perturbation, parameters: Parameters, bases: Tensor, gradient: Tensor
+) -> Parameters:
+    """A gradient with respect to pixels (P, C, H, W), and that of the penalty, taken on to the
+    perturbation's own parameters."""
+    leaves = {k: v.detach().requires_grad_() for k, v in parameters.items()}
+    inner = (perturbation.apply(leaves, bases) * gradient).sum() + perturbation.penalty(leaves)
+    return dict(zip(leaves, torch.autograd.grad(inner, list(leaves.values())), strict=True))
+
+
+def adam(
+    parameters: Parameters,
+    moments: tuple[Parameters, Parameters],
+    slopes: Parameters,
+    rates: dict[str, float],
+    step: int,
+) -> tuple[Parameters, Parameters, Parameters]:
+    """Step number `step` (from 0) of Adam (β 0.9, 0.999; Kingma & Ba 2015), each parameter at its
+    own rate: (parameters, first moments, second moments)."""
+    first = {k: 0.9 * moments[0][k] + 0.1 * g for k, g in slopes.items()}
+    second = {k: 0.999 * moments[1][k] + 0.001 * g * g for k, g in slopes.items()}
+    moved = {}
+    for k, p in parameters.items():
+        mean, spread = first[k] / (1 - 0.9 ** (step + 1)), second[k] / (1 - 0.999 ** (step + 1))
+        moved[k] = p - rates[k] * mean / (spread.sqrt() + 1e-12)
+    return moved, first, second
+
+
 def to_8bit(
     perturbation: Perturbation, parameters: Parameters, bases: Tensor, epsilon: float
 ) -> Tensor:

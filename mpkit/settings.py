@@ -64,6 +64,12 @@ class Settings:
                 raise ValueError(f"{name} must lie between {low} and {high}, not {value}")
         self._check_the_rest()
 
+    def rate_at(self, step: int) -> float:
+        """The size of Adam's step at craft step `step`, counted from 0, in units of the bounds."""
+        rate = self.craft_rate * 0.1 ** sum(step >= d for d in self.craft_decays)
+        ramp = min(1.0, (step + 1) / self.craft_warmup) if self.craft_warmup else 1.0
+        return rate * ramp**2
+
     def _check_the_rest(self) -> None:
         if not isinstance(self.seed, Integral):
             raise ValueError(f"seed must be a whole number, not {self.seed!r}")

@@ -19,13 +19,10 @@ from mpkit.attack import (
     SETTINGS,
     Attack,
     draw_pairs,
-    from_dict,
     load_scenario,
     make_attack,
     prepare,
-    run_folder,
     summarise,
-    to_dict,
 )
 from mpkit.device import Plan
 from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
@@ -33,6 +30,7 @@ from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import craft, poisons_of
 from mpkit.networks import NETWORKS, network
 from mpkit.perturbation import PERTURBATIONS
+from mpkit.saved import from_dict, run_folder, to_dict
 from mpkit.scale import SCALES, defaults
 from mpkit.scenario import GOALS
 from mpkit.settings import Settings

@@ -30,11 +30,12 @@ import mpkit
 from mpkit import __main__ as command_line
 from mpkit import cifar10, record
 from mpkit.__main__ import build_parser, main
-from mpkit.attack import Attack, draw_pairs, from_dict, load_scenario, make_attack, prepare
+from mpkit.attack import Attack, draw_pairs, load_scenario, make_attack, prepare
 from mpkit.cli import attack as attack_command
 from mpkit.cli import doctor, options, output, sweep
 from mpkit.cli.options import attack_from, given
 from mpkit.metapoison import poisons_of
+from mpkit.saved import from_dict
 from mpkit.settings import Settings
 from mpkit.training import Recipe
 

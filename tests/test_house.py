@@ -38,6 +38,7 @@ FLOORS = (
     "networks",
     "perturbation",
     "training",
+    "batches",
     "metagradient",
     "ensemble",
     "settings",
@@ -48,6 +49,7 @@ FLOORS = (
     "record",
     "plans",
     "attack",
+    "saved",
     "summary",
 )
 # What stands on top of the library, and may ask for the notebooks' packages.

@@ -7,9 +7,10 @@ import torchopt
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+from mpkit.batches import Batches
 from mpkit.device import Plan
 from mpkit.functional import BatchNorm2d, State
-from mpkit.metagradient import Batches, adjoint, matching, reverse
+from mpkit.metagradient import adjoint, matching, reverse
 from mpkit.networks import network
 from mpkit.training import sgd_step
 

@@ -13,13 +13,14 @@ import torch
 
 import mpkit
 from mpkit import record
-from mpkit.attack import Prepared, from_dict, prepare, run_folder, run_settings, summarise
+from mpkit.attack import Prepared, prepare, summarise
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe
 from mpkit.evaluation import ARMS, Rate
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
+from mpkit.saved import from_dict, run_folder, run_settings
 from mpkit.summary import summary_picture
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run

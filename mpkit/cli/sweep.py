@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 
 from mpkit import record
-from mpkit.attack import Attack, draw_pairs, load_scenario, prepare, summarise, to_dict
+from mpkit.attack import Attack, draw_pairs, load_scenario, prepare, summarise
 from mpkit.cli.attack import refuse_divergence
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.evaluation import rate
 from mpkit.metapoison import poisons_of
+from mpkit.saved import to_dict
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

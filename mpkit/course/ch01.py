@@ -1,42 +1,17 @@
-"""Chapter 01: features and distances; its exercises and its quiz."""
+"""Chapter 01: its exercises and its quiz."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
-from mpkit.functional import Network, State
-
-Features = Callable[[Tensor], Tensor]
 
 KINDS = ("label flipping", "clean-label", "evasion", "none")
 """What can be said of each story of exercise 01.threat."""
 
 STORIES = {"A": "label flipping", "B": "clean-label", "C": "evasion", "D": "none"}
-
-
-def features_of(network: Network, state: State, model: int = 0) -> Features:
-    """φ of one model of a stacked state: pictures (P, C, H, W) → penultimate layer (P, width)."""
-    one = state.pick(slice(model, model + 1))
-    return lambda x: network(one, x[None], train=False, part="features")[0][0]
-
-
-def distance_ratio(phi: Features, poisons: Tensor, bases: Tensor, target: Tensor) -> Tensor:
-    """‖φ(p) − φ(t)‖ / ‖φ(b) − φ(t)‖ for each poison: (P,).
-
-    poisons and bases (P, C, H, W), target (1, C, H, W).
-    """
-    near, far = ((phi(x) - phi(target)).norm(dim=1) for x in (poisons, bases))
-    return near / far
-
-
-def linear_layer(width: int, classes: int) -> Network:
-    """A last layer alone, as a network of "pictures" (…, 1, 1, width) that are features."""
-    return Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(width, classes)))
 
 
 @exercise(

@@ -39,11 +39,10 @@ def wilson(answer: object) -> Verdict:
         if said is None:
             return Verdict(None, "it still returns None. The formula stands above.")
         try:
-            found.append(tuple(float(v) for v in said))
+            low, high = (float(v) for v in said)
         except (TypeError, ValueError):
             return wrong("two numbers are wanted: (low, high).")
-        if len(found[-1]) != 2:
-            return wrong("two numbers are wanted: (low, high).")
+        found.append((low, high))
     truth = [(rate(k, n).low, rate(k, n).high) for k, n in CASES]
     if _near(found, truth):
         return right("for 8 of 8 it reaches down to 68 %: it knows that eight is not many.")
@@ -61,8 +60,7 @@ def wilson(answer: object) -> Verdict:
         for slip in slips:
             if _near(found, [_wrongly(k, n, **slip) for k, n in CASES], 1e-6):
                 return wrong(words)
-    low, high = found[0]
-    return wrong(f"for 8 of 8 it gives {low:.3f} to {high:.3f}, not 0.676 to 1.")
+    return wrong("for 8 of 8 it gives {:.3f} to {:.3f}, not 0.676 to 1.".format(*found[0]))
 
 
 def _wrongly(
@@ -136,8 +134,7 @@ def noise(answer: object) -> Verdict:
         return wrong("only ±26 occurs; what lies between is allowed as well.")
     if all(len(set(c[i].tolist())) == 1 for c, i in zip(change, whole, strict=True)):
         return wrong("every pixel of a picture moved alike: draw one number for each pixel.")
-    level = (bases >= 26) & (bases <= 229) & (bases[:1] >= 26) & (bases[:1] <= 229)
-    if torch.equal((change - change[:1])[level], torch.zeros_like(change[level])):
+    if not (change - change[:1])[whole & whole[:1]].any():
         return wrong("every picture got the same change: that is a pattern, and can be learned.")
     if inner.abs().max() < 24:
         return wrong("it stays far within ±26: a weaker control than the attack is no control.")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mpkit.batches import Batches
 from mpkit.data import load_dataset
 from mpkit.functional import Network, State
-from mpkit.metagradient import Batches
 
 POISONS, WANTED = 4, 7
 

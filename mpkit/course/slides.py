@@ -9,9 +9,8 @@ from html import escape
 from torch import Tensor
 
 from mpkit.evaluation import ARMS, VictimRecord
+from mpkit.lab.arms import LOOKS
 from mpkit.summary import picture_tag
-
-LOOKS = {"poisoned": ("#D55E00", "o"), "clean": ("#0072B2", "s"), "noise": ("#767676", "^")}
 
 
 def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:
@@ -49,7 +48,7 @@ def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
     import matplotlib.pyplot as plt
 
     figure, (slide, all_of_them) = plt.subplots(1, 2, figsize=(9.5, 2.8), layout="constrained")
-    colours = [colour for colour, _ in LOOKS.values()]
+    colours = [colour for colour, *_ in LOOKS.values()]
     bars = slide.barh([wanted, true, "all others"], shares(records, "poisoned"), color=colours)
     slide.bar_label(bars, fmt="{:.0%}", padding=3)
     slide.set(xlim=(0, 1.15), title="as on the slide", xlabel="mean probability for the target")
@@ -58,7 +57,7 @@ def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
         mine = [r for r in records if r.arm == arm]
         height = [row + 0.4 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
         seen = [r.adversarial_probability[0] for r in mine]
-        colour, marker = LOOKS[arm]
+        colour, marker, _ = LOOKS[arm]
         all_of_them.plot(seen, height, marker, color=colour, alpha=0.75)
     all_of_them.set_yticks(range(len(ARMS)), ARMS)
     all_of_them.set(xlim=(-0.03, 1.03), ylim=(2.5, -0.5), title="every victim, and the controls")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mpkit.attack import Attack, from_dict, load_scenario, to_dict
+from mpkit.attack import Attack, load_scenario
 from mpkit.lab.share import ShareError, decode, differences, encode, merged
 from mpkit.networks import network
+from mpkit.saved import from_dict, to_dict
 
 
 def attack_code(kind: str, attack: Attack, **own: object) -> str:

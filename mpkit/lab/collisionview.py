@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mpkit.functional import Network, State
+from mpkit.lab import views
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
-from mpkit.lab.views import (
-    KEPT_STYLES,
-    guess_line,
-    legend_below,
-    one_blas_thread,
-    show_kept,
-    show_marks,
-    tidy,
-)
 from mpkit.scenario import Scenario
 
 
@@ -34,8 +25,7 @@ class CollisionView:
         train, names = scenario.train, scenario.train.classes
         self.base, self.target = scenario.base_images[0], scenario.targets[0]
         true, own = int(scenario.target_labels[0]), int(train.y[scenario.bases[0]])
-        groups = [train.x[train.rows_of(c)[:40]] for c in (true, own)]
-        self.crowd, self.sizes = torch.cat(groups), len(groups[0])
+        self.crowds = [train.x[train.rows_of(c)[:40]] for c in (true, own)]
         grid = self.figure.add_gridspec(
             2, 4, left=0.085, right=0.985, top=0.93, bottom=0.1, hspace=0.38, wspace=0.3
         )
@@ -44,33 +34,23 @@ class CollisionView:
         self.images = [self._face(axes, title) for axes, title in zip(faces, titles, strict=True)]
         self.images[3].set_data(_shown(self.target))
         self.far = self.figure.add_subplot(grid[1, :2])
-        self.space = self.figure.add_subplot(grid[1, 2:])
-        tidy(self.far, "how far from the target's features", "step", "distance")
-        tidy(self.space, "features (two main directions)")
+        views.tidy(self.far, "how far from the target's features", "step", "distance")
         self.far.set_xlim(0, steps + 0.5)
         (self.line,) = self.far.plot([], [], color=BLACK, lw=2, label="this run")
-        self.kept_lines = [self.far.plot([], [], color=c, ls=s)[0] for c, s in KEPT_STYLES]
-        self.guess, self._marks = guess_line(self.far), []
-        self._prepare_space(names[true], names[own])
+        self.kept_lines = [self.far.plot([], [], color=c, ls=s)[0] for c, s in views.KEPT_STYLES]
+        self.guess, self._marks = views.guess_line(self.far), []
+        looks = (
+            ("s", BLUE, 4, names[true]), ("o", GREEN, 4, names[own]),
+            ("P", GREEN, 11, "base"), ("D", ORANGE, 9, "poison"), ("*", RED, 15, "target"),
+        )  # fmt: skip
+        space = self.figure.add_subplot(grid[1, 2:])
+        self.space = views.CloudView(space, "features (two main directions)", looks)
 
     def _face(self, axes, title: str):
         image = axes.imshow(_shown(self.base), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, fontsize=font_size(self.figure, 10))
         axes.set_axis_off()
         return image
-
-    def _prepare_space(self, true: str, own: str) -> None:
-        looks = (
-            ("s", BLUE, 4, true), ("o", GREEN, 4, own),
-            ("P", GREEN, 11, "base"), ("D", ORANGE, 9, "poison"), ("*", RED, 15, "target"),
-        )  # fmt: skip
-        self.clouds = [
-            self.space.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=n)[0]
-            for m, c, ms, n in looks
-        ]
-        self.space.set_xticks([])
-        self.space.set_yticks([])
-        legend_below(self.space)
 
     def update(self, poison: Tensor, curve: tuple[Sequence, Sequence], marks: Sequence) -> None:
         """The poison (C, H, W), and how far it has been after every step (steps, distances)."""
@@ -81,30 +61,24 @@ class CollisionView:
         self.images[2].set_data(_shown(poison))
         self.line.set_data(*curve)
         self.far.set_ylim(0, 1.1 * max(curve[1]))
-        show_marks(self.far, self._marks, marks)
+        views.show_marks(self.far, self._marks, marks)
 
-    @one_blas_thread
+    @views.one_blas_thread
     @torch.no_grad()
     def features(self, network: Network, state: State, poison: Tensor) -> None:
         """Two classes, base, poison and target in the features of one model (M = 1), along the two
         main directions (PCA) of the two classes."""
         from sklearn.decomposition import PCA
 
-        pictures = torch.cat([self.crowd, torch.stack([self.base, poison, self.target])])
-        found = network(state, pictures[None], False, part="features")[0][0]
-        rows, count = found.double().numpy(), len(self.crowd)
-        points = PCA(2, random_state=0).fit(rows[:count]).transform(rows)
-        parts = np.split(points, [self.sizes, count, count + 1, count + 2])
-        for cloud, part in zip(self.clouds, parts, strict=True):
-            cloud.set_data(*part.T)
-        low, high = points.min(0), points.max(0)
-        room = 0.08 * (high - low) + 1e-6
-        self.space.set_xlim(low[0] - room[0], high[0] + room[0])
-        self.space.set_ylim(low[1] - room[1], high[1] + room[1])
+        groups = [*self.crowds, self.base[None], poison[None], self.target[None]]
+        found = network(state, torch.cat(groups)[None], False, part="features")[0][0]
+        rows, known = found.double().numpy(), sum(map(len, self.crowds))
+        points = PCA(2, random_state=0).fit(rows[:known]).transform(rows)
+        self.space.update(points, [len(g) for g in groups])
 
     def compare(self, lines: Sequence) -> None:
         """`Line`s of other runs behind this one's."""
-        show_kept(self.far, self.kept_lines, lines)
+        views.show_kept(self.far, self.kept_lines, lines)
 
 
 def _shown(picture: Tensor):

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mpkit.evaluation import Rate, VictimRecord, rate
-from mpkit.lab.canvas import BLUE, GREY, RED, font_size, new_figure
+from mpkit.lab.arms import LOOKS, show_count
+from mpkit.lab.canvas import RED, font_size, new_figure
 from mpkit.lab.views import KEPT_STYLES, guess_line, tidy
-
-LOOKS = {"poisoned": (RED, "o"), "clean": (BLUE, "s"), "noise": (GREY, "^")}
 
 
 class Row(NamedTuple):
@@ -63,9 +62,9 @@ class CompareView:
         self.guess = guess_line(self.rates)
         self.parts, size = [], font_size(self.figure, 8)
         for place, row in enumerate(rows):
-            colour, marker = LOOKS[row.arm]
+            colour, marker, line = LOOKS[row.arm]
             point = self.rates.plot([], [], marker, color=colour, ms=7)[0]
-            span = self.rates.plot([], [], color=colour, lw=2.5)[0]
+            span = self.rates.plot([], [], color=colour, ls=line, lw=2.5)[0]
             words = self.rates.text(0.5, place - 0.3, "", ha="center", va="center", fontsize=size)
             dots = [
                 axes.plot([], [], marker, color=colour, ms=5, alpha=0.6)[0]
@@ -95,8 +94,7 @@ class CompareView:
                 continue
             point.set_data([found.rate], [place])
             span.set_data([found.low, found.high], [place, place])
-            words.set_text(f"{found.successes} of {found.n}")
-            words.set_x(min(max(found.rate, 0.06), 0.94))
+            show_count(words, found)
             losses.set_data(row.losses, [place] * len(row.losses))
             accuracies = [r.accuracy for r in row.records]
             levels.set_data(accuracies, [place] * len(accuracies))

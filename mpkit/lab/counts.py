@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from mpkit.evaluation import ARMS, VictimRecord, success_rate
-from mpkit.lab.canvas import BLUE, GREY, RED, font_size
+from mpkit.lab.arms import LOOKS, show_count
+from mpkit.lab.canvas import GREY, font_size
 from mpkit.lab.views import KEPT_STYLES, ProbabilityView, tidy
 from mpkit.scenario import Scenario
-
-LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY, "^", ":")}
-"""Colour, marker and line of every arm."""
 
 
 class CountsView:
@@ -94,8 +92,7 @@ class CountsView:
             found = success_rate(records, arm)
             self.points[arm].set_data([found.rate], [row])
             self.spans[arm].set_data([found.low, found.high], [row, row])
-            self.words[arm].set_text(f"{found.successes} of {found.n}")
-            self.words[arm].set_x(min(max(found.rate, 0.06), 0.94))
+            show_count(self.words[arm], found)
         self.accuracy.set_xlim(max(0, min(r.accuracy for r in records) - 0.08), 1.01)
         self.bars.update(probabilities)
 

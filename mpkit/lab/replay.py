@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mpkit.attack import Attack, from_dict
+from mpkit.attack import Attack
 from mpkit.evaluation import ARMS, VictimRecord, mean_accuracy, success_rate
+from mpkit.lab.arms import LOOKS, show_count
 from mpkit.lab.canvas import font_size, new_figure
-from mpkit.lab.compareview import LOOKS
 from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.views import LossView, show_guess, tidy
 from mpkit.metapoison import CraftRecord
 from mpkit.record import RecordError, read_json, read_lines, replay
+from mpkit.saved import from_dict
 
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "recorded"
 """Runs that ship with a checkout."""
@@ -134,14 +135,13 @@ class ReplayLab(Lab):
     def _count(self) -> None:
         """The victims, arm by arm."""
         for row, arm in enumerate(self._arms()):
-            colour, marker = LOOKS[arm]
+            colour, marker, line = LOOKS[arm]
             found = success_rate(self.arrived, arm)
-            self.rates.plot([found.low, found.high], [row, row], color=colour, lw=2.5)
+            self.rates.plot([found.low, found.high], [row, row], color=colour, ls=line, lw=2.5)
             self.rates.plot([found.rate], [row], marker, color=colour, ms=7)
-            self.rates.text(
-                0.5, row - 0.3, f"{found.successes} of {found.n}", ha="center", va="center",
-                fontsize=font_size(self.figure, 8),
-            )  # fmt: skip
+            size = font_size(self.figure, 8)
+            words = self.rates.text(0.5, row - 0.3, "", ha="center", va="center", fontsize=size)
+            show_count(words, found)
             levels = [r.accuracy for r in self.arrived if r.arm == arm]
             self.levels.plot(levels, [row] * len(levels), marker, color=colour, alpha=0.6)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mpkit
 from mpkit import record
-from mpkit.attack import run_folder, run_settings
+from mpkit.saved import run_folder, run_settings
 
 
 def save_run(lab, parent: Path = Path("runs")) -> Path:

@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 
 from mpkit.functional import Network, State
+from mpkit.lab import views
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.plane import flatten, landscape, plane_through
-from mpkit.lab.views import (
-    KEPT_STYLES,
-    guess_line,
-    legend_below,
-    one_blas_thread,
-    show_kept,
-    show_marks,
-    tidy,
-)
 from mpkit.scenario import Scenario
 
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
@@ -45,12 +37,10 @@ class TwinsView:
             self.figure.add_subplot(grid[0, 4 * i : 4 * i + 4]) for i in range(3)
         )
         self.plane = self.figure.add_subplot(grid[1, :6])
-        self.space = self.figure.add_subplot(grid[1, 6:])
-        tidy(loss, "training loss", "epoch")
-        tidy(accuracy, "accuracy, other pictures", "epoch")
-        tidy(target, f"the target: P({names[self.wanted]})", "epoch")
-        tidy(self.plane, "paths through weight space")
-        tidy(self.space, "the poisoned twin's features")
+        views.tidy(loss, "training loss", "epoch")
+        views.tidy(accuracy, "accuracy, other pictures", "epoch")
+        views.tidy(target, f"the target: P({names[self.wanted]})", "epoch")
+        views.tidy(self.plane, "paths through weight space")
         self.axes, self.lines = (loss, accuracy, target), []
         for axes in self.axes:
             axes.set_xlim(0, epochs)
@@ -59,12 +49,18 @@ class TwinsView:
             )
         accuracy.set_ylim(0, 1.02)
         target.set_ylim(-0.03, 1.03)
-        self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
-        self.guess = guess_line(target)
+        self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in views.KEPT_STYLES]
+        self.guess = views.guess_line(target)
         loss.legend(fontsize=font_size(self.figure, 8), loc="upper right")
         self._marks: list = []
         self._prepare_plane()
-        self._prepare_space(names)
+        looks = (
+            ("s", BLUE, 4, f"{names[self.true]}"), ("o", GREEN, 4, f"{names[self.wanted]}"),
+            ("D", ORANGE, 4, "poisons"), ("*", RED, 15, "target"),
+        )  # fmt: skip
+        space = self.figure.add_subplot(grid[1, 6:])
+        self.space = views.CloudView(space, "the poisoned twin's features", looks)
+        self.space.groups[2].set_markerfacecolor("none")  # what lies under the poisons shows
 
     def _prepare_plane(self) -> None:
         self.plane.set_xticks([])
@@ -78,20 +74,6 @@ class TwinsView:
         ]
         (self.begin,) = self.plane.plot([], [], "X", color=BLACK, ms=9)
         self.hills: list = []
-
-    def _prepare_space(self, names: Sequence[str]) -> None:
-        self.space.set_xticks([])
-        self.space.set_yticks([])
-        looks = (
-            ("s", BLUE, 4, f"{names[self.true]}"), ("o", GREEN, 4, f"{names[self.wanted]}"),
-            ("D", ORANGE, 4, "poisons"), ("*", RED, 15, "target"),
-        )  # fmt: skip
-        self.clouds = [
-            self.space.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 9 else c, label=name)[0]
-            for m, c, ms, name in looks
-        ]
-        self.clouds[2].set_markerfacecolor("none")  # what lies under the poisons shows
-        legend_below(self.space)
 
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
@@ -111,7 +93,7 @@ class TwinsView:
         high = max((max(r.losses) for r in records[1:]), default=1.0)
         self.axes[0].set_ylim(0, 1.08 * high)
         self.axes[0].set_title("training loss", loc="left", fontsize=font_size(self.figure, 10))
-        show_marks(self.axes[2], self._marks, marks)
+        views.show_marks(self.axes[2], self._marks, marks)
         self._follow(torch.stack(list(path)))
 
     def _follow(self, path: Tensor) -> None:
@@ -153,7 +135,7 @@ class TwinsView:
             fontsize=font_size(self.figure, 10),
         )
 
-    @one_blas_thread
+    @views.one_blas_thread
     def features(self, network: Network, state: State, poisons: Tensor) -> None:
         """Two classes, the poisons and the target in the features of one model (M = 1).
 
@@ -168,8 +150,7 @@ class TwinsView:
         with torch.no_grad():
             found = network(state, torch.cat(groups)[None], False, part="features")[0][0]
         rows = found.cpu().double().numpy()
-        sizes = np.cumsum([len(g) for g in groups])[:-1]
-        known = rows[: sizes[1]]
+        known = rows[: len(groups[0]) + len(groups[1])]
         labels = np.repeat([0, 1], [len(g) for g in groups[:2]])
         across = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.3).fit(known, labels)
         axis = across.coef_[0] / (np.linalg.norm(across.coef_[0]) + 1e-12)
@@ -178,15 +159,9 @@ class TwinsView:
         points = np.column_stack(
             [rows @ axis, up.transform(rows - np.outer(rows @ axis, axis))[:, 0]]
         )
-        for cloud, part in zip(self.clouds, np.split(points, sizes), strict=True):
-            cloud.set_data(*part.T)
-        low, high = points.min(0), points.max(0)
-        room = 0.08 * (high - low) + 1e-6
-        self.space.set(
-            xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1])
-        )
+        self.space.update(points, [len(g) for g in groups])
 
     def compare(self, lines: Sequence) -> None:
         """`Line`s of other runs behind the target's probability."""
         if lines:  # the curve ends at the top, its twin's at the bottom
-            show_kept(self.axes[2], self.kept, lines, "center right")
+            views.show_kept(self.axes[2], self.kept, lines, "center right")

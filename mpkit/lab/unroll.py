@@ -93,8 +93,8 @@ class UnrollLab(Lab):
     def clear(self) -> None:
         self.records = []
         self._start()
+        self.kept()  # before the limits are set
         self._refresh()
-        self.kept()
 
     def total(self) -> int:
         return self.moves

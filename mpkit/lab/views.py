@@ -121,6 +121,34 @@ def legend_below(axes: Axes) -> None:
     )  # fmt: skip
 
 
+class CloudView:
+    """Groups of points in a plane without units, such as pictures by their features.
+
+    `looks` of the groups: (marker, colour, size, label); large markers get a black rim.
+    """
+
+    def __init__(self, axes: Axes, title: str, looks: Sequence[tuple]):
+        self.axes = axes
+        tidy(axes, title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        self.groups = [
+            axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=label)[0]
+            for m, c, ms, label in looks
+        ]
+        legend_below(axes)
+
+    def update(self, points: np.ndarray, sizes: Sequence[int]) -> None:
+        """points (N, 2) of all groups, so many of each in turn."""
+        parts = np.split(points, np.cumsum(sizes)[:-1])
+        for group, part in zip(self.groups, parts, strict=True):
+            group.set_data(*part.T)
+        low, high = points.min(0), points.max(0)
+        room = 0.08 * (high - low) + 1e-6
+        self.axes.set_xlim(low[0] - room[0], high[0] + room[0])
+        self.axes.set_ylim(low[1] - room[1], high[1] + room[1])
+
+
 def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) -> None:
     """Dotted vertical lines with words; `artists` keeps those that stand already."""
     while len(artists) > 2 * len(marks):

@@ -18,7 +18,7 @@ from bench.clock import add_json, headline, write_json
 from torch import Tensor
 
 from mpkit.attack import draw_pairs, make_attack, prepare
-from mpkit.course.ch01 import Features, features_of, linear_layer
+from mpkit.course.features import Features, features_of, linear_layer
 from mpkit.device import Plan, cores
 from mpkit.evaluation import predict, rate, victim_seed
 from mpkit.training import stream, train

@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mpkit.course import ch01, slides
+from mpkit.course import features as seen
+from mpkit.course import slides
 from mpkit.course.game import GUESSES, TOO_SOON, SpotThePoison
 from mpkit.evaluation import rate
 from mpkit.networks import network
@@ -40,14 +41,14 @@ def test_features_are_those_of_the_module(pictures):
         module.load_state_dict({k: v[m] for k, v in states.params.items()})
         with torch.no_grad():
             wanted = module.features(pictures[0])
-        assert torch.allclose(ch01.features_of(net, states, m)(pictures[0]), wanted, atol=1e-6)
+        assert torch.allclose(seen.features_of(net, states, m)(pictures[0]), wanted, atol=1e-6)
 
 
 def test_the_ratio_is_1_at_the_base_0_at_the_target_and_t_on_a_line(pictures):
     bases, target = pictures[0][1:], pictures[0][:1]
     phi = lambda x: 3 * x.flatten(1)  # noqa: E731
     for t in (0.0, 0.3, 1.0):
-        found = ch01.distance_ratio(phi, target + t * (bases - target), bases, target)
+        found = seen.distance_ratio(phi, target + t * (bases - target), bases, target)
         assert torch.allclose(found, torch.full((5,), t), atol=1e-6)
 
 
@@ -55,7 +56,7 @@ def test_a_last_layer_learns_what_can_be_told_apart():
     g = torch.Generator().manual_seed(0)
     y = torch.arange(40) % 2
     features = torch.randn(40, 5, generator=g) + 4 * y[:, None]
-    net, x = ch01.linear_layer(5, 2), features[:, None, None]
+    net, x = seen.linear_layer(5, 2), features[:, None, None]
     *_, (state, _) = train(net, x, y, Recipe(epochs=20, batch=10), [0, 1])
     said = net(state, x.expand(2, *x.shape), train=False)[0].argmax(-1)
     assert said.shape == (2, 40)

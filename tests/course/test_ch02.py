@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.func import grad
 
-from mpkit.course import ch02, check
+from mpkit.course import check
+from mpkit.course import plane as drawing
 from mpkit.lab.toy import make_toy, network, sgd_step
 
 mpl.use("Agg")
@@ -25,21 +26,21 @@ def fresh(monkeypatch, tmp_path):
     """Progress in a file of the test's own, and no figure left open."""
     monkeypatch.setenv("MPKIT_PROGRESS", str(tmp_path / "progress.json"))
     yield
-    ch02.plt.close("all")
+    drawing.plt.close("all")
 
 
 def test_the_scene_is_the_labs_in_64_bits():
-    ours, labs = ch02.scene(3), make_toy(3)
+    ours, labs = drawing.scene(3), make_toy(3)
     tensors = [ours.x, ours.poisons, ours.target, *ours.params.values()]
     assert {t.dtype for t in tensors} == {torch.float64}
     assert torch.equal(ours.poisons.float(), labs.poisons)
     assert all(torch.equal(w.float(), labs.params[k]) for k, w in ours.params.items())
-    assert not torch.equal(ch02.scene(3, warmup=10).params["w2"], ours.params["w2"])
+    assert not torch.equal(drawing.scene(3, warmup=10).params["w2"], ours.params["w2"])
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_every_arrow_leads_towards_the_target_and_down(seed):
-    plane = ch02.scene(seed)
+    plane = drawing.scene(seed)
     slopes, path = plane.look_ahead(plane.poisons, 1, LR)
     assert F.cosine_similarity(-slopes, plane.target - plane.poisons).min() > 0
     lengths = slopes.norm(dim=1)
@@ -51,16 +52,16 @@ def test_every_arrow_leads_towards_the_target_and_down(seed):
 
 def test_the_longest_arrow_grows_with_k():
     for seed in range(5):
-        plane = ch02.scene(seed)
+        plane = drawing.scene(seed)
         one, ten = (plane.look_ahead(plane.poisons, k, LR)[0].norm(dim=1).max() for k in (1, 10))
         assert ten > one
 
 
 def test_the_drawing_shows_both_boundaries_and_leaves_room():
-    plane = ch02.scene(0)
+    plane = drawing.scene(0)
     after = sgd_step(plane.params, plane.x, plane.y, LR)
-    ch02.draw(plane, {"w₀": plane.params, "w₁": after}, -plane.poisons, lambda p: p[:, 0])
-    axes = ch02.plt.gcf().axes
+    drawing.draw(plane, {"w₀": plane.params, "w₁": after}, -plane.poisons, lambda p: p[:, 0])
+    axes = drawing.plt.gcf().axes
     assert len(axes) == 2  # the plane and the scale of its ground
     words = [t.get_text() for t in axes[0].get_legend().get_texts()]
     assert words[:2] == ["w₀", "w₁"]
@@ -73,9 +74,9 @@ def test_the_drawing_shows_both_boundaries_and_leaves_room():
 
 
 def test_the_boundary_is_where_the_scores_are_equal():
-    plane = ch02.scene(1)
-    ch02.draw(plane, {"w₀": plane.params})
-    axes = ch02.plt.gcf().axes[0]
+    plane = drawing.scene(1)
+    drawing.draw(plane, {"w₀": plane.params})
+    axes = drawing.plt.gcf().axes[0]
     (line,) = [c for c in axes.collections if hasattr(c, "levels")]
     spots = torch.tensor(line.get_paths()[0].vertices, dtype=torch.float64)
     scores = network(plane.params, spots)
@@ -83,7 +84,7 @@ def test_the_boundary_is_where_the_scores_are_equal():
 
 
 def test_slide_5_has_words_for_those_who_cannot_see_it():
-    html = ch02.slide().data
+    html = drawing.slide().data
     assert 'alt="Slide 5' in html
     assert all(word in html for word in ("initial weights", "poison", "target", "adversarial loss"))
     data = base64.b64decode(re.search('base64,([^"]*)"', html)[1])

@@ -129,6 +129,18 @@ def test_every_slider_of_the_toy_redraws_at_once():
         lab.close()
 
 
+def test_the_last_run_stays_in_sight_after_a_reset(until):
+    lab = UnrollLab()
+    try:
+        finished(lab, until)
+        lab.transport.buttons["reset"].click()
+        low, high = lab.view.history.get_ylim()
+        (ghost,) = (line for line in lab.view.kept_lines if len(line.get_ydata()))
+        assert low < min(ghost.get_ydata()) <= max(ghost.get_ydata()) < high
+    finally:
+        lab.close()
+
+
 # ── DynamicsLab ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -19,8 +19,9 @@ from bench.problem import LR, Problem, margin
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mpkit.batches import Batches
 from mpkit.device import Plan, choose_plan
-from mpkit.metagradient import METAGRADIENTS, Batches
+from mpkit.metagradient import METAGRADIENTS
 
 Contender = Callable[[], Tensor]
 """Computes the meta-gradient, summed over the models: (P, C, H, W)."""

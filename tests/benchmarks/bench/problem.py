@@ -14,8 +14,8 @@ import torch
 from bench.modules import conventional
 from torch import Tensor, nn
 
+from mpkit.batches import Batches
 from mpkit.functional import Network, State
-from mpkit.metagradient import Batches
 from mpkit.networks import network
 
 SIZES = {

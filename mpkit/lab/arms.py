@@ -1,0 +1,17 @@
+"""How the three arms of an experiment look in every picture, and how a count is written."""
+
+from __future__ import annotations
+
+from matplotlib.text import Text
+
+from mpkit.evaluation import Rate
+from mpkit.lab.canvas import BLUE, GREY, RED
+
+LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY, "^", ":")}
+"""Colour, marker and line of every arm."""
+
+
+def show_count(words: Text, found: Rate) -> None:
+    """8 of 8, say, above the point that stands at the rate, and within axes from 0 to 1."""
+    words.set_text(f"{found.successes} of {found.n}")
+    words.set_x(min(max(found.rate, 0.06), 0.94))

@@ -1,0 +1,72 @@
+"""An attack as it is written into a run folder, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
+
+from mpkit.attack import Attack, Prepared
+from mpkit.device import describe, pick_device
+from mpkit.record import digest, versions
+from mpkit.settings import Settings
+from mpkit.training import Recipe
+
+
+def to_dict(attack: Attack) -> dict:
+    """The attack as plain JSON values; `from_dict` turns them back."""
+    return dataclasses.asdict(attack)
+
+
+def from_dict(values: dict) -> Attack:
+    """The inverse of `to_dict`, also after JSON.
+
+    Raises KeyError, TypeError and ValueError for values that are missing, unknown or wrong.
+    """
+
+    def lists(d: dict) -> dict:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
+
+    values = lists(values)
+    settings = lists(values.pop("settings"))
+    recipe = Recipe(**lists(settings.pop("recipe")))
+    victim_recipe = Recipe(**lists(values.pop("victim_recipe")))
+    attack = Attack(
+        **values, settings=Settings(**settings, recipe=recipe), victim_recipe=victim_recipe
+    )
+    for part in (attack, attack.settings, attack.settings.recipe, attack.victim_recipe):
+        _check_types(part)
+    return attack
+
+
+def _check_types(part: Attack | Settings | Recipe) -> None:
+    """Raises TypeError naming a field whose value is not of its declared type."""
+    for name, declared in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        kinds = [get_origin(kind) or kind for kind in get_args(declared) or (declared,)]
+        if get_origin(declared) is tuple:
+            kinds = [tuple]
+        if not isinstance(value, (*kinds, *[int] * (float in kinds))):
+            raise TypeError(f"{name} can't be {value!r}")
+
+
+def run_settings(ready: Prepared, version: str) -> dict:
+    """What a run folder's settings.json holds: all that is needed to run again, and `version`."""
+    return {
+        "format": 1,
+        "attack": to_dict(ready.attack),
+        "plan": dataclasses.asdict(ready.plan),
+        "victim_plan": dataclasses.asdict(ready.victim_plan),
+        "device": describe(pick_device(ready.attack.device)),
+        "data": digest(ready.scenario),
+        "versions": versions() | {"mpkit": version},
+    }
+
+
+def run_folder(attack: Attack, stamp: str, parent: Path = Path("runs")) -> Path:
+    """A new folder's name that says when and what: runs/20260102-030405-digits-3-as-8."""
+    wanted = attack.adversarial_class or attack.poison_class
+    what = f"{attack.target_class}-as-{wanted}" if attack.target_class and wanted else attack.goal
+    name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
+    return parent / re.sub(r"[^\w.-]+", "_", name)
