@@ -12,6 +12,7 @@ LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY
 
 
 def show_count(words: Text, found: Rate) -> None:
-    """8 of 8, say, above the point that stands at the rate, and within axes from 0 to 1."""
+    """8 of 8, say, above the point that stands at the rate; at an end it is written inwards."""
     words.set_text(f"{found.successes} of {found.n}")
-    words.set_x(min(max(found.rate, 0.06), 0.94))
+    words.set_x(found.rate)
+    words.set_ha("left" if found.rate < 0.2 else "right" if found.rate > 0.8 else "center")
