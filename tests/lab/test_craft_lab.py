@@ -97,7 +97,7 @@ def test_a_change_lands_at_the_next_step_and_is_marked(lab, until):
     lab.controls["epsilon"].slider.value = 12
     lab.controls["unroll_steps"].box.value = 5
     press(lab, "step")
-    until(lambda: lab.runner.steps == 3)
+    until(lambda: lab.runner.steps == 3 and lab.runner.phase is Phase.PAUSED)
     assert [round(255 * r.epsilon) for r in lab.records] == [26, 26, 12]
     assert [r.unroll_steps for r in lab.records][-2:] == [lab.records[0].unroll_steps, 5]
     texts = [text for _, text in lab.marks]
