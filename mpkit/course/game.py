@@ -86,6 +86,7 @@ class SpotThePoison:
     def turn(self, strength: float) -> None:
         """Another strength, with a score of its own; the round's pictures are shown anew."""
         self.strength = float(strength)
+        self.knob.show(self.strength)
         self.words.value = ""
         self._ask()
 

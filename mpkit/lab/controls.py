@@ -1,12 +1,14 @@
 """Buttons, sliders and pickers with visible labels, that refuse bad values in words.
 
-ipywidgets' sliders have no accessible name, so each has its label and a number box beside it.
+ipywidgets' sliders have no accessible name, so each has its label and a number box beside it. And
+in the browser a slider sends back what it is shown, rounded to its step, as if it had been moved.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import ipywidgets as widgets
 from torch import Tensor
@@ -64,7 +66,8 @@ class Transport:
 class Number:
     """A labelled slider with a number box. `turn(value)` is told of every new value.
 
-    Both show the same value, in the unit named in the label. What `turn` refuses (ValueError), or
+    The box shows the value in force, in the unit named in the label, and the slider stands at the
+    nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
     the slider's range does not hold, is explained through `say`, and both go back.
     """
 
@@ -81,12 +84,13 @@ class Number:
     ):
         self.whole = all(isinstance(v, int) for v in (value, low, high, step))
         self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
-        self.value = value
+        self.value, self.step = value, step
         self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
         slider = widgets.IntSlider if self.whole else widgets.FloatSlider
         self.slider = slider(
-            value, min=low, max=high, step=step, readout=False, layout=widgets.Layout(width="150px")
-        )
+            self._place(value), min=low, max=high, step=step, readout=False,
+            layout=widgets.Layout(width="150px"),
+        )  # fmt: skip
         # An IntText drops a point while it is typed, and takes 2.7 for 27.
         self.box = widgets.FloatText(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
@@ -96,8 +100,28 @@ class Number:
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
 
+    def _place(self, value: float) -> float:
+        """Where the slider stands for a value.
+
+        Computed as noUiSlider does it in the browser, in per cent of the range: whatever differs
+        from that, be it in the last digit, would be sent back.
+        """
+        if value >= self.high:
+            return self.high  # also where the steps do not end there
+        if value <= self.low:
+            return self.low
+        width = self.high - self.low
+        each = 100 * self.step / width
+        share = math.floor(100 * (value - self.low) / width / each + 0.5) * each
+        place = self.high if share >= 100 else share * width / 100 + self.low
+        return round(place) if self.whole else place
+
+    def _echoed(self, place: float) -> bool:
+        """Whether the slider is where it was put: then nobody has moved it."""
+        return abs(self._place(place) - self._place(self.value)) < 1e-6 * self.step
+
     def _moved(self, change: dict) -> None:
-        if self._own:
+        if self._own or (change["owner"] is self.slider and self._echoed(change["new"])):
             return
         new = round(change["new"], self.digits) if self.digits else change["new"]
         if self.whole and float(new).is_integer():
@@ -114,27 +138,38 @@ class Number:
                 self.say(str(error))
         self.show(self.value)
 
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Nobody is told, and the browser gets all that is set meanwhile as one change."""
+        before, self._own = self._own, True
+        try:
+            with self.slider.hold_sync(), self.slider.hold_trait_notifications():
+                yield
+        finally:
+            self._own = before
+
     def show(self, value: float) -> None:
         """Set both parts without telling anybody."""
-        self.value, self._own = value, True
-        try:
-            self.slider.value = self.box.value = value
-        finally:
-            self._own = False
+        with self._quietly():
+            self.value = self.box.value = value
+            self.slider.value = self._place(value)
 
-    def limit(self, low: float, high: float) -> None:
-        """Another range; a value outside it moves to its end, and nobody is told."""
-        self.low, self.high, self._own = low, high, True
-        try:
-            with self.slider.hold_trait_notifications():
-                self.slider.min, self.slider.max = low, high
-        finally:
-            self._own = False
-        self.show(min(max(self.value, low), high))
+    def limit(self, low: float, high: float, value: float | None = None) -> None:
+        """Another range, and maybe value; without one, a value that is now outside moves to the
+        end. Nobody is told."""
+        # A slider that saw the range first would send back the end of it, after the value is set.
+        with self._quietly():
+            self.low, self.high = self.slider.min, self.slider.max = low, high
+            self.show(min(max(self.value, low), high) if value is None else value)
 
     def enable(self, on: bool) -> None:
         """Whether it can be turned."""
         self.slider.disabled = self.box.disabled = not on
+
+
+def levels(epsilon: float) -> float:
+    """ε in steps of 8-bit pictures, as it stands beside "n/255"; whole where it is."""
+    return round(255 * epsilon, 9)
 
 
 class Choice:

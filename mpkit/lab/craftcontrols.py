@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import torch
 
 from mpkit.attack import Attack
-from mpkit.lab.controls import Choice, Number, Say, Thumbnails
+from mpkit.lab.controls import Choice, Number, Say, Thumbnails, levels
 from mpkit.networks import NETWORKS
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.scenario import Scenario
@@ -89,13 +89,12 @@ class CraftControls:
         s, train = attack.settings, scenario.train
         poison = int(train.y[scenario.bases[0]])
         values = dataclasses.asdict(s) | {
-            "epsilon": round(255 * s.epsilon), "poisons": len(scenario.bases),
+            "epsilon": levels(s.epsilon), "poisons": len(scenario.bases),
             "network": attack.network, "target_class": int(scenario.target_labels[0]),
             "poison_class": poison,
         }  # fmt: skip
-        self.all["poisons"].limit(1, len(train.rows_of(poison)))
-        self.page.limit(1, pages)
-        self.page.show(page)
+        self.all["poisons"].limit(1, len(train.rows_of(poison)), values["poisons"])
+        self.page.limit(1, pages, page)
         for name, control in self.all.items():
             control.show(values[name])
         for name, idle in (("epsilon", "recolor"), ("epsilon_c", "additive")):

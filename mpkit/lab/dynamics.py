@@ -13,7 +13,7 @@ from mpkit.evaluation import victim_seed
 from mpkit.functional import State
 from mpkit.lab import pace
 from mpkit.lab.codes import attack_code, attack_of
-from mpkit.lab.controls import Number
+from mpkit.lab.controls import Number, levels
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock, rescaled
@@ -81,7 +81,7 @@ class DynamicsLab(Lab):
         self._strongest = max(1, round(float(change.abs().max())))
         if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
             self.epsilon = self._strongest
-            self.controls["epsilon"].show(min(64, self.epsilon))
+            self.controls["epsilon"].show(self.epsilon)
         network = self.ready.network
         start = network.init([seed, seed]).map(lambda t: t.to(scenario.train.x.device))
         about = (scenario, network, self._adversarial)
@@ -122,7 +122,7 @@ class DynamicsLab(Lab):
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
         if self.epsilon is None:
-            self.controls["epsilon"].show(min(64, round(255 * self.attack.settings.epsilon)))
+            self.controls["epsilon"].show(levels(self.attack.settings.epsilon))
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.redraw_kept()
 
@@ -194,6 +194,7 @@ class DynamicsLab(Lab):
             ),
             "seed": Number("seed of the twins", self.twin_seed, 0, 999, self._seed, self.say),
         }
+        self.controls["epsilon"].show(levels(self.attack.settings.epsilon))
         return [c.widget for c in self.controls.values()]
 
     def _turn(self, epsilon: int) -> None:
@@ -230,9 +231,9 @@ class DynamicsLab(Lab):
         self.stock.attack, self.twin_seed = attack, own["seed"]
         self.clear()
         self.epsilon = own["epsilon"]
-        epsilon = self.epsilon if self.epsilon is not None else 255 * attack.settings.epsilon
+        epsilon = self.epsilon if self.epsilon is not None else levels(attack.settings.epsilon)
         recipe = attack.victim_recipe
-        now = {"epsilon": round(epsilon), "lr": recipe.lr, "epochs": recipe.epochs}
+        now = {"epsilon": epsilon, "lr": recipe.lr, "epochs": recipe.epochs}
         for name, value in (now | {"seed": self.twin_seed}).items():
             self.controls[name].show(value)
         self.canvas.draw()

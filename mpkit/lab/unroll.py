@@ -93,6 +93,7 @@ class UnrollLab(Lab):
     def clear(self) -> None:
         self.records = []
         self._start()
+        self._pick(self.which + 1)  # they are back where they began
         self.kept()  # before the limits are set
         self._refresh()
 
@@ -181,7 +182,8 @@ class UnrollLab(Lab):
     def _pick(self, which: int) -> None:
         self.which = which - 1
         for axis, name in enumerate("xy"):
-            self.controls[name].show(round(float(self.poisons[self.which, axis]), 2))
+            there = self.poisons[self.which, axis].numpy()
+            self.controls[name].show(float(str(there)))  # no more digits than it has
 
     def _place(self, axis: int, value: float) -> None:
         with self.canvas.lock:

@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+import math
 import time
 
+import ipywidgets as widgets
 import pytest
+
+from mpkit.lab.controls import Number
 
 SMALL = {
     "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,
     "epochs": 3, "craft_steps": 6, "batch": 20, "victims": 2, "victim_epochs": 3,
 }  # fmt: skip
+
+
+class Browser:
+    """What a browser shows of sliders: it sends back each value that is not on the slider's grid.
+
+    Replies come when everything was sent, as they do where a callback sends several messages.
+    `noisy`: one that computes its places in another way, which differs in the last digits.
+    """
+
+    def __init__(self, *numbers: Number, noisy: bool = False):
+        self.noisy = noisy
+        self.sliders = [n.slider for n in numbers]
+        self.sent: list[tuple] = [(s, self._seen(s)) for s in self.sliders]  # drawn for the first
+        self.seen: dict = {}
+        for slider in self.sliders:
+            slider.send_state = lambda key=None, s=slider: self.sent.append((s, self._seen(s, key)))
+
+    @staticmethod
+    def _seen(slider, keys=None) -> dict:
+        keys = {keys} if isinstance(keys, str) else keys
+        return {k: getattr(slider, k) for k in ("min", "max", "value") if keys is None or k in keys}
+
+    def answer(self) -> None:
+        """Draw what was sent, and send back what was rounded, until both sides are content."""
+        for _ in range(10):
+            sent, self.sent[:] = list(self.sent), []
+            replies = [(s, r) for s, state in sent for r in self._drawn(s, state)]
+            if not replies:
+                return
+            for slider, reply in replies:
+                slider.set_state({"value": reply})
+        raise AssertionError("slider and browser answer each other for ever")
+
+    def _drawn(self, slider, state: dict) -> list[float]:
+        now = self.seen.setdefault(slider, {})
+        now |= state
+        low, high, value, step = now["min"], now["max"], now["value"], slider.step
+        if value >= high or value <= low:
+            there = high if value >= high else low
+        elif self.noisy:
+            there = min(low + math.floor((value - low) / step + 0.5) * step, high)
+        else:  # as noUiSlider does it, in per cent of the range
+            width = high - low
+            each, share = 100 * step / width, 100 * (value - low) / width
+            share = math.floor(share / each + 0.5) * each
+            there = high if share >= 100 else share * width / 100 + low
+        there = round(there) if isinstance(slider, widgets.IntSlider) else there
+        now["value"] = there
+        return [there] if there != value else []
 
 
 @pytest.fixture

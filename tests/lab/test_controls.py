@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import ipywidgets as widgets
 import pytest
 import torch
@@ -9,6 +12,8 @@ import torch
 from mpkit.lab.controls import Choice, Number, Thumbnails, Transport
 from mpkit.lab.extras import fold
 from mpkit.lab.runner import Phase, Runner
+
+from .conftest import Browser
 
 
 @pytest.fixture
@@ -70,6 +75,101 @@ def test_fractions_stay_readable(heard, said):
     number.slider.value = 0.30000000000000004
     assert heard == [0.3]
     assert number.box.value == 0.3
+
+
+RANGES = (
+    (-2.4, 2.4, 0.05), (0.05, 2, 0.05), (0.05, 2, 0.1), (0, 0.9, 0.4), (0.01, 0.5, 0.01),
+    (0.0, 0.01, 0.0001), (0.0005, 0.5, 0.01), (1, 64, 1), (1, 10, 4), (0, 999, 1), (1, 1, 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize(("low", "high", "step"), RANGES)
+def test_a_value_that_is_shown_survives_its_echo(heard, said, low, high, step, noisy):
+    draw = random.Random(step)
+    number = Number("x", low, low, high, heard.append, said.append, step)
+    browser = Browser(number, noisy=noisy)
+    browser.answer()
+    for _ in range(100):
+        value = draw.uniform(low - 0.3 * (high - low) - step, high + 0.3 * (high - low) + step)
+        value = draw.choice((value, value, round(value), low, high, 255 * (round(value) / 255)))
+        number.show(value)
+        browser.answer()
+        Browser(number, noisy=noisy).answer()  # it is drawn anew, as where a page is reloaded
+        browser = Browser(number, noisy=noisy)
+        assert (number.value, number.box.value) == (value, value)
+    assert (heard, said) == ([], [])
+
+
+@pytest.mark.parametrize(("low", "high", "step"), RANGES)
+def test_values_shown_one_after_the_other_leave_nothing_to_send_back(heard, low, high, step):
+    draw = random.Random(step)
+    number = Number("x", low, low, high, heard.append, heard.append, step)
+    browser = Browser(number)
+    for _ in range(200):
+        number.show(draw.uniform(low - step, high + step))
+    shown = number.value
+    browser.answer()  # an echo that comes late would be taken for a move
+    assert (number.value, heard) == (shown, [])
+
+
+@pytest.mark.parametrize("value", [0.6517399, 5.0, -7.25])
+def test_the_first_value_survives_its_echo_too(heard, said, value):
+    number = Number("x", value, -2.4, 2.4, heard.append, said.append, 0.05)
+    Browser(number).answer()
+    assert (number.value, number.box.value, heard, said) == (value, value, [], [])
+
+
+@pytest.mark.parametrize("ulps", [-2, -1, 1, 2])
+def test_the_last_digit_of_an_echo_is_neither_heard_nor_answered(heard, said, ulps):
+    number = Number("x", 0, -2.4, 2.4, heard.append, said.append, 0.05)
+    for k in range(97):
+        number.show(round(-2.4 + 0.05 * k, 2))
+        echo = number.slider.value + ulps * math.ulp(number.slider.value)
+        echo = min(max(echo, -2.4), 2.4)
+        number.slider.value = echo
+        assert number.slider.value == echo  # another answer would be echoed again, and so on
+        assert number.value == round(-2.4 + 0.05 * k, 2)
+    assert (heard, said) == ([], [])
+
+
+@pytest.mark.parametrize(("low", "high", "step"), [r for r in RANGES if r[0] < r[1]])
+def test_a_move_to_another_place_acts_and_the_way_back_as_well(heard, said, low, high, step):
+    number = Number("x", low, low, high, heard.append, said.append, step)
+    value = low + 0.3 * step
+    number.show(value)
+    Browser(number).answer()
+    for there in (low + step, low):
+        number.slider.value = there
+        assert heard[-1] == pytest.approx(there, abs=10**-number.digits)
+        assert (number.value, number.box.value) == (heard[-1], heard[-1])
+    assert (len(heard), said) == (2, [])
+
+
+def test_a_refused_move_leaves_what_is_in_force(said):
+    def turn(value):
+        raise ValueError("not now")
+
+    number = Number("x", 0.6517399, -2.4, 2.4, turn, said.append, 0.05)
+    browser = Browser(number)
+    browser.answer()
+    number.slider.set_state({"value": 1.0})
+    browser.answer()
+    assert (number.value, number.box.value, said) == (0.6517399, 0.6517399, ["not now"])
+    assert number.slider.value == browser.seen[number.slider]["value"] == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("value", [1, 2, 3])
+def test_another_range_and_value_are_one_to_the_browser(heard, said, value):
+    number = Number("page", 5, 1, 6, heard.append, said.append)
+    browser = Browser(number)
+    browser.answer()
+    number.limit(1, 3, value)  # a browser that saw the range first would send back 3
+    browser.answer()
+    assert (number.value, number.slider.value, number.slider.max) == (value, value, 3)
+    number.limit(2, 2)
+    browser.answer()
+    assert (number.value, number.slider.value, heard, said) == (2, 2, [], [])
 
 
 def test_a_choice_goes_back_too(said):
