@@ -57,6 +57,11 @@ $(VENV)/.with-dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(call install,[dev])
 	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
 
+# Also what only the benchmarks need.
+$(VENV)/.with-bench: $(VENV)/.created pyproject.toml constraints.txt
+	$(call install,[bench])
+	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
+
 # ── for students and lecturers ─────────────────────────────────────────────────────────────────────
 
 setup: $(VENV)/.with-notebooks ## make the environment: the library and what the notebooks need
@@ -98,9 +103,10 @@ ifneq ($(wildcard tests/browser),)
 	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser $(PYTEST_ARGS))
 endif
 
-bench: $(VENV)/.with-dev ## the benchmarks, one after the other
+bench: $(VENV)/.with-bench ## the benchmarks, one after the other
 	@[ -n "$(BENCHMARKS)" ] || { echo "There are no benchmarks in tests/benchmarks."; exit 1; }
 	@set -e; for file in $(BENCHMARKS); do echo "── $$file"; "$(BIN)/python" "$$file"; done
+	@echo "── meta_gradients.py on one thread"; "$(BIN)/python" tests/benchmarks/meta_gradients.py --threads 1
 
 format: $(VENV)/.with-dev ## let ruff put the code in order
 	"$(BIN)/python" -m ruff check --fix .
@@ -129,7 +135,7 @@ constraints: $(VENV)/.created ## resolve anew and write constraints.txt
 	    echo "constraints.txt is resolved with Python 3.11, the oldest supported: make constraints PYTHON=python3.11 VENV=.venv311"; exit 1; }
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --dry-run --ignore-installed \
 	    --python-version 3.11 --only-binary=:all: --target "$(VENV)/unused" --report "$(VENV)/resolved.json" \
-	    torch==$(TORCH) ".[dev]"
+	    torch==$(TORCH) ".[dev,bench]"
 	@"$(BIN)/python" -c "$$write_pins" "$(VENV)/resolved.json" > "$(VENV)/constraints.txt"
 	@mv "$(VENV)/constraints.txt" constraints.txt
 	@echo "constraints.txt is written: make test, and look at the difference, before committing it."

@@ -10,12 +10,13 @@ for state, record in craft(scenario, network("mlp", train.shape, 10), Settings()
 
 from mpkit.data import Dataset, load_dataset
 from mpkit.evaluation import Rate, VictimRecord, rate, train_victims
-from mpkit.functional import Network, State, functional
-from mpkit.metapoison import CraftRecord, CraftState, craft, craft_step, poisons_of
+from mpkit.functional import State, features, init, logits
+from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
 from mpkit.networks import NETWORKS, network
+from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.training import Recipe, sgd_step, train, unroll
+from mpkit.training import sgd_step, train, unroll
 
 __version__ = "0.1.0"
 
@@ -24,7 +25,6 @@ __all__ = [
     "CraftRecord",
     "CraftState",
     "Dataset",
-    "Network",
     "Rate",
     "Recipe",
     "Scenario",
@@ -32,9 +32,10 @@ __all__ = [
     "State",
     "VictimRecord",
     "craft",
-    "craft_step",
-    "functional",
+    "features",
+    "init",
     "load_dataset",
+    "logits",
     "make_scenario",
     "network",
     "poisons_of",

@@ -13,10 +13,10 @@ import random
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpkit.data import load_dataset
-from mpkit.device import Plan, make_reproducible, pick_device
+from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import (
     ARMS,
     VictimRecord,
@@ -26,14 +26,13 @@ from mpkit.evaluation import (
     success_rate,
     train_victims,
 )
-from mpkit.functional import Network
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.networks import network
-from mpkit.plans import crafting_plan, victims_plan
+from mpkit.perturbation import PERTURBATIONS
+from mpkit.recipe import Recipe
 from mpkit.scale import defaults, scale_name
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.training import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +68,13 @@ class Attack:
     def __post_init__(self):
         if self.victims < 1:
             raise ValueError(f"victims must be at least 1, not {self.victims}")
-        bounds = {"additive": ("epsilon", "8/255"), "recolor": ("epsilon_c", "0.04")}
-        name, usual = bounds.get(self.settings.perturbation, ("epsilon", "8/255"))
-        value = getattr(self.settings, name)
-        if self.settings.perturbation in bounds and 255 * value < 1 - 1e-6:
+        usual = {"epsilon": "8/255", "epsilon_c": "0.04"}
+        bounds = PERTURBATIONS[self.settings.perturbation].bounded_by
+        if all(255 * getattr(self.settings, name) < 1 - 1e-6 for name in bounds):
+            name = bounds[0]
             raise ValueError(
-                f"{name} {value:.4g} leaves every 8-bit picture as it is, whose smallest step "
-                f"is 1/255 (0.003922): use 1/255 or more, usual {usual}"
+                f"{name} {getattr(self.settings, name):.4g} leaves every 8-bit picture as it is, "
+                f"whose smallest step is 1/255 (0.003922): use 1/255 or more, usual {usual[name]}"
             )
 
 
@@ -109,13 +108,13 @@ def make_attack(scale: str | None = None, **given) -> Attack:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """An attack with its data loaded and its plans chosen, ready to run."""
+    """An attack with its data loaded and its networks built, ready to run."""
 
     attack: Attack
     scenario: Scenario
-    network: Network
+    network: nn.Module
     plan: Plan
-    victim_network: Network
+    victim_network: nn.Module
     victim_plan: Plan
 
     def craft(self, state: CraftState | None = None) -> Iterator[tuple[CraftState, CraftRecord]]:
@@ -133,9 +132,9 @@ class Prepared:
             self.victim_network,
             a.victim_recipe,
             pictures,
-            a.victims,
-            a.settings.seed,
-            self.victim_plan,
+            victims=a.victims,
+            seed=a.settings.seed,
+            plan=self.victim_plan,
         )
 
 
@@ -145,10 +144,9 @@ def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     wanted = {name: getattr(attack, name) for name in names}
     train, test = load_dataset(attack.data, **wanted, progress=progress)
     target, poison = _default_classes(attack, train.classes)
-    return make_scenario(
-        train, test, target, poison, attack.adversarial_class, attack.target_index, attack.budget,
-        attack.goal,
-    )  # fmt: skip
+    names = ("adversarial_class", "target_index", "budget", "goal")
+    given = {name: getattr(attack, name) for name in names}
+    return make_scenario(train, test, target, poison, **given)
 
 
 def _default_classes(attack: Attack, names: tuple[str, ...]) -> tuple[str, str | None]:
@@ -183,15 +181,8 @@ def prepare(
     victim = network(
         attack.victim_network or attack.network, shape, classes, attack.batch_norm, fused=True
     )
-    plan = plan or crafting_plan(scenario, surrogate, attack.settings, attack.network, device)
-    victim_plan = victim_plan or victims_plan(
-        scenario,
-        victim,
-        attack.victim_recipe,
-        attack.victims,
-        attack.victim_network or attack.network,
-        device,
-    )
+    plan = plan or plan_for(attack.settings.models, device)
+    victim_plan = victim_plan or plan_for(attack.victims * len(ARMS), device)
     return Prepared(attack, scenario, surrogate, plan, victim, victim_plan)
 
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import grad
 
-from mpkit.functional import Network, State
+from mpkit.functional import State, features, own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def watermark(base: Tensor, target: Tensor, opacity: float) -> Tensor:
 
 
 def collide(
-    network: Network,
+    network: nn.Module,
     state: State,
     base: Tensor,
     target: Tensor,
@@ -67,35 +67,28 @@ def collide(
 ) -> Iterator[tuple[Tensor, CollisionRecord]]:
     """Poisons (C, H, W) on their way from the base to the target's features, step by step.
 
-    base and target (C, H, W) in [0, 1]; `state` of one model (leading M = 1). `settings` may be a
+    base and target (C, H, W) in [0, 1]; `state` of one model. `settings` may be a
     callable, which is asked before every step. The first item, step 0, is where it begins.
     """
     now = settings if callable(settings) else lambda: settings
-    wanted = _features(network, state, target)
+    module = own(network)
+    phi = lambda x: features(module, state, x[None])[0]  # noqa: E731
+    aim, step = phi(target), 0
+
+    def record(x: Tensor, step: int, beta: float) -> CollisionRecord:
+        pixels = (x - base).square().mean().sqrt()
+        return CollisionRecord(step, float((phi(x) - aim).norm()), float(pixels), beta)
+
     x = watermark(base, target, now().opacity)
-    yield x, _record(network, state, x, base, wanted, 0, now().beta)
-    step = 0
+    yield x, record(x, 0, now().beta)
     while step < now().steps:
         step, s = step + 1, now()
-        x = x.detach().requires_grad_()
-        distance = (_features(network, state, x) - wanted).square().sum()
-        (slope,) = torch.autograd.grad(distance, x)
-        forward = x.detach() - s.rate * slope / slope.norm().clamp(min=1e-12)
+        slope = grad(lambda x: (phi(x) - aim).square().sum())(x)
+        forward = x - s.rate * slope / slope.norm().clamp(min=1e-12)
         x = proximal(forward, base, s.beta * s.rate)
-        yield x, _record(network, state, x, base, wanted, step, s.beta)
+        yield x, record(x, step, s.beta)
 
 
 def proximal(x: Tensor, base: Tensor, weight: float) -> Tensor:
     """argmin_z ½‖z − x‖² + ½·weight·‖z − b‖², clipped to [0, 1]."""
     return ((x + weight * base) / (1 + weight)).clamp(0, 1)
-
-
-def _features(network: Network, state: State, x: Tensor) -> Tensor:
-    return network(state, x[None, None], train=False, part="features")[0][0, 0]
-
-
-def _record(network, state, x, base, wanted, step: int, beta: float) -> CollisionRecord:
-    with torch.no_grad():
-        features = (_features(network, state, x) - wanted).norm()
-    pixels = (x - base).square().mean().sqrt()
-    return CollisionRecord(step, float(features), float(pixels), beta)

@@ -1,82 +1,90 @@
-"""The K batches of an unroll with poisons in their places, and what is found by unrolling them."""
+"""The K batches of an unroll, with poisons in their places."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mpkit.functional import State
-
-Adversarial = Callable[[State, Tensor], Tensor]
-"""(stacked state, the pixels of a batch (M, B, C, H, W)) → L_adv of each model (M,); for a single
-model all of them may lack the M (see `unstacked`)."""
+from mpkit.scenario import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """K batches for each of M models, poisons first.
+class Batches(NamedTuple):
+    """The K batches that one model is unrolled on, poisons first.
 
-    x (K, M, B, C, H, W) clean pictures, y (K, M, B) labels, slot (M, R): which poison stands in row
-    r < R of every one of the K batches; P where that row is no poison. R may be zero.
+    x (K, B, C, H, W) clean pictures, y (K, B) labels, slot (R,): which poison stands in row r < R
+    of every one of the K batches; P where that row is no poison.
     """
 
     x: Tensor
     y: Tensor
     slot: Tensor
 
-    def __len__(self) -> int:
-        return len(self.x)
-
     def rows(self, poisons: Tensor) -> Tensor:
-        """(K, M, R, C, H, W) the first R rows of every batch with the poisons in their places."""
+        """(K, R, C, H, W) the first R rows of every batch, poisons (P, C, H, W) in their places."""
         extended = torch.cat([poisons, poisons.new_zeros(1, *poisons.shape[1:])])
-        is_poison = (self.slot < len(poisons))[..., None, None, None]
-        clean = self.x[..., : self.slot.shape[-1], :, :, :]
-        return torch.where(is_poison, extended[self.slot], clean)
+        is_poison = (self.slot < len(poisons))[:, None, None, None]
+        return torch.where(is_poison, extended[self.slot], self.x[:, : len(self.slot)])
 
     def fill(self, rows: Tensor, k: int) -> Tensor:
-        """(M, B, C, H, W) batch k with its first R rows replaced."""
-        return torch.cat([rows, self.x[k][..., rows.shape[-4] :, :, :, :]], -4)
+        """(B, C, H, W) batch k with its first R rows replaced."""
+        return torch.cat([rows, self.x[k, len(rows) :]])
 
     def scatter(self, rows: Tensor, poisons: Tensor) -> Tensor:
-        """Gradients of rows (M, R, …) added up per poison (P, …)."""
+        """Gradients of rows (R, …) added up per poison (P, …)."""
         out = poisons.new_zeros(len(poisons) + 1, *poisons.shape[1:])  # the last: of no poison
-        return out.index_add(0, self.slot.flatten(), rows.flatten(0, -4))[:-1]
-
-    def of_one(self) -> Batches:
-        """Those of the only model, without their M."""
-        return Batches(self.x[:, 0], self.y[:, 0], self.slot[0])
+        return out.index_add(0, self.slot, rows)[:-1]
 
 
-@dataclasses.dataclass(frozen=True)
-class MetaGradient:
-    """`gradient` (P, C, H, W) summed over the models, `losses` (M,), and the state w₁ of the unroll
-    (None where the strategy takes no step): a surrogate that trains on poisons has it for free."""
+class Rows(NamedTuple):
+    """Which training rows make up the unrolls of one epoch, for one model or, with M, for several.
 
-    gradient: Tensor
-    losses: Tensor
-    first: State | None = None
-
-
-def unstacked(strategy: Callable[..., MetaGradient]) -> Callable[..., MetaGradient]:
-    """`strategy` that is handed a single model without M.
-
-    Dropping M once instead of in every call of the network saves a small one a tenth of its time.
+    Of each batch b that an unroll may begin at: rows (…, b, K, B), poisons first; `slot` (…, b, B)
+    as in `Batches`, for all B rows of B_0; and how many of them are poisons, `count` (…, b).
     """
 
-    @functools.wraps(strategy)
-    def run(network, adversarial, poisons, state, batches, lr, *rest, **options):
-        if len(lr) > 1:
-            return strategy(network, adversarial, poisons, state, batches, lr, *rest, **options)
-        one = state.map(lambda t: t[0])
-        found = strategy(
-            network, adversarial, poisons, one, batches.of_one(), lr[0], *rest, **options
-        )
-        first = found.first and found.first.map(lambda t: t[None])
-        return MetaGradient(found.gradient, found.losses[None], first)
+    rows: Tensor
+    slot: Tensor
+    count: Tensor
 
-    return run
+    def gather(self, scenario: Scenario, b: int, depth: int) -> Batches:
+        """The K batches of the unroll that begins at batch b, with R = `depth`."""
+        rows = self.rows[..., b, :, :]
+        x, y = scenario.train.x[rows], scenario.train.y[rows]
+        return Batches(x, y, self.slot[..., b, :depth])
+
+
+def unroll_rows(scenario: Scenario, orders: Tensor, steps: int) -> Rows:
+    """The rows of every unroll of K = `steps` in an epoch that is shuffled as `orders` (…, b, B).
+
+    B_1 … B_{K−1} keep the poisons of B_0 and take their other rows from the batches that follow in
+    the epoch, bases last (official code); after the last batch the first follows.
+    """
+    slots, absent = scenario.slots, len(scenario.bases)
+    first = _first(slots[orders] == absent)
+    rows = orders.gather(-1, first)
+    slot = slots[rows]
+    every, poisoned = [rows], slot < absent
+    others = orders.gather(-1, _first(slots[orders] < absent))
+    for k in range(1, steps):
+        pool = torch.cat([rows, others.roll(-k, -2)], -1)
+        rest = torch.cat([~poisoned, torch.zeros_like(poisoned)], -1)
+        every.append(pool.gather(-1, _first(rest)[..., : rows.shape[-1]]))
+    return Rows(torch.stack(every, -2), slot, poisoned.sum(-1))
+
+
+def _first(last: Tensor) -> Tensor:
+    """The order that puts the marked entries of each row last and keeps it otherwise."""
+    return torch.sort(last.to(torch.int8), dim=-1, stable=True).indices
+
+
+def depths(scenario: Scenario, batch: int) -> tuple[int, int]:
+    """The two sizes R that poisons' rows are padded to, so that there are two shapes to trace: one
+    for all but a few per cent of the batches (mean and two standard deviations), one for any."""
+    n, p = len(scenario.train), len(scenario.bases)
+    batch = min(batch, n)
+    mean = batch * p / n
+    usual = math.ceil(mean + 2 * math.sqrt(mean * (1 - p / n)))
+    return min(usual, batch, p), min(batch, p)

@@ -111,7 +111,9 @@ def load_dataset(
             raise DataError(f"{name}={n} must be a whole number, 1 or more, or None for all")
     folder, generator = cache_folder(cache), torch.Generator().manual_seed(seed)
     if source == "digits":
-        return _split_digits(folder, numbers, limits, classes, generator, size, noise)
+        digits, labels = read_digits(folder)
+        x = camera(torch.from_numpy(digits).div_(16), size, noise)
+        return _split_digits(x, labels, numbers, limits, classes, generator)
     if source == "cifar10":
         key = f"cifar10-{cifar10.SHA256[:16]}"
         pictures = remember(folder, key, lambda: cifar10.read(fetch_cifar10(folder, progress)))
@@ -149,9 +151,7 @@ def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Pat
     return cifar10.fetch(cache_folder(cache), progress)
 
 
-def _split_digits(folder, numbers, limits, classes, generator, size, noise) -> Splits:
-    digits, labels = read_digits(folder)
-    x = camera(torch.from_numpy(digits).div_(16), size, noise)
+def _split_digits(x, labels, numbers, limits, classes, generator) -> Splits:
     kept = _kept(DIGITS, classes)
     rows = torch.randperm(len(labels), generator=generator).numpy()
     rows = rows[np.isin(labels[rows], kept)]

@@ -1,21 +1,17 @@
 """Where and how the arithmetic runs: the only file that knows devices, threads and chunk sizes.
 
-Many small models are trained side by side here (surrogates, victims). Three ways to do it compete:
-one after the other, stacked by ``vmap`` into one larger operation, or spread over the cores by
-threads, and which wins depends on the network and the machine. `choose_plan` therefore measures.
+Many small models are trained side by side here (surrogates, victims): one after the other, stacked
+by ``vmap`` into one larger operation, or spread over the cores by threads. `plan_for` says how.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -145,76 +141,13 @@ def describe(device: torch.device) -> str:
     return f"{platform.processor() or platform.machine()}, {cores()} cores"
 
 
-def candidates(count: int, device: torch.device, stacking: bool = True) -> list[Plan]:
-    """The plans worth trying for `count` models, the preferred one first.
+def plan_for(count: int, device: torch.device) -> Plan:
+    """How `count` models are best computed, by the machine's kind alone: the order of sums, and so
+    the bits, must not depend on a measurement.
 
-    `stacking`: whether stacked models are expected to be faster. On CPUs those with convolutions
-    are not: stacked, they become grouped convolutions.
+    On a CPU one model after the other, spread over the cores: stacked convolutions become grouped
+    ones, which are slower, and small networks gain nothing once they are traced
+    (tests/benchmarks/meta_gradients.py). What a model gets does not depend on the number of cores.
+    On a GPU all stacked, as small models fill it only together.
     """
-    if device.type != "cpu":
-        return [Plan(count), Plan(max(1, count // 4))] if count > 1 else [Plan()]
-    if count == 1:
-        return [Plan()]
-    workers = min(cores(), count)
-    share = -(-count // workers)
-    plans = [Plan(share, workers), Plan(1, workers), Plan(count)]
-    return list(dict.fromkeys(plans if stacking else [plans[1], plans[0], plans[2]]))
-
-
-def measure(work: Callable[[Plan], object], plan: Plan, seconds: float = 0.05) -> float:
-    """Seconds that ``work(plan)`` takes at its best, after one warm-up call."""
-    work(plan)
-    best, started = float("inf"), time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        before = time.perf_counter()
-        work(plan)
-        best = min(best, time.perf_counter() - before)
-    return best
-
-
-def choose_plan(
-    key: str,
-    work: Callable[[Plan], object],
-    count: int,
-    device: torch.device,
-    cache: Path | None = None,
-    margin: float = 1.25,
-    stacking: bool = True,
-) -> Plan:
-    """The fastest of `candidates`, by a short measurement of ``work(plan)``.
-
-    Different plans round differently, so a choice that flips from run to run would break "same
-    seed, same poisons". Hence two rules: a later candidate must win by `margin`, and a choice is
-    written to `cache` (a folder), from where the same machine takes it the next time.
-    """
-    plans = candidates(count, device, stacking)
-    if len(plans) == 1:
-        return plans[0]
-    how = f"torch {torch.__version__} on {torch.get_num_threads()} threads"
-    key = "|".join([describe(device), how, f"{count} models", key])
-    known = _read_plans(cache)
-    with contextlib.suppress(KeyError, TypeError, ValueError):  # not kept yet, or not by us
-        return Plan(**known[key])
-    times = [measure(work, plan) for plan in plans]
-    fastest = times.index(min(times))
-    plan = plans[fastest] if times[0] > margin * times[fastest] else plans[0]
-    _write_plans(cache, known | {key: dataclasses.asdict(plan)})
-    return plan
-
-
-def _read_plans(cache: Path | None) -> dict:
-    try:
-        found = json.loads((cache / "plans.json").read_text()) if cache else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write_plans(cache: Path | None, plans: dict) -> None:
-    if cache is None:
-        return
-    with contextlib.suppress(OSError):  # a read-only cache only costs the next measurement
-        cache.mkdir(parents=True, exist_ok=True)
-        part = cache / f"plans.json.{os.getpid()}.part"
-        part.write_text(json.dumps(plans, indent=1, sort_keys=True))
-        os.replace(part, cache / "plans.json")
+    return Plan(1, min(cores(), count)) if device.type == "cpu" else Plan(count)

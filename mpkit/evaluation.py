@@ -10,14 +10,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import vmap
 
 from mpkit.device import Plan
-from mpkit.functional import Network, State
+from mpkit.functional import State, for_models, logits, own
+from mpkit.layers import by_batch
+from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.training import Recipe, generator, stream, train
+from mpkit.training import generator, stream, train
 
 ARMS = ("poisoned", "clean", "noise")
 
@@ -91,9 +95,10 @@ def arm_pictures(scenario: Scenario, poisons: Tensor | None) -> Tensor:
 
 def train_victims(
     scenario: Scenario,
-    network: Network,
+    network: nn.Module,
     recipe: Recipe,
     pictures: dict[str, Tensor],
+    *,
     victims: int,
     seed: int,
     plan: Plan | None = None,
@@ -105,9 +110,8 @@ def train_victims(
     arms = [(arm, v) for arm in pictures for v in range(victims)]
     seeds = [victim_seed(seed, v) for _, v in arms]
     sources = [pictures[arm] for arm, _ in arms]
-    runs = train(
-        network, scenario.train.x, scenario.train.y, recipe, seeds, plan, own_x=sources.__getitem__
-    )
+    x, y = scenario.train.x, scenario.train.y
+    runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__)
     state = None
     for state, record in runs:  # noqa: B007
         if record.epoch < recipe.epochs:
@@ -116,38 +120,41 @@ def train_victims(
 
 
 def judge(
-    scenario: Scenario, network: Network, state: State, arms, plan: Plan | None = None
+    scenario: Scenario, network: nn.Module, state: State, arms, plan: Plan | None = None
 ) -> list[VictimRecord]:
     """What trained victims say of the targets, and their accuracy; `arms`: (arm, victim) each."""
-
-    def work(models: slice) -> list[VictimRecord]:
-        part = state.pick(models)
-        logits = predict(network, part, scenario.targets, scenario.train.x)
-        correct = sum(
-            (predict(network, part, x).argmax(-1) == y).sum(1)
-            for x, y in zip(
-                scenario.validation.x.split(500), scenario.validation.y.split(500), strict=True
-            )
-        )
-        accuracy = correct / len(scenario.validation)
-        return [
-            _victim_record(scenario, *arms[models.start + i], logits[i], accuracy[i].item())
-            for i in range(len(logits))
-        ]
-
-    return [r for part in (plan or Plan()).map(work, len(arms)) for r in part]
+    said = predict(network, state, scenario.targets, scenario.train.x, plan=plan)
+    found = predict(network, state, scenario.validation.x, plan=plan).argmax(-1)
+    accuracy = (found == scenario.validation.y).float().mean(1)
+    return [
+        _victim_record(scenario, *arm, z, a)
+        for arm, z, a in zip(arms, said, accuracy.tolist(), strict=True)
+    ]
 
 
-def predict(network: Network, state: State, x: Tensor, company: Tensor | None = None) -> Tensor:
-    """Logits (M, T, classes) of pictures x (T, C, H, W) by M models.
+def predict(
+    network: nn.Module,
+    state: State,
+    x: Tensor,
+    company: Tensor | None = None,
+    *,
+    plan: Plan | None = None,
+) -> Tensor:
+    """Logits (M, N, classes) of pictures x (N, C, H, W) by M models, 500 pictures at a time.
 
     Where batch norm evaluates by the batch at hand, `company` (N, C, H, W) gives x a batch of 125
     to stand in, as the official code does for its target.
     """
-    count = len(next(iter(state.params.values())))
-    batch = torch.cat([company[:125], x]) if network.by_batch and company is not None else x
+    beside = company[:125] if company is not None and by_batch(network) else x[:0]
+
+    def work(models: slice, state: State) -> Tensor:
+        ask = partial(logits, own(network), train=False)
+        ask = ask if models.stop - models.start == 1 else vmap(ask, (0, None))
+        parts = [ask(state, torch.cat([beside, some]))[0] for some in x.split(500)]
+        return torch.cat([z[..., len(beside) :, :] for z in parts], -2)
+
     with torch.no_grad():
-        return network(state, batch.expand(count, *batch.shape), train=False)[0][:, -len(x) :]
+        return for_models(plan or Plan(), state.models, work, state)
 
 
 def _victim_record(
@@ -156,9 +163,14 @@ def _victim_record(
     p, predicted = logits.softmax(-1), logits.argmax(-1)
     pick = lambda labels: tuple(p.gather(1, labels[:, None])[:, 0].tolist())  # noqa: E731
     return VictimRecord(
-        arm, victim, tuple(predicted.tolist()), tuple(scenario.succeeded(predicted).tolist()),
-        pick(scenario.adversarial), pick(scenario.target_labels), accuracy,
-    )  # fmt: skip
+        arm=arm,
+        victim=victim,
+        predicted=tuple(predicted.tolist()),
+        success=tuple(scenario.succeeded(predicted).tolist()),
+        adversarial_probability=pick(scenario.adversarial),
+        true_probability=pick(scenario.target_labels),
+        accuracy=accuracy,
+    )
 
 
 def success_rate(records: list[VictimRecord], arm: str) -> Rate:

@@ -4,232 +4,196 @@ Unrolled training (paper, eq. 3–4):
 
     w_{k+1} = w_k − lr · ∇CE(w_k; B_k),  k = 0 … K−1,      loss = mean_k L_adv(w_k)  or  L_adv(w_K)
 
-`reverse` differentiates through that program as it stands. `adjoint` walks the same chain rule back
-by hand: with λ_K = ∂loss/∂w_K,
+`reverse` differentiates that program as it stands. `adjoint` walks the chain rule back step by
+step: with λ_K = ∂loss/∂w_K,
 
     λ_k = λ_{k+1} − lr · ∇²CE(w_k) λ_{k+1} + ∂loss/∂w_k
     ∂loss/∂x_k = −lr · ∂ₓ⟨∇CE(w_k; B_k), λ_{k+1}⟩
 
-which allows to skip what is not needed: λ_0; the graph of the first step, unless batch statistics
-couple its rows; every row but the poisons' in the mixed derivative at step 0; and, if told so, all
-stored activations. `matching` is gradient matching (Witches' Brew) in the same signature.
-
-Every strategy handles M models at once; their poisons are shared, so gradients add up over models.
+which, but for ∂loss/∂w_k, is what the step's `vjp` makes of λ_{k+1}. So λ_0 can be left out, and at
+step 0 all rows but the poisons', unless batch statistics couple them; and activations need be kept
+of one step only. `matching` is gradient matching (Witches' Brew). All are about one model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import grad, vjp
+from torch.utils._pytree import tree_map
 
-from mpkit.batches import Adversarial, Batches, MetaGradient, unstacked
-from mpkit.functional import Network, State
-from mpkit.training import gradient, leaves, sgd_step
+from mpkit.batches import Batches
+from mpkit.functional import State, logits
+from mpkit.training import sgd_step, unroll
+
+Adversarial = Callable[[State, Tensor], Tensor]
+"""(state, the batch (B, C, H, W) before it) → L_adv (). The batch is what batch norm may need."""
 
 
-@unstacked
+class MetaGradient(NamedTuple):
+    """`gradient` (P, C, H, W), `loss` (), and the state w₁ after a step on B_0 with its poisons,
+    which a surrogate that trains on poisons takes."""
+
+    gradient: Tensor
+    loss: Tensor
+    first: State
+
+
 def reverse(
-    network: Network,
+    module: nn.Module,
     adversarial: Adversarial,
     poisons: Tensor,
     state: State,
     batches: Batches,
     lr: Tensor,
+    *,
     average: str = "mean",
     poisoned_steps: str = "first",
 ) -> MetaGradient:
     """Backpropagation through the unrolled program (paper, Algorithm 1, line 9; slide 6).
 
-    poisons (P, C, H, W), lr (M,). `average`: L_adv over w_1 … w_K ("mean", official code) or of w_K
-    alone ("last", paper). `poisoned_steps`: pixels count as variables in "first" step only
+    poisons (P, C, H, W), lr (). `average`: L_adv over w_1 … w_K ("mean", official code) or of w_K
+    alone ("last", paper). `poisoned_steps`: pixels count as variables in the "first" step only
     (official code) or in "all" (paper). Memory grows with K's activations.
     """
-    poisons = poisons.detach().requires_grad_()
-    state, total, first = leaves(state), 0, None
-    rows = batches.rows(poisons)
-    for k in range(len(batches)):
-        x = batches.fill(rows[k] if k == 0 or poisoned_steps == "all" else rows[k].detach(), k)
-        state, _ = sgd_step(network, state, x, batches.y[k], lr, create_graph=True)
-        first = first or state.map(Tensor.detach)
-        if average == "mean" or k == len(batches) - 1:
-            total = total + adversarial(state, x)
-    losses = total / (len(batches) if average == "mean" else 1)
-    (grad,) = torch.autograd.grad(losses.sum(), poisons)
-    return MetaGradient(grad, losses.detach(), first)
+
+    def unrolled(poisons: Tensor):
+        rows = batches.rows(poisons)
+        if poisoned_steps == "first":
+            rows = [rows[0], *rows[1:].detach()]
+        pixels = [batches.fill(r, k) for k, r in enumerate(rows)]
+        states = unroll(module, state, zip(pixels, batches.y, strict=True), lr)
+        looked = list(zip(states, pixels, strict=True))[0 if average == "mean" else -1 :]
+        loss = sum(adversarial(w, x) for w, x in looked) / len(looked)
+        return loss, (loss, states[0])
+
+    gradient, (loss, first) = grad(unrolled, has_aux=True)(poisons)
+    return MetaGradient(gradient, loss, first)
 
 
-@unstacked
 def adjoint(
-    network: Network,
+    module: nn.Module,
     adversarial: Adversarial,
     poisons: Tensor,
     state: State,
     batches: Batches,
     lr: Tensor,
+    *,
     average: str = "mean",
     poisoned_steps: str = "first",
-    graphs: int = 1,
+    keep: int = 8,
 ) -> MetaGradient:
     """The same gradient as `reverse`, by the adjoint recursion above; the arguments are the same.
 
-    Only the states w_0 … w_K are stored. The graphs of the last `graphs` steps are kept from the
-    way out; those of earlier steps are built again on the way back, one at a time, so that memory
-    does not grow with K's activations.
+    The graphs of the last `keep` steps are kept from the way out; those of earlier steps are built
+    again on the way back, one at a time, so that memory does not grow with K's activations.
     """
-    count, weight = len(batches), 1 / len(batches) if average == "mean" else 1.0
-    alone = not network.has_stats  # without batch statistics a row's gradient is its own business
-    rows = list(batches.rows(poisons.detach()))
-    for r in rows if poisoned_steps == "all" else rows[:1]:
-        r.requires_grad_()
+    steps, rows = len(batches.x), batches.rows(poisons)
+    weight = 1 / steps if average == "mean" else 1.0
 
-    def step(k: int, graph: bool) -> list[Tensor]:
-        """−lr·∇CE(w_k; B_k), which w_k gains, and the stats after it; from the stored w_k."""
-        x = batches.fill(rows[k], k)
-        gains, stats, _ = gradient(network, states[k], x, batches.y[k], -lr, graph)
-        return [*gains, *stats.values()]
+    def step(k: int, w: State, r: Tensor) -> State:
+        return sgd_step(module, w, batches.fill(r, k), batches.y[k], lr)[0]
 
-    states, kept = [_leaves(state)], {}
-    for k in range(count):
-        if k == 0 and alone:
-            kept[0], found = _split_step(network, states[0], rows[0], batches, lr)
+    def linear(k: int, w: State) -> tuple[State, Callable]:
+        """w_{k+1}, and what takes λ_{k+1} back: to B_0's rows, to w_k, or to w_k and B_k's rows."""
+        if k == 0:
+            return _first_step(module, w, rows[0], batches, lr)
+        if poisoned_steps == "all":
+            return vjp(partial(step, k), w, rows[k])
+        return vjp(lambda w: step(k, w, rows[k]), w)
+
+    def looked_at(w: State, r: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        value = weight * adversarial(w, batches.fill(r, k))
+        return value, value
+
+    states, pulls = [state], {}
+    for k in range(steps):
+        if k == 0 or k >= steps - keep:
+            w, pulls[k] = linear(k, states[k])
         else:
-            found = step(k, k >= count - graphs)
-            if k >= count - graphs:
-                kept[k] = found
-        states.append(_after(states[k], found))
-        del found
+            w = step(k, states[k], rows[k])
+        states.append(w)
 
-    losses, cotangent, total = 0, [], torch.zeros_like(rows[0])
-    for k in reversed(range(count + 1)):  # all that depends on w_k: the step from it, L_adv at it
-        outputs, inputs = [], _flat(states[k]) if k else []
-        if k < count:
-            outputs = kept.pop(k, None) or step(k, True)
-        seeds = list(cotangent)
-        if k > 0 and (average == "mean" or k == count):
-            pixels = batches.fill(rows[k - 1], k - 1) if network.by_batch else batches.x[k - 1]
-            own = weight * adversarial(states[k], pixels)
-            losses = losses + own.detach()
-            outputs, seeds = [*outputs, own.sum()], [*seeds, own.new_ones(())]
-        live = [r for r in rows[max(k - 1, 0) : k + 1] if r.requires_grad]
-        pulled = _grad(outputs, [*inputs, *live], seeds)
-        total = sum(pulled[len(inputs) :], total)
-        cotangent = _carry(cotangent, pulled[: len(inputs)], len(state.params))
-    return MetaGradient(batches.scatter(total, poisons), losses, states[1].map(Tensor.detach))
+    cotangent, by_rows, loss = None, torch.zeros_like(rows[0]), 0
+    for k in range(steps, 0, -1):
+        if cotangent is not None:
+            pull = pulls.pop(k, None) or linear(k, states[k])[1]
+            cotangent, *found = pull(cotangent)
+            del pull  # the graph, before another is built
+            by_rows = sum(found, by_rows)
+        if average == "mean" or k == steps:
+            look = grad(looked_at, argnums=(0, 1), has_aux=True)
+            (slope, found), own = look(states[k], rows[k - 1], k - 1)
+            loss = loss + own
+            cotangent = slope if cotangent is None else tree_map(torch.add, cotangent, slope)
+            if k == 1 or poisoned_steps == "all":  # batch norm may see the rows beside the target
+                by_rows = by_rows + found
+    (found,) = pulls[0](cotangent)
+    return MetaGradient(batches.scatter(by_rows + found, poisons), loss, states[1])
 
 
-def _leaves(state: State) -> State:
-    """Fresh leaves, running statistics included: they too carry the past into L_adv."""
-    return state.map(lambda t: t.detach().requires_grad_())
-
-
-def _flat(state: State) -> list[Tensor]:
-    return [*state.params.values(), *state.stats.values()]
-
-
-def _after(state: State, found: list[Tensor]) -> State:
-    """The state that a step leads to, as leaves: parameters gain, statistics are replaced."""
-    new = iter(found)
-    with torch.no_grad():
-        params = {k: w + next(new) for k, w in state.params.items()}
-    return _leaves(State(params, {k: next(new) for k in state.stats}))
-
-
-def _grad(outputs: list[Tensor], inputs: list[Tensor], seeds: list[Tensor]) -> list[Tensor]:
-    """`torch.autograd.grad` of Σ⟨output, seed⟩; outputs that are constant or unseeded drop out."""
-    pairs = [(o, s) for o, s in zip(outputs, seeds, strict=False) if o.requires_grad]
-    outputs, seeds = zip(*pairs, strict=True)
-    return list(torch.autograd.grad(outputs, inputs, seeds, materialize_grads=True))
-
-
-def _carry(cotangent: list[Tensor], pulled: list[Tensor], params: int) -> list[Tensor]:
-    """λ_k: parameters persist through a step and so add λ_{k+1}; statistics are replaced by it."""
-    if not cotangent:
-        return pulled
-    kept = zip(cotangent[:params], pulled[:params], strict=False)
-    return [a + b for a, b in kept] + pulled[params:]
-
-
-def _split_step(
-    network: Network, state: State, rows: Tensor, batches: Batches, lr: Tensor
-) -> tuple[list[Tensor], list[Tensor]]:
-    """−lr·∇CE(w_0; B_0) twice: the poisoned rows' share of it, as a function of their pixels; and
-    all of it, which w_0 gains."""
-    n, y = rows.shape[-4], batches.y[0]
-    share = n / y.shape[-1]
-    if share == 0:
-        own = gradient(network, state, batches.x[0], y, -lr)[0]
-        return own, own
-    own = gradient(network, state, rows, y[..., :n], -share * lr, create_graph=True)[0]
-    if share == 1:
-        return own, own
-    others = batches.x[0][..., n:, :, :, :]
-    rest = gradient(network, state, others, y[..., n:], (share - 1) * lr)[0]
-    return own, [a.detach() + b for a, b in zip(own, rest, strict=True)]
+def _first_step(
+    module: nn.Module, state: State, rows: Tensor, batches: Batches, lr: Tensor
+) -> tuple[State, Callable]:
+    """w₁, and what takes λ₁ back to the rows of B_0 that may be poisons."""
+    y = batches.y[0]
+    if state.stats:
+        return vjp(lambda r: sgd_step(module, state, batches.fill(r, 0), y, lr)[0], rows)
+    # Without batch statistics a row's share of the gradient is its own business.
+    n, first = len(rows), sgd_step(module, state, batches.fill(rows, 0), y, lr)[0]
+    share = lr * (n / len(y))
+    return first, vjp(lambda r: sgd_step(module, state, r, y[:n], share)[0], rows)[1]
 
 
 def matching(
-    network: Network,
+    module: nn.Module,
     adversarial: Adversarial,
     poisons: Tensor,
     state: State,
     batches: Batches,
     lr: Tensor,
-    average: str = "mean",
-    poisoned_steps: str = "first",
+    **_: str,
 ) -> MetaGradient:
     """Gradient matching, 1 − cos(∇L_adv(w_0), ∇CE(w_0; poisons)) (Geiping et al. 2021, eq. 3).
 
     At K = 1 the meta-gradient is −lr·∂ₓ⟨∇CE, ∇L_adv(w_1)⟩: this is the same inner product with the
-    other end at w_0, and without the norms. Only the first batch is used; `lr`, `average` and
-    `poisoned_steps` have no meaning here. Meant for L_adv = cross entropy and a trained surrogate.
+    other end at w_0, and without the norms. Only the first batch is used, and no option. Meant for
+    L_adv = cross entropy and a trained surrogate.
     """
-    state = leaves(state)
-    params = list(state.params.values())
-    rows = batches.rows(poisons.detach())[0].requires_grad_()
-    x = batches.fill(rows, 0)
-    wanted = torch.autograd.grad(adversarial(state, x).sum(), params)
-    logits = network(state, x if network.has_stats else rows)[0][..., : rows.shape[-4], :]
-    labels = batches.y[0][..., : rows.shape[-4]]
-    is_poison = (batches.slot < len(poisons)).to(x)
-    each = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none").view_as(
-        is_poison
-    )
-    mean = (each * is_poison).sum(-1) / is_poison.sum(-1).clamp(min=1)
-    given = torch.autograd.grad(mean.sum(), params, create_graph=True)
-    losses = 1 - _cosine(given, wanted)
-    (grad,) = torch.autograd.grad((losses * (is_poison.sum(-1) > 0)).sum(), rows)
-    return MetaGradient(batches.scatter(grad, poisons), losses.detach())
+    rows, n = batches.rows(poisons)[0], len(batches.slot)
+    is_poison = (batches.slot < len(poisons)).to(poisons)
+    at = lambda params: State(params, state.stats)  # noqa: E731
+    aim = grad(lambda p: adversarial(at(p), batches.fill(rows, 0)))(state.params)
+
+    def training_loss(params: dict[str, Tensor], rows: Tensor) -> Tensor:
+        """Of the poisons alone."""
+        pixels = batches.fill(rows, 0) if state.stats else rows  # batch norm needs the others
+        z = logits(module, at(params), pixels)[0][:n]
+        each = F.cross_entropy(z, batches.y[0, :n], reduction="none")
+        return (each * is_poison).sum() / is_poison.sum().clamp(min=1)
+
+    def mismatch(rows: Tensor):
+        found = grad(training_loss)(state.params, rows)
+        flat = [torch.cat([g.flatten() for g in tree.values()]) for tree in (found, aim)]
+        loss = 1 - F.cosine_similarity(*flat, dim=0, eps=1e-12)
+        return loss * (is_poison.sum() > 0), loss
+
+    slope, loss = grad(mismatch, has_aux=True)(rows)
+    first, _ = sgd_step(module, state, batches.fill(rows, 0), batches.y[0], lr)
+    return MetaGradient(batches.scatter(slope, poisons), loss, first)
 
 
-def _cosine(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
-    """Cosine of two gradients of M models each, over all parameters: (M,)."""
-    a, b = (torch.cat([g.flatten(1) for g in grads], 1) for grads in (a, b))
-    return F.cosine_similarity(a, b, dim=1, eps=1e-12)
-
-
-def preferred(network: Network) -> str:
-    """What "auto" stands for: "adjoint" where there are convolutions, else "reverse".
-
-    Linear layers do so little arithmetic that the second forward pass at step 0 costs more than
-    it saves (tests/benchmarks/meta_gradients.py).
-    """
-    return "adjoint" if network.convolutional else "reverse"
-
-
-def automatic(network: Network, *arguments, **options) -> MetaGradient:
-    """The `preferred` strategy; the arguments are the same."""
-    return METAGRADIENTS[preferred(network)](network, *arguments, **options)
-
-
-METAGRADIENTS = {
-    "auto": automatic,
+METAGRADIENTS: dict[str, Callable[..., MetaGradient]] = {
+    "auto": adjoint,
     "reverse": reverse,
-    "adjoint": partial(adjoint, graphs=8),
-    "adjoint-lean": adjoint,
+    "adjoint": adjoint,
+    "adjoint-lean": partial(adjoint, keep=1),
     "matching": matching,
 }
-"""The strategies by name. "adjoint" keeps the graphs of up to eight steps, which is faster where
-memory allows; "adjoint-lean" keeps one."""
+"""The strategies by name: each is a value, called as `reverse` is. "adjoint" keeps the graphs of up
+to eight steps, which is faster where memory allows; "adjoint-lean" keeps one."""

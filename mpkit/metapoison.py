@@ -6,7 +6,7 @@
             surrogate m takes one ordinary training step
         one Adam step on the perturbation's parameters along G; project to |δ| ≤ ε, |g| ≤ ε_c
 
-(paper, Algorithm 1 and section 3; METAPOISON.md §3 for the official code's version.)
+(paper, Algorithm 1 and section 3; `Settings` says where the official code differs.)
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mpkit import ensemble
+from mpkit.batches import depths, unroll_rows
 from mpkit.device import Plan
-from mpkit.functional import Network, State, stack
+from mpkit.ensemble import Ensemble
+from mpkit.functional import State, for_models, logits
+from mpkit.layers import by_batch
 from mpkit.metagradient import METAGRADIENTS
-from mpkit.perturbation import PERTURBATIONS, Parameters, adam, pulled_back, to_8bit
+from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
 from mpkit.scenario import Scenario, adversarial_loss
 from mpkit.settings import Settings
+from mpkit.tracing import settled, traced
 from mpkit.training import generator, sgd_step
 
 
@@ -56,141 +61,134 @@ class CraftRecord:
     seconds: float
 
 
-def start(
-    scenario: Scenario, network: Network, settings: Settings, plan: Plan | None = None
-) -> CraftState:
-    """The state before the first craft step: random perturbation, staggered surrogates."""
-    perturbation = PERTURBATIONS[settings.perturbation]()
-    bases = scenario.base_images
-    noise = generator(settings.seed, "perturbation")
-    parameters = perturbation.init(bases, settings.epsilon, noise)
-    parameters = perturbation.project(parameters, bases, settings.epsilon, settings.epsilon_c)
-    zeros = {k: torch.zeros_like(v) for k, v in parameters.items()}
-    surrogates = ensemble.staggered(
-        network,
-        scenario,
-        settings.recipe,
-        settings.models,
-        settings.seed,
-        plan or Plan(),
-        settings.stagger,
-    )
-    return CraftState(0, parameters, zeros, zeros, surrogates)
+@dataclasses.dataclass(frozen=True)
+class Crafting:
+    """What never changes in a run. `start` makes the first state, `step` each next one."""
 
+    scenario: Scenario
+    module: nn.Module
+    ensemble: Ensemble
+    perturbation: Perturbation
+    plan: Plan
 
-def craft_step(
-    scenario: Scenario,
-    network: Network,
-    state: CraftState,
-    settings: Settings,
-    plan: Plan | None = None,
-) -> tuple[CraftState, CraftRecord]:
-    """One craft step: an epoch of every surrogate, then one step of the poisons."""
-    began, perturbation = time.perf_counter(), PERTURBATIONS[settings.perturbation]()
-    bases = scenario.base_images
-    surrogates = ensemble.reborn(
-        network, state.surrogates, settings.recipe.epochs, settings.seed, state.step,
-        settings.stagger,
-    )  # fmt: skip
-    poisons = perturbation.apply(state.parameters, bases).detach()
+    def start(self, s: Settings) -> CraftState:
+        """The state before the first craft step: random perturbation, staggered surrogates."""
+        bases, noise = self.scenario.base_images, generator(s.seed, "perturbation")
+        first = self.perturbation.init(bases, s.epsilon, noise)
+        first = self.perturbation.project(first, bases, s.epsilon, s.epsilon_c)
+        zeros = {k: torch.zeros_like(v) for k, v in first.items()}
+        surrogates = self.ensemble.start(self.module, self.scenario, self.plan)
+        return CraftState(0, first, zeros, zeros, surrogates)
 
-    def work(models: slice):
-        return surrogate_epoch(
-            scenario, network, surrogates.pick(models), poisons, settings, state.step, models
+    def step(self, state: CraftState, s: Settings) -> tuple[CraftState, CraftRecord]:
+        """One craft step: an epoch of every surrogate, then one step of the poisons."""
+        began, bases = time.perf_counter(), self.scenario.base_images
+        surrogates = self.ensemble.reinitialised(self.module, state.surrogates, state.step)
+        poisons = self.perturbation.apply(state.parameters, bases)
+        gradient, losses, surrogates = self.epoch(surrogates, poisons, state.step, s)
+        slopes = pulled_back(self.perturbation, state.parameters, bases, gradient.mean(0))
+        if s.signed:
+            slopes = {k: g.sign() for k, g in slopes.items()}
+        bounds = self.perturbation.bounds(s.epsilon, s.epsilon_c).items()
+        rates = {k: s.rate_at(state.step) * b for k, b in bounds}
+        moments = state.moment1, state.moment2
+        moved, *moments = adam(state.parameters, moments, slopes, rates, state.step)
+        moved = self.perturbation.project(moved, bases, s.epsilon, s.epsilon_c)
+        change = (self.perturbation.apply(moved, bases) - bases).abs().mean().item()
+        new = CraftState(state.step + 1, moved, *moments, surrogates)
+        return new, CraftRecord(
+            step=new.step,
+            loss=losses.mean().item(),
+            losses=tuple(losses.tolist()),
+            ages=tuple(self.ensemble.ages(state.step)),
+            epsilon=s.epsilon,
+            epsilon_c=s.epsilon_c,
+            unroll_steps=s.unroll_steps,
+            perturbation_mean=change,
+            seconds=time.perf_counter() - began,
         )
 
-    parts = (plan or Plan()).map(work, settings.models)
-    gradient = sum(g for g, _, _ in parts) / settings.models
-    losses = torch.cat([loss for _, loss, _ in parts])
-    slopes = pulled_back(perturbation, state.parameters, bases, gradient)
-    if settings.signed:
-        slopes = {k: g.sign() for k, g in slopes.items()}
-    bounds = perturbation.bounds(settings.epsilon, settings.epsilon_c)
-    units = {k: settings.rate_at(state.step) * bound for k, bound in bounds.items()}
-    parameters, *moments = adam(
-        state.parameters, (state.moment1, state.moment2), slopes, units, state.step
-    )
-    parameters = perturbation.project(parameters, bases, settings.epsilon, settings.epsilon_c)
-    new = CraftState(state.step + 1, parameters, *moments, stack([s for *_, s in parts]))
-    moved = (perturbation.apply(parameters, bases) - bases).abs().mean().item()
-    age = ensemble.ages(settings.models, settings.recipe.epochs, state.step, settings.stagger)
-    record = CraftRecord(
-        new.step, losses.mean().item(), tuple(losses.tolist()), tuple(age), settings.epsilon,
-        settings.epsilon_c, settings.unroll_steps, moved, time.perf_counter() - began,
-    )  # fmt: skip
-    return new, record
+    def epoch(self, surrogates: State, poisons: Tensor, step: int, s: Settings):
+        """An epoch of all surrogates: meta-gradients (M, P, C, H, W), L_adv (M,), new State."""
+        train, work = self.scenario.train, partial(self._epoch, poisons, s)
+        orders = self.ensemble.orders(step, len(train)).to(train.y.device)
+        given = surrogates, orders, self.ensemble.rates(step).to(train.x)
+        return settled(for_models(self.plan, self.ensemble.models, work, *given))
+
+    def _epoch(self, poisons: Tensor, s: Settings, models: slice, state: State, orders, lr):
+        """The same for one surrogate, or for `models` with a leading M."""
+        train, aim = self.scenario.train, (self.scenario.targets, self.scenario.adversarial)
+        metagradient, sgd = self._functions(s, many=lr.dim() > 0)
+        rows = unroll_rows(self.scenario, orders, s.unroll_steps)
+        usual, most = depths(self.scenario, orders.shape[-1])
+        total = poisons.new_zeros(*lr.shape, *poisons.shape)
+        losses, counted = torch.zeros_like(lr), torch.zeros_like(lr)
+        for b in range(orders.shape[-2]):
+            held, own = rows.count[..., b], orders[..., b, :]
+            if held.any():
+                batches = rows.gather(self.scenario, b, usual if held.max() <= usual else most)
+                found = metagradient(state, poisons, batches, lr, *aim)
+                total += found.gradient
+                # A model whose batch holds no poison is along only because another's does.
+                losses, counted = losses + (held > 0) * found.loss, counted + (held > 0)
+                if s.surrogate_data == "poisoned":
+                    state = found.first  # the unroll has taken the surrogate's own step
+                    continue
+            state, _ = sgd(state, train.x[own], train.y[own], lr)
+        return total, losses / counted.clamp(min=1), state
+
+    def _functions(self, s: Settings, many: bool) -> tuple[Callable, Callable]:
+        """A batch's meta-gradient and the ordinary step, for one surrogate or for several."""
+        aim, how = (s.loss, s.kappa, self.scenario.goal), (s.average, s.poisoned_steps)
+        over = [(0, None, 0, 0, None, None), (0, 0, 0, 0)] if many else [None, None]
+        fixed = (METAGRADIENTS[s.metagradient], aim, how)
+        found = traced(meta_gradient, self.module, *fixed, in_dims=over[0], way=s.compute)
+        return found, traced(sgd_step, self.module, in_dims=over[1])
 
 
-def surrogate_epoch(
-    scenario: Scenario,
-    network: Network,
-    state: State,
-    poisons: Tensor,
-    settings: Settings,
-    step: int,
-    models: slice,
-) -> tuple[Tensor, Tensor, State]:
-    """An epoch of some surrogates: the meta-gradient (P, C, H, W), L_adv (M,), new state."""
-    recipe, metagradient = settings.recipe, METAGRADIENTS[settings.metagradient]
-    age = ensemble.ages(settings.models, recipe.epochs, step, settings.stagger)[models]
-    seeds = ensemble.seeds(settings.seed, settings.models, recipe.epochs, step, settings.stagger)[
-        models
-    ]
-    orders = ensemble.epoch_orders(scenario, recipe, seeds, age)
-    lr = ensemble.learning_rates(scenario, recipe, age)
-    adversarial = target_loss(scenario, network, settings)
-    total, losses, counted = torch.zeros_like(poisons), torch.zeros_like(lr), torch.zeros_like(lr)
-    for b in range(orders.shape[1]):
-        batches, first = ensemble.gather(scenario, orders, b, settings.unroll_steps), None
-        if batches is not None:
-            found = metagradient(
-                network, adversarial, poisons, state, batches, lr, settings.average,
-                settings.poisoned_steps,
-            )  # fmt: skip
-            # A model whose batch holds no poison is along only because another's does.
-            held = (batches.slot < len(poisons)).any(1).to(lr)
-            total, first = total + found.gradient, found.first
-            losses, counted = losses + held * found.losses, counted + held
-        state = _advance(
-            scenario, network, state, poisons, batches, orders[:, b], lr, settings, first
-        )
-    return total, losses / counted.clamp(min=1), state
+class TargetLoss(NamedTuple):
+    """L_adv of one model as the meta-gradient wants it: (state, pixels of the batch) → ().
 
-
-def _advance(scenario, network, state, poisons, batches, rows, lr, settings, first) -> State:
-    """One ordinary training step. On poisoned data the unroll's first step has already taken it."""
-    if settings.surrogate_data == "poisoned" and batches is not None:
-        if first is not None:
-            return first
-        x, y = batches.fill(batches.rows(poisons)[0], 0), batches.y[0]
-    else:
-        x, y = scenario.train.x[rows], scenario.train.y[rows]
-    return sgd_step(network, state, x, y, lr)[0]
-
-
-def target_loss(
-    scenario: Scenario, network: Network, settings: Settings
-) -> Callable[[State, Tensor], Tensor]:
-    """L_adv of M models as the meta-gradient wants it: (state, pixels of the batch) → (M,).
-
-    Where batch norm evaluates by the batch at hand, the targets are appended to the batch that
-    holds the poisons (official code); otherwise the batch is not looked at.
+    Where batch norm evaluates by the batch at hand, the targets (T, C, H, W) are appended to the
+    batch that holds the poisons (official code); otherwise the batch is not looked at.
     """
-    targets = scenario.targets
 
-    def loss(state: State, x: Tensor) -> Tensor:
-        pixels = targets.expand(*x.shape[:-4], *targets.shape)
-        if network.by_batch:
-            pixels = torch.cat([x, pixels], -4)
-        logits = network(state, pixels, train=False)[0][..., -len(targets) :, :]
-        return adversarial_loss(logits, scenario, settings.loss, settings.kappa)
+    module: nn.Module
+    kind: str
+    kappa: float
+    goal: str
+    targets: Tensor
+    adversarial: Tensor
 
-    return loss
+    def __call__(self, state: State, x: Tensor) -> Tensor:
+        pixels = torch.cat([x, self.targets]) if by_batch(self.module) else self.targets
+        z = logits(self.module, state, pixels, train=False)[0][-len(self.targets) :]
+        return adversarial_loss(z, self, self.kind, self.kappa)
+
+
+def target_loss(scenario: Scenario, module: nn.Module, s: Settings) -> TargetLoss:
+    """L_adv of a scenario's targets, by a module that is the caller's own."""
+    aim = s.loss, s.kappa, scenario.goal
+    return TargetLoss(module, *aim, scenario.targets, scenario.adversarial)
+
+
+def meta_gradient(module: nn.Module, strategy: Callable, aim: tuple, how: tuple, *given):
+    """One surrogate's `MetaGradient` of one batch: the function that is traced.
+
+    `aim`: kind, κ and goal of `TargetLoss`; `how`: `average` and `poisoned_steps`; `given` are the
+    tensors: state, poisons (P, C, H, W), `Batches`, lr (), targets and their adversarial classes.
+    """
+    state, poisons, batches, lr, *targets = given
+    loss, options = (
+        TargetLoss(module, *aim, *targets),
+        {"average": how[0], "poisoned_steps": how[1]},
+    )
+    return strategy(module, loss, poisons, state, batches, lr, **options)
 
 
 def craft(
     scenario: Scenario,
-    network: Network,
+    network: nn.Module,
     settings: Settings | Callable[[], Settings],
     state: CraftState | None = None,
     plan: Plan | None = None,
@@ -202,10 +200,11 @@ def craft(
     """
     now = settings if callable(settings) else lambda: settings
     begun = current = now()
-    state = state or start(scenario, network, begun, plan)
-    _check(scenario, state, begun)
+    run = crafting(scenario, network, begun, plan)
+    state = state or run.start(begun)
+    _check(run, state)
     while state.step < current.craft_steps:
-        state, record = craft_step(scenario, network, state, current, plan)
+        state, record = run.step(state, current)
         yield state, record
         current = now()
         for name in FIXED:
@@ -216,29 +215,32 @@ def craft(
                 )
 
 
-FIXED = ("models", "perturbation", "seed", "stagger", "recipe")
-"""Settings that decide what the state is made of; all others may change from step to step."""
+FIXED = ("models", "perturbation", "seed", "stagger", "recipe", "compute")
+"""Settings that are decided when a run begins; all others may change from step to step."""
 
 
-def _check(scenario: Scenario, state: CraftState, settings: Settings) -> None:
-    """Raises ValueError if the state is none of this scenario and these settings."""
-    models = len(next(iter(state.surrogates.params.values())))
-    if models != settings.models:
-        raise ValueError(f"the state has {models} models and the settings {settings.models}")
-    wanted = PERTURBATIONS[settings.perturbation]().init(
-        scenario.base_images, settings.epsilon, generator(0)
-    )
-    if set(wanted) != set(state.parameters):
-        raise ValueError(
-            f"the state perturbs by {', '.join(state.parameters)} and the settings by "
-            f"{', '.join(wanted)}"
-        )
-    poisons, bases = len(next(iter(state.parameters.values()))), len(scenario.bases)
-    if poisons != bases:
-        raise ValueError(f"the state has {poisons} poisons and the scenario {bases}")
+def crafting(
+    scenario: Scenario, network: nn.Module, settings: Settings, plan: Plan | None = None
+) -> Crafting:
+    """What never changes in a run with these settings."""
+    ensemble = Ensemble(settings.models, settings.recipe, settings.seed, settings.stagger)
+    change = PERTURBATIONS[settings.perturbation]
+    return Crafting(scenario, network, ensemble, change, plan or Plan())
+
+
+def _check(run: Crafting, state: CraftState) -> None:
+    """Raises ValueError if the state is none of this run."""
+    held, names = next(iter(state.parameters.values())), run.perturbation.names
+    for what, found, wanted in (
+        ("models", state.surrogates.models, run.ensemble.models),
+        ("poisons", len(held), len(run.scenario.bases)),
+        ("perturbation by", ", ".join(sorted(state.parameters)), ", ".join(sorted(names))),
+    ):
+        if found != wanted:
+            raise ValueError(f"the state has {what} {found}, and this run {wanted}")
 
 
 def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Tensor:
     """The poisons as 8-bit pictures within ε: uint8 (P, C, H, W)."""
-    perturbation = PERTURBATIONS[settings.perturbation]()
+    perturbation = PERTURBATIONS[settings.perturbation]
     return to_8bit(perturbation, state.parameters, scenario.base_images, settings.epsilon)

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import grad
 
 Parameters = dict[str, Tensor]
 
@@ -22,7 +23,12 @@ YUV_LOW, YUV_HIGH = torch.tensor([0.0, -0.436, -0.615]), torch.tensor([1.0, 0.43
 
 
 class Perturbation(Protocol):
-    """Parameters → poison images. P poisons; bases (P, C, H, W) in [0, 1]."""
+    """Parameters → poison images, as a value. P poisons; bases (P, C, H, W) in [0, 1]."""
+
+    names: tuple[str, ...]
+    """What its parameters are called."""
+    bounded_by: tuple[str, ...]
+    """Which of `Settings`' bounds act: "epsilon", "epsilon_c", or both."""
 
     def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
         """Where crafting starts."""
@@ -44,6 +50,8 @@ class Perturbation(Protocol):
 
 class Additive:
     """poison = base + δ, |δ| ≤ ε. δ starts uniform in ±ε."""
+
+    names, bounded_by = ("delta",), ("epsilon",)
 
     def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
         noise = torch.rand(bases.shape, generator=generator, dtype=torch.float32) * 2 - 1
@@ -73,6 +81,8 @@ class Recolor:
     brightness alone: their grid is a line. `smoothness` weighs the mean squared difference of
     neighbouring cells (official code: 10).
     """
+
+    names, bounded_by = ("grid",), ("epsilon_c",)
 
     def __init__(self, cells: int = 10, smoothness: float = 10.0):
         if cells < 2:
@@ -130,6 +140,8 @@ def _read_line(grid: Tensor, bases: Tensor) -> Tensor:
 class Composed:
     """First recolour, then add δ: poison = recolour(base, g) + δ (paper, eq. 5)."""
 
+    names, bounded_by = ("grid", "delta"), ("epsilon", "epsilon_c")
+
     def __init__(self, recolor: Recolor | None = None, additive: Additive | None = None):
         self.recolor, self.additive = recolor or Recolor(), additive or Additive()
 
@@ -155,7 +167,12 @@ class Composed:
         return {"grid": epsilon_c, "delta": epsilon}
 
 
-PERTURBATIONS = {"additive": Additive, "recolor": Recolor, "both": Composed}
+PERTURBATIONS: dict[str, Perturbation] = {
+    "additive": Additive(),
+    "recolor": Recolor(),
+    "both": Composed(),
+}
+"""The perturbations by name."""
 
 
 def pulled_back(
@@ -163,9 +180,11 @@ def pulled_back(
 ) -> Parameters:
     """A gradient with respect to pixels (P, C, H, W), and that of the penalty, taken on to the
     perturbation's own parameters."""
-    leaves = {k: v.detach().requires_grad_() for k, v in parameters.items()}
-    inner = (perturbation.apply(leaves, bases) * gradient).sum() + perturbation.penalty(leaves)
-    return dict(zip(leaves, torch.autograd.grad(inner, list(leaves.values())), strict=True))
+
+    def inner(own: Parameters) -> Tensor:
+        return (perturbation.apply(own, bases) * gradient).sum() + perturbation.penalty(own)
+
+    return grad(inner)(parameters)
 
 
 def adam(

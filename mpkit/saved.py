@@ -9,9 +9,9 @@ from typing import get_args, get_origin, get_type_hints
 
 from mpkit.attack import Attack, Prepared
 from mpkit.device import describe, pick_device
+from mpkit.recipe import Recipe
 from mpkit.record import digest, versions
 from mpkit.settings import Settings
-from mpkit.training import Recipe
 
 
 def to_dict(attack: Attack) -> dict:

@@ -20,21 +20,49 @@ DIGITS = {
 # A scaled-down MetaPoison for two cores; the paper's own sizes where there is a GPU.
 PICTURES = {
     "ci": {
-        "max_train": 60, "max_test": 40, "network": "convnet-bn", "models": 2, "craft_steps": 2,
-        "epochs": 2, "batch": 20, "victims": 1, "epsilon": 8 / 255, "unroll_steps": 2,
+        "max_train": 60,
+        "max_test": 40,
+        "network": "convnet-bn",
+        "models": 2,
+        "craft_steps": 2,
+        "epochs": 2,
+        "batch": 20,
+        "victims": 1,
+        "epsilon": 8 / 255,
+        "unroll_steps": 2,
     },
     "laptop": {
-        "max_train": 1500, "max_test": 600, "network": "convnet-bn", "models": 4, "craft_steps": 12,
-        "epochs": 12, "batch": 125, "victims": 4, "epsilon": 8 / 255, "unroll_steps": 2,
+        "max_train": 1500,
+        "max_test": 600,
+        "network": "convnet-bn",
+        "models": 4,
+        "craft_steps": 12,
+        "epochs": 12,
+        "batch": 125,
+        "victims": 4,
+        "epsilon": 8 / 255,
+        "unroll_steps": 2,
         "craft_rate": 0.25,
     },
     "gpu": {
-        "network": "resnet20", "models": 24, "craft_steps": 60, "epochs": 24, "batch": 125,
-        "warmup": 5, "victims": 8, "epsilon": 8 / 255, "unroll_steps": 2, "craft_rate": 25.0,
-        "craft_warmup": 5, "craft_decays": (20, 40), "surrogate_data": "clean",
-        "perturbation": "both", "victim_epochs": 200, "victim_decays": (100, 150),
+        "network": "resnet20",
+        "models": 24,
+        "craft_steps": 60,
+        "epochs": 24,
+        "batch": 125,
+        "warmup": 5,
+        "victims": 8,
+        "epsilon": 8 / 255,
+        "unroll_steps": 2,
+        "craft_rate": 25.0,
+        "craft_warmup": 5,
+        "craft_decays": (20, 40),
+        "surrogate_data": "clean",
+        "perturbation": "both",
+        "victim_epochs": 200,
+        "victim_decays": (100, 150),
     },
-}  # fmt: skip
+}
 
 
 def scale_name(name: str | None = None, gpu: bool = False) -> str:

@@ -85,6 +85,7 @@ def make_scenario(
     test: Dataset,
     target_class: str | int,
     poison_class: str | int | None = None,
+    *,
     adversarial_class: str | int | None = None,
     target_index: int | Sequence[int] = 0,
     budget: float = 0.1,
@@ -200,10 +201,11 @@ def adversarial_loss(
 ) -> Tensor:
     """L_adv of target logits (…, T, classes), averaged over the targets: (…).
 
-    "margin" is Carlini & Wagner's max_{j≠adv} z_j − z_adv, clamped from below at −κ (0 means: the
-    target has the adversarial class, just); "cross-entropy" is −log p_adv. For self-concealment
-    they are z_true − max_{j≠true} z_j and −log(1 − p_true). Paper, section 3.2; κ = 100 in the
-    official code. Raises ValueError for an unknown `kind`.
+    Of the scenario only `adversarial` and `goal` count. "margin" is Carlini & Wagner's
+    max_{j≠adv} z_j − z_adv, clamped from below at −κ (0 means: the target has the adversarial
+    class, just); "cross-entropy" is −log p_adv. For self-concealment they are
+    z_true − max_{j≠true} z_j and −log(1 − p_true). Paper, section 3.2; κ = 100 in the official
+    code. Raises ValueError for an unknown `kind`.
     """
     if kind not in ("margin", "cross-entropy"):
         raise ValueError(f"adversarial loss {kind!r} is unknown; there are: margin, cross-entropy")

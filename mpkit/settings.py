@@ -8,7 +8,8 @@ from numbers import Integral, Real
 
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS
-from mpkit.training import Recipe
+from mpkit.recipe import Recipe
+from mpkit.tracing import WAYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +20,16 @@ class Settings:
     `unroll_steps`, `craft_rate`, `craft_warmup`, `craft_decays`, `loss`, `kappa`, `metagradient`,
     `average`, `poisoned_steps`, `surrogate_data`. The others are fixed when a run begins.
 
-    Where paper and official code differ (METAPOISON.md §3): `average` "mean" (code) | "last"
+    Where paper and official code differ: `average` "mean" (code) | "last"
     (paper); `poisoned_steps` "first" (code) | "all" (paper); `surrogate_data`, what surrogates
     train on, "clean" (code) | "poisoned" (paper). `craft_rate` is Adam's step as a share of ε
     (code: 200/8 = 25 of ε, which saturates every pixel); `craft_warmup` 5 and `craft_decays`
     (20, 40) are the code's schedule. `signed` takes the sign of the gradient first.
+
+    `compute` says how the arithmetic is run: "traced" (the graph of its operations, once that is
+    written down: see `mpkit.tracing`) or "plain" (function by function), which give the same bits;
+    or "compiled", which is faster, needs a C++ compiler, takes a minute or so to begin, and rounds
+    differently.
 
     Raises ValueError naming the value and what is allowed.
     """
@@ -45,6 +51,7 @@ class Settings:
     stagger: bool = True
     perturbation: str = "additive"
     signed: bool = False
+    compute: str = "traced"
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     seed: int = 0
 
@@ -76,8 +83,7 @@ class Settings:
         decays = self.craft_decays
         if not isinstance(decays, tuple) or not all(isinstance(d, Integral) for d in decays):
             raise ValueError(f"craft_decays must be a tuple of craft steps, not {decays!r}")
-        used = {"additive": ("epsilon",), "recolor": ("epsilon_c",)}.get(self.perturbation, ())
-        used = used or ("epsilon", "epsilon_c")
+        used = PERTURBATIONS[self.perturbation].bounded_by
         if all(getattr(self, name) == 0 for name in used):
             names = " and ".join(used)
             raise ValueError(
@@ -100,6 +106,7 @@ _CHOICES = {
     "poisoned_steps": ("first", "all"),
     "surrogate_data": ("poisoned", "clean"),
     "perturbation": tuple(PERTURBATIONS),
+    "compute": WAYS,
 }
 _RANGES = [
     ("epsilon", 0, 1),

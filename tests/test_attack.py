@@ -30,11 +30,12 @@ from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import craft, poisons_of
 from mpkit.networks import NETWORKS, network
 from mpkit.perturbation import PERTURBATIONS
+from mpkit.recipe import Recipe
 from mpkit.saved import from_dict, run_folder, to_dict
 from mpkit.scale import SCALES, defaults
 from mpkit.scenario import GOALS
 from mpkit.settings import Settings
-from mpkit.training import Recipe
+from mpkit.tracing import WAYS
 
 TINY = {
     "size": 10, "n_train": 60, "models": 2, "craft_steps": 2, "epochs": 2, "victims": 2,
@@ -75,7 +76,7 @@ def random_attack(seed: int) -> Attack:
             "batch_norm": ("running", "batch"), "loss": ("margin", "cross-entropy"),
             "metagradient": tuple(METAGRADIENTS), "average": ("mean", "last"),
             "poisoned_steps": ("first", "all"), "surrogate_data": ("poisoned", "clean"),
-            "perturbation": tuple(PERTURBATIONS), "device": ("auto", "cpu"),
+            "perturbation": tuple(PERTURBATIONS), "compute": WAYS, "device": ("auto", "cpu"),
             "data": ("digits", "my data/图.zip"), "classes": (None, ("a,b", "猫"), ("3", "8", "5")),
             "target_index": ((0,), (3, 1, 4)),
         }  # fmt: skip
@@ -326,7 +327,8 @@ def test_a_run_is_what_the_library_does(run):
     recipe = Recipe(epochs=2, batch=20, lr=0.3)
     victim = network("convnet", s.train.shape, 10, fused=True)
     seed, plan = settings.seed, ready.victim_plan
-    assert list(train_victims(s, victim, recipe, pictures, 2, seed, plan)) == judged
+    found = train_victims(s, victim, recipe, pictures, victims=2, seed=seed, plan=plan)
+    assert list(found) == judged
 
 
 def test_a_run_goes_on_from_any_state(run):
@@ -348,8 +350,8 @@ def test_arms_may_be_left_out(run):
         assert found.true_probability == pytest.approx(other.true_probability, rel=1e-4)
 
 
-def test_plans_that_are_given_are_kept(cache, monkeypatch):
-    monkeypatch.setattr("mpkit.plans.choose_plan", None)
+def test_plans_that_are_given_are_kept(monkeypatch):
+    monkeypatch.setattr("mpkit.attack.plan_for", None)
     plans = Plan(2, 1), Plan(1, 2)
     ready = prepare(make_attack("ci", **TINY), True, *plans)
     assert (ready.plan, ready.victim_plan) == plans

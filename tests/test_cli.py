@@ -35,9 +35,9 @@ from mpkit.cli import attack as attack_command
 from mpkit.cli import doctor, options, output, sweep
 from mpkit.cli.options import attack_from, given
 from mpkit.metapoison import poisons_of
+from mpkit.recipe import Recipe
 from mpkit.saved import from_dict
 from mpkit.settings import Settings
-from mpkit.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
@@ -163,7 +163,8 @@ SAMPLES = {
     "epsilon": 0.07, "epsilon_c": 0.02, "unroll_steps": 4, "craft_steps": 5, "models": 7,
     "craft_rate": 0.3, "craft_warmup": 2, "craft_decays": (3, 4), "loss": "cross-entropy",
     "kappa": 9.5, "metagradient": "reverse", "average": "last", "poisoned_steps": "all",
-    "surrogate_data": "clean", "stagger": False, "perturbation": "both", "signed": True, "seed": 11,
+    "surrogate_data": "clean", "stagger": False, "compute": "plain", "perturbation": "both",
+    "signed": True, "seed": 11,
     "epochs": 9, "batch": 17, "lr": 0.05, "warmup": 1, "decays": (4, 6), "weight_decay": 5e-4,
     "momentum": 0.9, "augment": True, "flip": True,
 }  # fmt: skip

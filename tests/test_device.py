@@ -1,8 +1,7 @@
-"""Plans and devices: slices in order on threads, memory that runs out, and choices that stay."""
+"""Plans and devices: slices in order on threads, memory that runs out, and which plan is taken."""
 
 from __future__ import annotations
 
-import json
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from mpkit import device
-from mpkit.device import Plan, candidates, choose_plan, pick_device
+from mpkit.device import Plan, pick_device, plan_for
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -187,21 +186,20 @@ def test_the_failed_try_is_freed_before_the_next():
     assert len(held) == 3
 
 
-# ── candidates, and the choice among them ───────────────────────────────────────────────────────
+# ── how many models at a time ────────────────────────────────────────────────────────────────────
 
 
-def test_candidates(monkeypatch):
-    monkeypatch.setattr(device, "cores", lambda: 2)
-    assert candidates(1, CPU) == candidates(1, GPU) == [Plan()]
-    assert candidates(8, CPU) == [Plan(4, 2), Plan(1, 2), Plan(8)]
-    assert candidates(8, CPU, stacking=False) == [Plan(1, 2), Plan(4, 2), Plan(8)]
-    assert candidates(2, CPU) == [Plan(1, 2), Plan(2)]
-    assert candidates(8, GPU) == [Plan(8), Plan(2)]
-    assert candidates(2, GPU) == [Plan(2), Plan(1)]
-    monkeypatch.setattr(device, "cores", lambda: 1)
-    assert candidates(8, CPU) == [Plan(8), Plan(1)]
-    monkeypatch.setattr(device, "cores", lambda: 64)
-    assert candidates(5, CPU) == [Plan(1, 5), Plan(5)]
+@pytest.mark.parametrize(
+    ("there", "count", "workers"), [(2, 8, 2), (16, 24, 16), (16, 3, 3), (1, 9, 1)]
+)
+def test_on_a_cpu_models_go_one_by_one_over_the_cores(monkeypatch, there, count, workers):
+    monkeypatch.setattr(device, "cores", lambda: there)
+    assert plan_for(count, CPU) == Plan(1, workers)
+
+
+@pytest.mark.parametrize("count", [1, 24])
+def test_on_a_gpu_all_models_are_stacked(count):
+    assert plan_for(count, GPU) == Plan(count)
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch):
@@ -212,131 +210,6 @@ def test_cores_are_those_this_process_may_use(monkeypatch):
     assert device.cores() == 6
     monkeypatch.setattr(device.os, "cpu_count", lambda: None)
     assert device.cores() == 1
-
-
-def test_measure_takes_the_best_after_a_warm_up(monkeypatch):
-    clock, calls = [0.0], []
-    lengths = iter([0.001, 0.05, 0.03, 0.07, *[0.04] * 10])  # the first is the warm-up
-    monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])
-
-    def work(plan: Plan) -> None:
-        calls.append(plan)
-        clock[0] += next(lengths)
-
-    assert device.measure(work, Plan(3), seconds=0.14) == pytest.approx(0.03)
-    assert calls == [Plan(3)] * 4
-
-
-@pytest.fixture
-def timed(monkeypatch):
-    """choose_plan on two cores where plans take the seconds told; what it measured is counted."""
-    monkeypatch.setattr(device, "cores", lambda: 2)
-    measured = []
-
-    def choose(seconds, key="mlp", count=8, on=CPU, **options):
-        def measure(work, plan):
-            measured.append(plan)
-            return dict(zip(candidates(count, on), seconds, strict=True))[plan]
-
-        monkeypatch.setattr(device, "measure", measure)
-        before = len(measured)
-        plan = choose_plan(key, lambda plan: None, count, on, **options)
-        return plan, len(measured) - before
-
-    return choose
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        ((1.0, 1.0, 1.0), Plan(4, 2)),
-        ((1.0, 0.81, 0.9), Plan(4, 2)),  # faster, but by less than a quarter
-        ((1.0, 0.9, 0.79), Plan(8)),
-        ((1.0, 0.5, 0.6), Plan(1, 2)),
-        ((0.2, 0.5, 0.6), Plan(4, 2)),
-    ],
-)
-def test_a_later_candidate_must_win_by_the_margin(timed, seconds, expected):
-    assert timed(seconds) == (expected, 3)
-
-
-def test_the_margin_can_be_told(timed):
-    assert timed((1.0, 0.9, 0.95), margin=1.05) == (Plan(1, 2), 3)
-    assert timed((1.0, 0.4, 0.5), margin=3.0) == (Plan(4, 2), 3)
-
-
-def test_a_single_model_needs_no_measurement(tmp_path):
-    def work(plan):
-        raise AssertionError("measured although there is nothing to choose")
-
-    assert choose_plan("key", work, 1, CPU, tmp_path) == Plan()
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_choice_is_kept_for_the_same_question_only(timed, tmp_path):
-    cache = tmp_path / "new" / "folder"
-    fast, slow = (1.0, 0.5, 0.6), (0.1, 0.5, 0.6)
-    assert timed(fast, cache=cache) == (Plan(1, 2), 3)
-    assert timed(slow, cache=cache) == (Plan(1, 2), 0), "the choice flipped from run to run"
-    assert timed(slow, cache=cache, key="convnet") == (Plan(4, 2), 3)
-    assert timed((0.1, 0.5, 0.6), cache=cache, count=6) == (Plan(3, 2), 3)
-    assert timed(slow) == (Plan(4, 2), 3)
-    assert timed(slow, cache=cache) == (Plan(1, 2), 0), "a later choice has displaced it"
-    assert [p.name for p in cache.iterdir()] == ["plans.json"]
-
-
-def test_a_choice_is_for_one_machine_and_one_torch(timed, tmp_path, monkeypatch):
-    fast, slow = (1.0, 0.5, 0.6), (0.1, 0.5, 0.6)
-    assert timed(fast, cache=tmp_path)[0] == Plan(1, 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(device, "describe", lambda _: "another machine")
-        assert timed(slow, cache=tmp_path) == (Plan(4, 2), 3)
-    monkeypatch.setattr(torch, "__version__", "99.0")
-    assert timed(slow, cache=tmp_path) == (Plan(4, 2), 3)
-
-
-def test_a_kept_choice_costs_no_call_of_the_work(tmp_path):
-    calls = []
-    first = choose_plan("key", lambda plan: calls.append(plan), 4, CPU, tmp_path)
-    assert {*calls} == {*candidates(4, CPU)}
-    calls.clear()
-    assert choose_plan("key", lambda plan: calls.append(plan), 4, CPU, tmp_path) == first
-    assert not calls
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"3", b"null", b'"plans"', b"\xff\xfe", b'{"a": '], ids=repr
-)
-def test_a_cache_that_cannot_be_read_is_measured_anew(timed, tmp_path, content):
-    (tmp_path / "plans.json").write_bytes(content)
-    assert timed((1.0, 0.5, 0.6), cache=tmp_path) == (Plan(1, 2), 3)
-    assert timed((0.1, 0.5, 0.6), cache=tmp_path) == (Plan(1, 2), 0)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        None, 3, "fast", [], [1, 2], {"chunk": 0, "workers": 1}, {"chunks": 1},
-        {"chunk": "4", "workers": 1}, {"chunk": 1.5, "workers": 1},
-    ],
-    ids=repr,
-)  # fmt: skip
-def test_a_kept_choice_that_is_no_plan_is_measured_anew(timed, tmp_path, entry):
-    timed((1.0, 0.5, 0.6), cache=tmp_path)
-    path = tmp_path / "plans.json"
-    (key,) = json.loads(path.read_text())
-    path.write_text(json.dumps({key: entry}))
-    assert timed((1.0, 0.9, 0.5), cache=tmp_path) == (Plan(8), 3)
-    assert timed((1.0, 0.5, 0.6), cache=tmp_path) == (Plan(8), 0)
-
-
-def test_a_cache_that_cannot_be_written_only_costs_the_next_measurement(timed, tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    assert timed((1.0, 0.5, 0.6), cache=blocked / "below") == (Plan(1, 2), 3)
-    assert timed((1.0, 0.9, 0.5), cache=blocked) == (Plan(8), 3)
-    (tmp_path / "plans.json").mkdir()
-    assert timed((1.0, 0.5, 0.6), cache=tmp_path) == (Plan(1, 2), 3)
 
 
 # ── devices ─────────────────────────────────────────────────────────────────────────────────────

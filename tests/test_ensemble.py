@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from mpkit import ensemble
+from mpkit.batches import depths, unroll_rows
 from mpkit.data import Dataset
 from mpkit.device import Plan
+from mpkit.ensemble import Ensemble
+from mpkit.functional import init, stack
 from mpkit.metapoison import craft
-from mpkit.networks import network
+from mpkit.networks import NETWORKS, network
+from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.training import Recipe, epoch_order
+from mpkit.training import epoch_order
 
 NAMES = ("a", "b", "c")
 
@@ -42,6 +45,10 @@ def precise(n: int = 23, **given) -> Scenario:
     return dataclasses.replace(scenario, targets=scenario.targets.double())
 
 
+def ensemble(models: int, epochs: int, seed: int = 0, stagger: bool = True) -> Ensemble:
+    return Ensemble(models, Recipe(epochs=epochs), seed, stagger)
+
+
 # ── ages and seeds ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -50,13 +57,13 @@ def precise(n: int = 23, **given) -> Scenario:
 def test_ages(models, epochs):
     for step in (0, 1, epochs - 1, epochs, 3 * epochs + 2):
         expected = [(int(m * epochs / models + 1e-9) + step) % epochs for m in range(models)]
-        assert ensemble.ages(models, epochs, step) == expected
-        assert ensemble.ages(models, epochs, step, stagger=False) == [step % epochs] * models
+        assert ensemble(models, epochs).ages(step) == expected
+        assert ensemble(models, epochs, stagger=False).ages(step) == [step % epochs] * models
 
 
 def test_a_surrogate_a_craft_step_begins_again_where_there_are_as_many_as_epochs():
     for step in range(20):
-        assert sorted(ensemble.ages(6, 6, step)) == list(range(6))
+        assert sorted(ensemble(6, 6).ages(step)) == list(range(6))
 
 
 @pytest.mark.parametrize("stagger", [True, False])
@@ -64,8 +71,8 @@ def test_a_surrogate_a_craft_step_begins_again_where_there_are_as_many_as_epochs
 def test_a_seed_lasts_a_life(models, epochs, stagger):
     seen, before = set(), None
     for step in range(3 * epochs + 2):
-        seeds = ensemble.seeds(7, models, epochs, step, stagger)
-        ages = ensemble.ages(models, epochs, step, stagger)
+        own = ensemble(models, epochs, 7, stagger)
+        seeds, ages = own.seeds(step), own.ages(step)
         for m in range(models):
             if before is None or ages[m] == 0:
                 assert seeds[m] not in seen, "a life has the seed of another"
@@ -73,29 +80,27 @@ def test_a_seed_lasts_a_life(models, epochs, stagger):
             else:
                 assert seeds[m] == before[m]
         before = seeds
-    assert not seen & set(ensemble.seeds(8, models, epochs, 0, stagger))
+    assert not seen & set(ensemble(models, epochs, 8, stagger).seeds(0))
 
 
 def test_learning_rates_are_those_of_each_age():
-    scenario = make_scenario(dataset(12, 0), dataset(9, 1), "a", "b")
     recipe = Recipe(epochs=9, lr=0.2, warmup=4, decays=(5, 7))
-    found = ensemble.learning_rates(scenario, recipe, [0, 1, 3, 4, 5, 6, 7, 8])
-    expected = [0.05, 0.1, 0.2, 0.2, 0.02, 0.02, 0.002, 0.002]
+    expected = [0.05, 0.1, 0.15, 0.2, 0.2, 0.02, 0.02, 0.002, 0.002]
+    found = Ensemble(9, recipe, 0).rates(0)
     assert found.dtype == torch.float32
     assert found.tolist() == pytest.approx(expected)
 
 
 def test_each_surrogate_has_its_own_shuffle_of_each_epoch():
-    scenario = make_scenario(dataset(23, 0), dataset(9, 1), "a", "b")
-    recipe = Recipe(batch=5)
-    orders = ensemble.epoch_orders(scenario, recipe, [11, 22, 11, 11], [0, 0, 0, 1])
-    assert orders.shape == (4, 5, 5)
+    own = Ensemble(3, Recipe(epochs=4, batch=5), 11)
+    orders, later = own.orders(0, 23), own.orders(1, 23)
+    assert orders.shape == (3, 5, 5)
     for order in orders:
         assert set(order.flatten().tolist()) == set(range(23))
         assert all(len(set(rows.tolist())) == 5 for rows in order)
-    assert torch.equal(orders[0], orders[2])
+    assert torch.equal(orders, own.orders(0, 23))
     assert not torch.equal(orders[0], orders[1])
-    assert not torch.equal(orders[0], orders[3])
+    assert not any(map(torch.equal, orders, later))
 
 
 # ── the ensemble at craft step 0 ────────────────────────────────────────────────────────────────
@@ -104,7 +109,7 @@ def test_each_surrogate_has_its_own_shuffle_of_each_epoch():
 def trained_alone(net, train: Dataset, recipe: Recipe, seed: int, epochs: int) -> nn.Module:
     """Clean training of one model as anybody would write it."""
     torch.manual_seed(seed)
-    module = net.build().to(train.x.dtype).train()
+    module = NETWORKS[net]((1, 8, 8), 3).to(train.x.dtype).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=1)
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = torch.tensor(recipe.lr_at(epoch)).item()  # in float32
@@ -126,22 +131,22 @@ def same(module: nn.Module, state, m: int) -> bool:
 @pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
 def test_staggered_surrogates_are_models_trained_alone_to_their_age(name, plan):
     scenario = precise()
-    net, recipe = network(name, (1, 8, 8), 3), Recipe(epochs=5, batch=6, warmup=2, decays=(3,))
-    models = 4
-    found = ensemble.staggered(net, scenario, recipe, models, 3, plan)
-    ages = ensemble.ages(models, 5, 0)
+    recipe = Recipe(epochs=5, batch=6, warmup=2, decays=(3,))
+    own = Ensemble(4, recipe, 3)
+    found = own.start(network(name, (1, 8, 8), 3), scenario, plan)
+    ages, seeds = own.ages(0), own.seeds(0)
     assert ages == [0, 1, 2, 3]
-    seeds = ensemble.seeds(3, models, 5, 0)
-    for m in range(models):
-        assert same(trained_alone(net, scenario.train, recipe, seeds[m], ages[m]), found, m)
-        assert not same(trained_alone(net, scenario.train, recipe, seeds[m], ages[m] + 1), found, m)
+    for m in range(4):
+        assert same(trained_alone(name, scenario.train, recipe, seeds[m], ages[m]), found, m)
+        older = trained_alone(name, scenario.train, recipe, seeds[m], ages[m] + 1)
+        assert not same(older, found, m)
 
 
 def test_without_stagger_all_are_new():
     scenario = make_scenario(dataset(12, 0), dataset(9, 1), "a", "b")
-    net, recipe = network("mlp", (1, 8, 8), 3), Recipe(epochs=5, batch=6)
-    found = ensemble.staggered(net, scenario, recipe, 3, 3, Plan(2), stagger=False)
-    fresh = net.init(ensemble.seeds(3, 3, 5, 0, False))
+    net, own = network("mlp", (1, 8, 8), 3), Ensemble(3, Recipe(epochs=5, batch=6), 3, False)
+    found = own.start(net, scenario, Plan(2))
+    fresh = stack([init(net, s) for s in own.seeds(0)])
     assert all(torch.equal(found.params[k], w) for k, w in fresh.params.items())
 
 
@@ -155,17 +160,22 @@ def test_a_surrogate_begins_again_with_fresh_weights_of_its_new_life(models, epo
     scenario = precise(20)
     net = network("mlp", (1, 8, 8), 3)
     settings = Settings(
-        models=models, craft_steps=2 * epochs + 1, unroll_steps=1, surrogate_data="clean",
-        stagger=stagger, recipe=Recipe(epochs=epochs, batch=7), seed=5,
-    )  # fmt: skip
+        models=models,
+        craft_steps=2 * epochs + 1,
+        unroll_steps=1,
+        surrogate_data="clean",
+        stagger=stagger,
+        recipe=Recipe(epochs=epochs, batch=7),
+        seed=5,
+    )
     born = 0
     for step, (state, record) in enumerate(craft(scenario, net, settings)):
-        ages = ensemble.ages(models, epochs, step, stagger)
-        seeds = ensemble.seeds(5, models, epochs, step, stagger)
+        own = ensemble(models, epochs, 5, stagger)
+        ages, seeds = own.ages(step), own.seeds(step)
         assert record.ages == tuple(ages)
         for m in range(models):
             born += ages[m] == 0 and step > 0
-            alone = trained_alone(net, scenario.train, settings.recipe, seeds[m], ages[m] + 1)
+            alone = trained_alone("mlp", scenario.train, settings.recipe, seeds[m], ages[m] + 1)
             assert same(alone, state.surrogates, m)
     assert born >= models
 
@@ -195,76 +205,72 @@ def batch_oracle(scenario, order: list[list[int]], b: int, steps: int):
     return poisons, batches
 
 
+def orders_of(n: int, batch: int, models: int) -> torch.Tensor:
+    return Ensemble(models, Recipe(epochs=4, batch=batch), 100).orders(2, n)
+
+
 @pytest.mark.parametrize(
     ("n", "poisons", "batch"),
     [(20, 3, 5), (20, 8, 5), (23, 2, 6), (24, 24, 6), (9, 4, 100), (7, 2, 1), (30, 1, 10)],
 )
 @pytest.mark.parametrize("steps", [1, 2, 4])
-@pytest.mark.parametrize("models", [1, 3])
-def test_gathered_batches(models, steps, n, poisons, batch):
-    scenario = numbered(n, poisons)
-    seeds = [100 + m for m in range(models)]
-    orders = ensemble.epoch_orders(scenario, Recipe(batch=batch), seeds, [2] * models)
+def test_gathered_batches(steps, n, poisons, batch):
+    scenario, bases = numbered(n, poisons), None
     bases, found_any = scenario.bases.tolist(), False
-    for b in range(orders.shape[1]):
-        found = ensemble.gather(scenario, orders, b, steps)
-        per_model = [batch_oracle(scenario, o.tolist(), b, steps) for o in orders]
-        depth = max(len(rows) for rows, _ in per_model)
-        if depth == 0:
-            assert found is None
-            continue
-        found_any = True
-        width = min(batch, n)
-        assert len(found) == steps
-        assert found.x.shape == (steps, models, width, 1, 1, 1)
-        assert found.slot.shape == (models, depth)
-        rows = (found.x * 255).round().long()[..., 0, 0, 0]
-        assert torch.equal(found.y, scenario.train.y[rows])
-        for m, (held, batches) in enumerate(per_model):
+    for order in orders_of(n, batch, 3):
+        epoch = unroll_rows(scenario, order, steps)
+        for b in range(len(order)):
+            held, batches = batch_oracle(scenario, order.tolist(), b, steps)
+            assert epoch.count[b] == len(held)
+            found_any |= bool(held)
+            depth = min(len(held) + 1, min(batch, n))  # room for one more, where there is
+            found = epoch.gather(scenario, b, depth)
+            assert found.x.shape == (steps, min(batch, n), 1, 1, 1)
+            rows = (found.x * 255).round().long()[..., 0, 0, 0]
+            assert torch.equal(found.y, scenario.train.y[rows])
             slots = [bases.index(r) for r in held]
-            assert found.slot[m].tolist() == slots + [poisons] * (depth - len(held))
-            assert set(rows[0, m].tolist()) == batches[0]
-            assert rows[:, m, : len(held)].tolist() == [held] * steps, "the same poisons stay"
+            assert found.slot.tolist() == slots + [poisons] * (depth - len(held))
+            assert set(rows[0].tolist()) == batches[0]
+            assert rows[:, : len(held)].tolist() == [held] * steps, "the same poisons stay"
             for k in range(1, steps):
-                assert sorted(rows[k, m].tolist()) == batches[k]
+                assert sorted(rows[k].tolist()) == batches[k]
     assert found_any
 
 
 def test_clean_bases_fill_a_later_batch_only_where_nothing_else_is_left():
     scenario = numbered(24, 6)
-    orders = ensemble.epoch_orders(scenario, Recipe(batch=6), [1, 2, 3], [0, 0, 0])
     seen = 0
-    for b in range(4):
-        found = ensemble.gather(scenario, orders, b, 3)
-        if found is None:
-            continue
-        rows = (found.x * 255).round().long()[..., 0, 0, 0]
-        for m in range(3):
-            held = int((found.slot[m] < 6).sum())
+    for order in orders_of(24, 6, 3):
+        epoch = unroll_rows(scenario, order, 3)
+        for b in range(4):
+            held, rows = int(epoch.count[b]), epoch.rows[b]
             for k in (1, 2):
-                following = scenario.slots[orders[m, (b + k) % 4]]
-                clean = int((following == 6).sum())
-                bases = int((scenario.slots[rows[k, m, held:]] < 6).sum())
+                clean = int((scenario.slots[order[(b + k) % 4]] == 6).sum())
+                bases = int((scenario.slots[rows[k, held:]] < 6).sum())
                 assert bases == max(0, 6 - held - clean)
                 seen += 1
     assert seen
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_what_a_model_gets_does_not_depend_on_its_neighbours(steps):
-    """Or the poisons would depend on how many models are stacked, far beyond rounding."""
-    scenario = numbered(24, 7)
-    orders = ensemble.epoch_orders(scenario, Recipe(batch=6), [1, 2, 3, 4], [0, 1, 2, 3])
-    compared = 0
-    for b in range(4):
-        together = ensemble.gather(scenario, orders, b, steps)
-        for m in range(4):
-            alone = ensemble.gather(scenario, orders[m : m + 1], b, steps)
-            if alone is None:
-                assert together is None or (together.slot[m] == 7).all()
-                continue
-            for k in range(steps):
-                ours, theirs = alone.x[k, 0].flatten(), together.x[k, m].flatten()
-                assert torch.equal(ours.sort().values, theirs.sort().values)
-            compared += 1
-    assert compared > 4
+def test_several_models_get_what_each_gets_alone(steps):
+    scenario, orders = numbered(24, 7), orders_of(24, 6, 4)
+    together = unroll_rows(scenario, orders, steps)
+    for m in range(4):
+        alone = unroll_rows(scenario, orders[m], steps)
+        assert all(map(torch.equal, alone, (part[m] for part in together)))
+        batches = together.gather(scenario, 1, 3)
+        assert torch.equal(batches.x[m], alone.gather(scenario, 1, 3).x)
+
+
+@pytest.mark.parametrize(
+    ("n", "poisons", "batch"),
+    [(500, 50, 50), (20, 1, 5), (24, 24, 6), (9, 4, 100), (5000, 50, 125)],
+)
+def test_two_sizes_hold_the_poisons_of_every_batch(n, poisons, batch):
+    scenario = numbered(n, poisons)
+    usual, most = depths(scenario, batch)
+    counts = torch.cat([unroll_rows(scenario, o, 1).count for o in orders_of(n, batch, 20)])
+    assert 1 <= usual <= most <= min(batch, n, poisons)
+    assert counts.max() <= most
+    assert (counts <= usual).float().mean() > 0.9

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from mpkit.data import Dataset
-from mpkit.device import Plan, candidates, choose_plan, pick_device
+from mpkit.device import Plan, pick_device
 from mpkit.evaluation import noise_poisons, rate, success_rate, train_victims, victim_seed
 from mpkit.networks import network
+from mpkit.recipe import Recipe
 from mpkit.scenario import adversarial_loss, make_scenario
-from mpkit.training import Recipe, stream
+from mpkit.training import stream
 
 torch.set_num_threads(1)
 
@@ -46,7 +47,9 @@ def test_noise_control_is_eight_bit_within_epsilon_and_reaches_it():
 def test_twins_share_weights_and_order():
     pictures = {"poisoned": TRAIN.x, "clean": TRAIN.x}
     net = network("mlp", (1, 8, 8), 3)
-    *_, (_, found) = train_victims(SCENARIO, net, Recipe(epochs=2, batch=5), pictures, 3, 0)
+    *_, (_, found) = train_victims(
+        SCENARIO, net, Recipe(epochs=2, batch=5), pictures, victims=3, seed=0
+    )
     for v in range(3):
         one, two = (r for r in found if r.victim == v)
         assert one.adversarial_probability == pytest.approx(two.adversarial_probability, abs=1e-6)
@@ -103,7 +106,7 @@ def test_scenarios_that_make_no_sense(given, words):
 
 
 def test_multi_class_takes_bases_from_every_class():
-    s = make_scenario(TRAIN, TEST, "a", None, "c", budget=0.2, goal="multi-class")
+    s = make_scenario(TRAIN, TEST, "a", adversarial_class="c", budget=0.2, goal="multi-class")
     assert TRAIN.y[s.bases].bincount().tolist() == [2, 2, 2]
 
 
@@ -128,18 +131,6 @@ def test_other_errors_in_threads_are_not_swallowed_and_threads_are_restored():
     with pytest.raises(ZeroDivisionError):
         Plan(1, 2).map(lambda models: 1 / 0, 4)
     assert torch.get_num_threads() == before
-
-
-def test_a_measured_plan_is_remembered(tmp_path):
-    cpu, calls = torch.device("cpu"), []
-    first = choose_plan("x", calls.append, 4, cpu, tmp_path)
-    assert first in candidates(4, cpu)
-    assert calls
-    calls.clear()
-    assert choose_plan("x", calls.append, 4, cpu, tmp_path) == first
-    assert not calls
-    (tmp_path / "plans.json").write_text("{broken")
-    assert choose_plan("x", calls.append, 4, cpu, tmp_path) in candidates(4, cpu)
 
 
 def test_devices_that_are_not_here_are_refused():

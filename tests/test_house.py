@@ -34,9 +34,13 @@ FLOORS = (
     "digits",
     "data",
     "scenario",
-    "functional",
+    "layers",
     "networks",
+    "modes",
+    "functional",
+    "tracing",
     "perturbation",
+    "recipe",
     "training",
     "batches",
     "metagradient",
@@ -45,9 +49,7 @@ FLOORS = (
     "metapoison",
     "evaluation",
     "baselines",
-    "defenses",
     "record",
-    "plans",
     "attack",
     "saved",
     "summary",
@@ -243,6 +245,64 @@ def test_the_floors_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert judged("__init__.py", "from .record import save")
     assert judged("lab/figures.py", "from ..metapoison import craft\nfrom .controls import panel")
     assert not judged("lab/figures.py", "from .. import __main__")
+
+
+# ── how the library is written ──────────────────────────────────────────────────────────────────
+
+
+def library() -> list[Path]:
+    return sorted(PACKAGE.glob("*.py"))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef]:
+    tree = ast.parse(path.read_text("utf-8"), str(path))
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def crowded(path: Path, most: int = 6) -> list[str]:
+    """The functions that take more positional arguments than can be told apart; self is none."""
+    found = []
+    for f in functions(path):
+        names = [a.arg for a in (*f.args.posonlyargs, *f.args.args) if a.arg not in ("self", "cls")]
+        if len(names) > most:
+            found.append(f"{path.name}:{f.lineno} {f.name} takes {len(names)}")
+    return found
+
+
+def other_gradients(path: Path) -> list[str]:
+    """The places where something else than torch.func differentiates."""
+    text = path.read_text("utf-8")
+    lines = enumerate(text.splitlines(), 1)
+    other = re.compile(r"autograd\.grad\b|\.backward\(|requires_grad_\(|enable_grad")
+    return [f"{path.name}:{i} {line.strip()}" for i, line in lines if other.search(line)]
+
+
+@pytest.mark.parametrize("path", library(), ids=lambda path: path.stem)
+def test_no_function_takes_more_than_six_positional_arguments(path: Path):
+    assert not crowded(path)
+
+
+@pytest.mark.parametrize("path", library(), ids=lambda path: path.stem)
+def test_torch_func_is_the_only_way_to_differentiate(path: Path):
+    assert not other_gradients(path)
+
+
+@pytest.mark.parametrize("path", library(), ids=lambda path: path.stem)
+def test_the_layout_is_left_to_the_formatter(path: Path):
+    assert "fmt: skip" not in path.read_text("utf-8")
+
+
+def test_crowded_functions_and_other_gradients_are_seen(tmp_path: Path):
+    path = tmp_path / "some.py"
+    path.write_text("class A:\n    def f(self, a, b, c, d, e, f, g):\n        pass\n", "utf-8")
+    assert crowded(path)
+    path.write_text("def f(a, b, c, d, e, f, *, g, h):\n    pass\n", "utf-8")
+    assert not crowded(path)
+    for line in ("torch.autograd.grad(y, x)", "loss.backward()", "x.requires_grad_()"):
+        path.write_text(line, "utf-8")
+        assert other_gradients(path)
+    path.write_text("grad(f)(x)", "utf-8")
+    assert not other_gradients(path)
 
 
 def test_the_library_imports_only_what_it_depends_on():

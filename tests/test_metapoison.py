@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections import OrderedDict
-from functools import partial
 from itertools import islice, pairwise
 
 import pytest
@@ -14,14 +14,15 @@ from torch.func import functional_call
 
 from mpkit.data import Dataset
 from mpkit.device import Plan
-from mpkit.functional import BatchNorm2d, Network
+from mpkit.layers import BatchNorm2d, by_batch
 from mpkit.metagradient import METAGRADIENTS
-from mpkit.metapoison import craft, craft_step, poisons_of, start
+from mpkit.metapoison import craft, crafting, poisons_of
 from mpkit.networks import mlp, network
 from mpkit.perturbation import PERTURBATIONS
+from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.training import Recipe, epoch_order, generator, stream
+from mpkit.training import epoch_order, generator, stream
 
 NAMES = ("a", "b", "c")
 SMALL = Settings(
@@ -46,16 +47,13 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def small_net(channels: int = 1) -> Network:
-    return Network(partial(mlp, (channels, 8, 8), 3, (16, 12)))
+def small_net(channels: int = 1) -> nn.Module:
+    return mlp((channels, 8, 8), 3, (16, 12))
 
 
-def small_bn(evaluation: str = "running") -> Network:
-    def build() -> nn.Module:
-        layers = nn.Conv2d(1, 4, 3, 2, 1), BatchNorm2d(4, evaluation), nn.ReLU(), nn.Flatten()
-        return nn.Sequential(OrderedDict(features=nn.Sequential(*layers), head=nn.Linear(64, 3)))
-
-    return Network(build)
+def small_bn(evaluation: str = "running") -> nn.Module:
+    layers = nn.Conv2d(1, 4, 3, 2, 1), BatchNorm2d(4, evaluation), nn.ReLU(), nn.Flatten()
+    return nn.Sequential(OrderedDict(features=nn.Sequential(*layers), head=nn.Linear(64, 3)))
 
 
 def dataset(n: int, seed: int, channels: int = 1) -> Dataset:
@@ -87,6 +85,10 @@ def run(settings, scenario=None, net=None, plan=None, state=None):
     return pairs[-1][0], [record for _, record in pairs]
 
 
+def start(scenario, net, settings):
+    return crafting(scenario, net, settings).start(settings)
+
+
 def tensors(state):
     parts = state.parameters, state.moment1, state.moment2, *state.surrogates
     return [v for part in parts for _, v in sorted(part.items())]
@@ -102,7 +104,7 @@ def identical(a, b) -> bool:
 class Slow:
     """Algorithm 1 with one module a surrogate, one row at a time, by autograd alone."""
 
-    def __init__(self, scenario: Scenario, net: Network, settings: Settings):
+    def __init__(self, scenario: Scenario, net: nn.Module, settings: Settings):
         self.scenario, self.net, self.settings = scenario, net, settings
         self.bases = scenario.bases.tolist()
         self.clean, self.y = scenario.train.x, scenario.train.y
@@ -135,7 +137,11 @@ class Slow:
 
     def fresh(self, m: int, step: int) -> nn.Module:
         torch.manual_seed(self.seed(m, step))
-        return self.net.build().to(self.clean.dtype)
+        module = copy.deepcopy(self.net)
+        for layer in module.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        return module.to(self.clean.dtype)
 
     def lr(self, epoch: int) -> float:
         return torch.tensor(self.settings.recipe.lr_at(epoch)).item()
@@ -156,7 +162,7 @@ class Slow:
         """Averaged over the targets, in plain numbers of one target at a time."""
         scenario, s = self.scenario, self.settings
         pictures = scenario.targets
-        if self.net.by_batch:
+        if by_batch(self.net):
             pictures = torch.cat([x, pictures])
         copies = {k: v.clone() for k, v in named.items()}
         logits = functional_call(module.eval(), copies, (pictures,))[-len(scenario.targets) :]
@@ -231,10 +237,10 @@ class Slow:
             self.delta.copy_((b + self.delta).clamp(0, 1) - b)
 
 
-def agree(settings: Settings, scenario: Scenario, net: Network, plan: Plan | None = None):
+def agree(settings: Settings, scenario: Scenario, net: nn.Module, plan: Plan | None = None):
     """Craft to the end both ways and compare everything after every step."""
     slow = Slow(scenario, net, settings)
-    first = start(scenario, net, settings, plan).parameters["delta"]
+    first = start(scenario, net, settings).parameters["delta"]
     assert torch.allclose(first, slow.delta, atol=1e-12)
     steps = 0
     for state, record in craft(scenario, net, settings, plan=plan):
@@ -271,6 +277,7 @@ def test_crafting_equals_the_slow_one(plan):
         {"unroll_steps": 5},
         {"metagradient": "reverse"},
         {"metagradient": "adjoint-lean"},
+        {"compute": "plain"},
         {"signed": True},
         {"craft_warmup": 2},
         {"craft_decays": (1, 2)},
@@ -318,6 +325,15 @@ def test_same_seed_same_bits(plan):
     one, two = run(SMALL, plan=plan), run(SMALL, plan=plan)
     assert identical(one[0], two[0])
     assert [r.losses for r in one[1]] == [r.losses for r in two[1]]
+
+
+@pytest.mark.parametrize("net", [small_net, small_bn], ids=["mlp", "batch norm"])
+@pytest.mark.parametrize("plan", [Plan(), Plan(3), Plan(1, 2)], ids=str)
+def test_traced_and_plain_runs_give_the_same_bits(net, plan):
+    traced, told = run(SMALL, net=net(), plan=plan)
+    plain, said = run(changed(SMALL, compute="plain"), net=net(), plan=plan)
+    assert identical(traced, plain)
+    assert [r.losses for r in told] == [r.losses for r in said]
 
 
 def test_another_seed_other_poisons_and_other_surrogates():
@@ -417,8 +433,8 @@ def test_what_changes_during_a_run_counts_from_the_next_step_on(change):
     first, _ = next(steps)
     now[0] = changed(SMALL, **change)
     second, record = next(steps)
-    expected, _ = craft_step(scenario, net, first, now[0])
-    unchanged, _ = craft_step(scenario, net, first, SMALL)
+    expected, _ = crafting(scenario, net, now[0]).step(first, now[0])
+    unchanged, _ = crafting(scenario, net, SMALL).step(first, SMALL)
     assert identical(second, expected)
     assert not torch.equal(second.parameters["delta"], unchanged.parameters["delta"])
     assert record.unroll_steps == now[0].unroll_steps
@@ -449,6 +465,7 @@ def test_a_run_can_be_made_longer_or_shorter():
         ({"stagger": False}, "stagger"),
         ({"recipe": Recipe(epochs=9, batch=7)}, "recipe"),
         ({"recipe": Recipe(epochs=4, batch=5)}, "recipe"),
+        ({"compute": "plain"}, "compute"),
     ],
     ids=str,
 )
@@ -464,10 +481,10 @@ def test_what_is_fixed_when_a_run_begins_cannot_change(change, name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"models": 2}, "state has 3 models"),
-        ({"models": 4}, "state has 3 models"),
-        ({"perturbation": "recolor"}, "state perturbs by delta"),
-        ({"perturbation": "both"}, "state perturbs by delta"),
+        ({"models": 2}, "state has models 3, and this run [24]"),
+        ({"models": 4}, "state has models 3, and this run [24]"),
+        ({"perturbation": "recolor"}, "state has perturbation by delta, and this run"),
+        ({"perturbation": "both"}, "state has perturbation by delta, and this run"),
     ],
     ids=str,
 )
@@ -479,7 +496,7 @@ def test_a_state_of_other_settings_is_refused(change, words):
 
 def test_a_state_of_another_scenario_is_refused():
     state = start(setting(), small_net(), SMALL)
-    with pytest.raises(ValueError, match="state has 5 poisons and the scenario 3"):
+    with pytest.raises(ValueError, match="state has poisons 5, and this run 3"):
         next(craft(setting(budget=0.13), small_net(), SMALL, state))
 
 

@@ -1,12 +1,15 @@
 """The networks' sizes, batch norm against torch's own, and models as pure functions."""
 
 import threading
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
-from mpkit.functional import BatchNorm2d, State, functional
+from mpkit.functional import State, features, init, logits, own, stack
+from mpkit.layers import BatchNorm2d
 from mpkit.networks import NETWORKS, network
 from mpkit.training import stream
 
@@ -34,27 +37,24 @@ def test_parameter_counts_on_cifar(name, parameters, tolerance):
 def test_any_size_and_channels_and_stacked_equals_single(name, shape):
     if name in ("resnet18", "vgg13") and shape != (1, 8, 8):
         pytest.skip("large: one shape is enough")
-    net, x = network(name, shape, 4), torch.rand(2, 3, *shape, dtype=torch.float64)
-    state = net.init([1, 2]).map(Tensor.double)
-    stacked, stats = net(state, x)
+    net, x = own(network(name, shape, 4)), torch.rand(2, 3, *shape, dtype=torch.float64)
+    state = stack([init(net, 1), init(net, 2)]).map(Tensor.double)
+    stacked, after = vmap(partial(logits, net))(state, x)
     assert stacked.shape == (2, 3, 4)
     for m in range(2):
-        one, own = net(state.pick(slice(m, m + 1)), x[m : m + 1])
-        assert torch.allclose(one[0], stacked[m], atol=1e-9)
-        bare, bare_stats = net(state.map(lambda t, m=m: t[m]), x[m])
-        assert torch.equal(bare, one[0])
-        for k, v in own.items():
-            assert torch.allclose(v[0], stats[k][m], atol=1e-9)
-            assert torch.equal(v[0], bare_stats[k])
-    deep, _ = net(state, x, part="features")
-    head = [state.params[f"head.{k}"] for k in ("weight", "bias")]
-    assert torch.allclose(deep @ head[0].mT + head[1][:, None], stacked, atol=1e-9)
+        one, alone = logits(net, state.pick(m), x[m])
+        assert torch.allclose(one, stacked[m], atol=1e-9)
+        for k, v in alone.stats.items():
+            assert torch.allclose(v, after.stats[k][m], atol=1e-9)
+        z, _ = logits(net, state.pick(m), x[m], train=False)
+        deep = features(net, state.pick(m), x[m])
+        head = [state.params[f"head.{k}"][m] for k in ("weight", "bias")]
+        assert torch.allclose(deep @ head[0].T + head[1], z, atol=1e-9)
 
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_batch_norm_equals_torch(fused):
-    ours, theirs = BatchNorm2d(4), nn.BatchNorm2d(4)
-    ours.fused = fused
+    ours, theirs = BatchNorm2d(4, fused=fused), nn.BatchNorm2d(4)
     for step in range(5):
         x = torch.randn(6, 4, 5, 5, generator=torch.Generator().manual_seed(step)) * 3 + 1
         a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
@@ -69,33 +69,45 @@ def test_batch_norm_equals_torch(fused):
 
 
 def test_fused_victims_equal_plain_ones():
-    x = torch.rand(3, 5, 3, 8, 8)
+    x = torch.rand(5, 3, 8, 8)
     for train in (True, False):
-        plain, fused = (network("convnet-bn", (3, 8, 8), 4, fused=f) for f in (False, True))
-        a, b = plain(plain.init(range(3)), x, train), fused(fused.init(range(3)), x, train)
+        nets = [own(network("convnet-bn", (3, 8, 8), 4, fused=f)) for f in (False, True)]
+        a, b = (logits(net, init(net, 3), x, train) for net in nets)
         assert torch.allclose(a[0], b[0], atol=1e-4)
-        for k in a[1]:
-            assert torch.allclose(a[1][k], b[1][k], atol=1e-5)
+        for k in a[1].stats:
+            assert torch.allclose(a[1].stats[k], b[1].stats[k], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_are_those_that_torch_itself_would_draw(name):
+    net = network(name, (3, 8, 8), 4)
+    torch.manual_seed(5)
+    built = NETWORKS[name]((3, 8, 8), 4)
+    state = init(net, 5)
+    for part, theirs in zip(state, (built.named_parameters(), built.named_buffers()), strict=True):
+        assert all(torch.equal(part[k], v) for k, v in theirs)
+    assert all(p.device.type == "meta" for p in net.parameters())
 
 
 def test_seeds_decide_weights_and_the_global_state_is_left_alone():
     before = torch.get_rng_state()
     net = network("mlp", (1, 8, 8), 3)
-    one, two = net.init([5, 6]), net.init([5, 7])
+    one, two, other = (init(net, s).params["head.weight"] for s in (5, 5, 6))
     assert torch.equal(torch.get_rng_state(), before)
-    key = "head.weight"
-    assert torch.equal(one.params[key][0], two.params[key][0])
-    assert not torch.equal(one.params[key][1], two.params[key][1])
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
 
 
 def test_threads_do_not_disturb_each_other():
-    net, x = network("convnet", (1, 16, 16), 4), torch.rand(1, 8, 1, 16, 16)
-    states = [net.init([i]) for i in range(4)]
-    expected, wrong = [net(s, x)[0] for s in states], []
+    net, x = network("convnet", (1, 16, 16), 4), torch.rand(8, 1, 16, 16)
+    expected, wrong = [logits(own(net), init(net, i), x)[0] for i in range(4)], []
 
     def work(i):
+        torch.set_num_threads(1)
+        mine = own(net)
         for _ in range(25):
-            if not torch.equal(net(states[i], x)[0], expected[i]):
+            torch.rand(3)  # somebody else's use of the global generator
+            if not torch.equal(logits(mine, init(net, i), x)[0], expected[i]):
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
@@ -104,15 +116,29 @@ def test_threads_do_not_disturb_each_other():
     assert not wrong
 
 
-def test_functional_equals_the_module_and_leaves_it_alone():
+def test_logits_equal_the_module_and_leave_it_and_the_state_alone():
     module = nn.Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 3))
-    apply, state = functional(module)
-    x = torch.rand(4, 1, 8, 8)
-    logits, after = apply(state, x)
+    held = (dict(module.named_parameters()), dict(module.named_buffers()))
+    state, x = State(*held).map(lambda t: t.detach().clone()), torch.rand(4, 1, 8, 8)
+    z, after = logits(module, state, x)
     assert torch.equal(state.stats["1.running_mean"], torch.zeros(2))
-    assert torch.allclose(logits, module(x), atol=1e-6)
+    assert torch.equal(module[1].running_mean, torch.zeros(2))
+    assert torch.allclose(z, module(x), atol=1e-6)
     assert torch.allclose(after.stats["1.running_mean"], module[1].running_mean)
-    assert isinstance(after, State)
+    assert after.params is state.params
+    again, same = logits(module, after, x, train=False)
+    assert torch.allclose(again, module.eval()(x), atol=1e-6)
+    assert all(torch.equal(same.stats[k], v) for k, v in after.stats.items())
+
+
+def test_a_layer_that_does_not_know_how_to_begin_is_named():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.by = nn.Parameter(torch.ones(1))
+
+    with pytest.raises(ValueError, match=r"1 \(Scale\) needs a method reset_parameters"):
+        init(nn.Sequential(nn.Linear(2, 2), Scale()), 0)
 
 
 @pytest.mark.parametrize("bad", [{"name": "resnet"}, {"evaluation": "sometimes"}])

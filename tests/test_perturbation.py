@@ -48,7 +48,7 @@ def pictures(count: int, shape, seed: int = 0, low: float = 0, high: float = 1) 
 
 def wild(name: str, bases: torch.Tensor, size: float, seed: int) -> dict[str, torch.Tensor]:
     """Parameters of the right shapes anywhere in ±size."""
-    start = PERTURBATIONS[name]().init(bases, 0.1, gen(0))
+    start = PERTURBATIONS[name].init(bases, 0.1, gen(0))
     g = gen(seed)
     return {k: size * (2 * torch.rand(v.shape, generator=g) - 1).to(v) for k, v in start.items()}
 
@@ -84,7 +84,7 @@ def test_colours_start_unchanged(shape):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_parameters_have_bounds_and_the_pictures_type(name, shape, dtype):
     bases = pictures(2, shape).to(dtype)
-    perturbation = PERTURBATIONS[name]()
+    perturbation = PERTURBATIONS[name]
     parameters = perturbation.init(bases, 0.1, gen(0))
     assert {v.dtype for v in parameters.values()} == {dtype}
     bounds = perturbation.bounds(0.1, 0.04)
@@ -98,7 +98,7 @@ def test_parameters_have_bounds_and_the_pictures_type(name, shape, dtype):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_colours_need_grey_or_rgb(name, channels):
     with pytest.raises(ValueError, match=f"grey or RGB pictures, not {channels} channels"):
-        PERTURBATIONS[name]().init(torch.rand(2, channels, 4, 4), 0.1, gen(0))
+        PERTURBATIONS[name].init(torch.rand(2, channels, 4, 4), 0.1, gen(0))
 
 
 @pytest.mark.parametrize("cells", [0, 1, -2])
@@ -119,7 +119,7 @@ def test_noise_takes_pictures_of_any_channels():
 @SHAPES
 @pytest.mark.parametrize("epsilon", [0.0, 1e-3, 8 / 255, 0.3, 1.0])
 def test_projected_parameters_are_within_bounds_and_their_pictures_valid(name, shape, epsilon):
-    perturbation = PERTURBATIONS[name]()
+    perturbation = PERTURBATIONS[name]
     for seed in range(10):
         bases = pictures(4, shape, seed)
         size = 10.0 ** (seed % 4 - 2)
@@ -173,7 +173,7 @@ def epsilons(count: int, seed: int) -> list[float]:
 
 def eight_bits(name: str, shape, epsilon: float, seed: int, push: float):
     """Poisons at the corner of their box or inside it: levels, the centre of the box, the image."""
-    perturbation, bases = PERTURBATIONS[name](), pictures(6, shape, seed)
+    perturbation, bases = PERTURBATIONS[name], pictures(6, shape, seed)
     parameters = wild(name, bases, push * epsilon, seed)
     if "grid" in parameters:
         parameters["grid"] = wild(name, bases, 0.1, seed)["grid"]

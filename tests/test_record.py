@@ -21,10 +21,10 @@ from mpkit.evaluation import VictimRecord
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.networks import network
+from mpkit.recipe import Recipe
 from mpkit.record import RecordError
 from mpkit.scenario import make_scenario
 from mpkit.settings import Settings
-from mpkit.training import Recipe
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,8 +11,8 @@ import pytest
 
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS
+from mpkit.recipe import Recipe
 from mpkit.settings import Settings
-from mpkit.training import Recipe
 
 RANGES = {
     "epsilon": (0, 1),

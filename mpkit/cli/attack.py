@@ -176,11 +176,11 @@ def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
     state, s = record.load_state(folder, ready.scenario.targets.device), ready.attack.settings
     if state is None:
         return None
-    perturbation = PERTURBATIONS[s.perturbation]()
+    perturbation = PERTURBATIONS[s.perturbation]
     delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
-    fresh = ready.network.init([0])
+    fresh = dict(ready.network.named_parameters()), dict(ready.network.named_buffers())
     wanted = [{k: v.shape for k, v in delta.items()}] * 3
-    wanted += [{k: (s.models, *v.shape[1:]) for k, v in part.items()} for part in fresh]
+    wanted += [{k: (s.models, *v.shape) for k, v in part.items()} for part in fresh]
     parts = (state.parameters, state.moment1, state.moment2, *state.surrogates)
     if [{k: v.shape for k, v in part.items()} for part in parts] != wanted:
         raise record.RecordError(

@@ -11,6 +11,7 @@ from mpkit.networks import NETWORKS
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.scale import SCALES
 from mpkit.scenario import GOALS
+from mpkit.tracing import WAYS
 
 
 def number(text: str) -> float:
@@ -91,6 +92,7 @@ CRAFTING: Flags = {
     "poisoned_steps": (("first", "all"), "unroll steps whose pixels are variables (first)"),
     "surrogate_data": (("poisoned", "clean"), "what surrogates train on (poisoned)"),
     "stagger": (switch, "no: surrogates of one age (yes)"),
+    "compute": (WAYS, "how the arithmetic is run (traced)"),
     "network": (tuple(NETWORKS), "surrogates' network"),
     "batch_norm": (("running", "batch"), "statistics at evaluation (running)"),
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from mpkit import ensemble
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import Item, Quiz
+from mpkit.ensemble import Ensemble
+from mpkit.recipe import Recipe
 
 
 @exercise(
@@ -30,7 +31,7 @@ def age(answer: object) -> Verdict:
     if None in said:
         return wrong("a whole number is wanted for every surrogate and step.")
     usual = {
-        "right": lambda m, c, M, T: ensemble.ages(M, T, c)[m],
+        "right": lambda m, c, M, T: Ensemble(M, Recipe(epochs=T), 0).ages(c)[m],
         "it grows for ever: who reaches T is reborn at age 0.": lambda m, c, M, T: m * T // M + c,
         "all of them are of one age: where is the stagger?": lambda m, c, M, T: c % T,
         "they do not grow older: add the craft step.": lambda m, c, M, T: m * T // M,
@@ -91,7 +92,7 @@ def project(answer: object) -> Verdict:
         ("valid pixels, but ε is passed.", (base + delta).clamp(0, 1) - base),
         ("all entries became ±ε: smaller changes are allowed, too.", 0.1 * delta.sign()),
         ("each entry has its own bound; you scaled all.", delta / delta.abs().max() * 0.1),
-    )  # fmt: skip
+    )
     for words, wanted in usual:
         if torch.allclose(said.float(), wanted, atol=1e-6):
             return wrong(words) if words else right("every entry by itself, and both bounds hold.")

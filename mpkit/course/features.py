@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mpkit.functional import Network, State
+from mpkit.functional import State, features, own
 
 Features = Callable[[Tensor], Tensor]
 
 
-def features_of(network: Network, state: State, model: int = 0) -> Features:
-    """φ of one model of a stacked state: pictures (P, C, H, W) → penultimate layer (P, width)."""
-    one = state.pick(slice(model, model + 1))
-    return lambda x: network(one, x[None], train=False, part="features")[0][0]
+def features_of(network: nn.Module, state: State) -> Features:
+    """φ of one model: pictures (P, C, H, W) → penultimate layer (P, width)."""
+    module = own(network)
+    return lambda x: features(module, state, x)
 
 
 def distance_ratio(phi: Features, poisons: Tensor, bases: Tensor, target: Tensor) -> Tensor:
@@ -26,6 +26,6 @@ def distance_ratio(phi: Features, poisons: Tensor, bases: Tensor, target: Tensor
     return near / far
 
 
-def linear_layer(width: int, classes: int) -> Network:
-    """A last layer alone, as a network of "pictures" (…, 1, 1, width) that are features."""
-    return Network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(width, classes)))
+def linear_layer(width: int, classes: int) -> nn.Module:
+    """A last layer alone, as a network of "pictures" (P, 1, 1, width) that are features."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(width, classes, device="meta"))

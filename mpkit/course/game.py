@@ -116,10 +116,9 @@ class SpotThePoison:
             self.buttons.append(button)
         self.again = widgets.Button(description="Start again", icon="undo")
         self.again.on_click(lambda _: self.restart())
-        self.knob = Number(
-            "change ×", self.strength, 0.0, 4.0, self.turn, self._say, 0.5,
-            "how many times the change is magnified",
-        )  # fmt: skip
+        tip = "how many times the change is magnified"
+        given = self.strength, 0.0, 4.0, self.turn, self._say
+        self.knob = Number("change ×", *given, step=0.5, tip=tip)
         columns = [widgets.VBox(pair) for pair in zip(self.pictures, self.buttons, strict=True)]
         # Room for the words and the picture that come after an answer: nothing jumps.
         self.words.layout.min_height = "84px"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpkit.batches import Batches
 from mpkit.data import load_dataset
-from mpkit.functional import Network, State
+from mpkit.functional import State, logits, stack
 
 POISONS, WANTED = 4, 7
 
@@ -24,14 +24,12 @@ class Problem:
     poisons: Tensor
     target: Tensor
 
-    def margin(self, network: Network) -> Callable[[State, Tensor], Tensor]:
-        """L_adv of the target, as the strategies want it."""
+    def margin(self, module: nn.Module) -> Callable[[State, Tensor], Tensor]:
+        """L_adv of the target, as the strategies want it; the batch is not looked at."""
 
         def loss(state: State, x: Tensor) -> Tensor:
-            pixels = self.target.expand(*x.shape[:-4], *self.target.shape)
-            z = network(state, pixels, train=False)[0][..., 0, :]
-            others = torch.cat([z[..., :WANTED], z[..., WANTED + 1 :]], -1)
-            return others.amax(-1) - z[..., WANTED]
+            z = logits(module, state, self.target, train=False)[0][0]
+            return torch.cat([z[:WANTED], z[WANTED + 1 :]]).amax() - z[WANTED]
 
         return loss
 
@@ -51,24 +49,23 @@ def picture_problem(
 
 
 def batches_of(problem: Problem, steps: int) -> Batches:
-    """The same batch `steps` times, for one model, as `mpkit.metagradient` wants it."""
-    x = problem.x.expand(steps, 1, *problem.x.shape)
-    y = problem.y.expand(steps, 1, -1)
-    return Batches(x, y, torch.arange(POISONS)[None])
+    """The same batch `steps` times, as `mpkit.metagradient` wants it."""
+    x = problem.x.expand(steps, *problem.x.shape)
+    return Batches(x, problem.y.expand(steps, -1), torch.arange(POISONS))
 
 
-def toy_models(norm: Callable[[int], nn.Module], seed: int, count: int = 3):
-    """A small network with batch norm, and the stacked weights of `count` models of it.
+def toy_models(
+    norm: Callable[[int], nn.Module], seed: int, count: int = 3
+) -> tuple[nn.Module, State]:
+    """A small network with batch norm `norm(channels)`, and `count` models of it (leading M).
 
     Smooth throughout, so that a central difference never straddles a kink.
     """
 
     def build() -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1), norm(8), nn.Tanh(), nn.AvgPool2d(2),
-            nn.Conv2d(8, 8, 3, padding=1), norm(8), nn.Tanh(),
-            nn.Flatten(), nn.Linear(8 * 16, 10),
-        ).double()  # fmt: skip
+        first = [nn.Conv2d(1, 8, 3, padding=1), norm(8), nn.Tanh(), nn.AvgPool2d(2)]
+        second = [nn.Conv2d(8, 8, 3, padding=1), norm(8), nn.Tanh()]
+        return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(8 * 16, 10)).double()
 
     states = []
     for m in range(count):
@@ -76,7 +73,6 @@ def toy_models(norm: Callable[[int], nn.Module], seed: int, count: int = 3):
             torch.manual_seed(100 * seed + m)
             module = build()
             # Fresh norms are all alike; trained ones are not.
-            states.append(
-                {k: p.detach() + 0.1 * torch.randn_like(p) for k, p in module.named_parameters()}
-            )
-    return module, {k: torch.stack([s[k] for s in states]) for k in states[0]}
+            moved = {k: w + 0.1 * torch.randn_like(w) for k, w in module.named_parameters()}
+            states.append(State(moved, {}).map(Tensor.detach))
+    return module, stack(states)

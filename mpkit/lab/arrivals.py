@@ -43,11 +43,10 @@ def arrive(ready: Prepared, sources: dict[str, Tensor], victims: range, seed: in
     """Train these victims on each arm's pictures and judge them; twins share their seed."""
     scenario, model, plan = ready.scenario, ready.victim_network, ready.victim_plan
     arms = [(arm, v) for v in victims for arm in ARMS]
-    *_, (state, _) = train(
-        model, scenario.train.x, scenario.train.y, ready.attack.victim_recipe,
-        [victim_seed(seed, v) for _, v in arms], plan,
-        own_x=[sources[arm] for arm, _ in arms].__getitem__,
-    )  # fmt: skip
+    seeds, recipe = [victim_seed(seed, v) for _, v in arms], ready.attack.victim_recipe
+    seen = [sources[arm] for arm, _ in arms].__getitem__
+    data = scenario.train.x, scenario.train.y
+    *_, (state, _) = train(model, *data, recipe, seeds, plan=plan, own_x=seen)
     records = judge(scenario, model, state, arms, plan)
     poisoned = state.pick(torch.arange(ARMS.index("poisoned"), len(arms), len(ARMS)))
     p = predict(model, poisoned, scenario.targets[:1], scenario.train.x)[:, 0].softmax(-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpkit.attack import load_scenario, make_attack
 from mpkit.baselines import Collision, CollisionRecord, collide
-from mpkit.functional import State
+from mpkit.functional import State, logits, own
 from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.collisionview import CollisionView
 from mpkit.lab.controls import Number, Thumbnails
@@ -51,7 +51,7 @@ class CollisionLab(Lab):
             seed = stream(self.seed, "collision")
             recipe = dataclasses.replace(self.attack.victim_recipe, epochs=10)
             *_, (state, _) = train(self.network, train_set.x, train_set.y, recipe, [seed])
-            self.trained = state
+            self.trained = state.pick(0)
         base, target = self.scenario.base_images[0], self.scenario.targets[0]
         yield from collide(self.network, self.trained, base, target, self.knobs)
 
@@ -94,8 +94,8 @@ class CollisionLab(Lab):
 
     @torch.no_grad()
     def _said(self) -> str:
-        logits = self.network(self.trained, self.poison[None, None], False)[0][0, 0]
-        return self.scenario.train.classes[int(logits.argmax())]
+        said, _ = logits(own(self.network), self.trained, self.poison[None], train=False)
+        return self.scenario.train.classes[int(said.argmax())]
 
     # ── the scene ─────────────────────────────────────────────────────────────────────────────
 
@@ -112,29 +112,36 @@ class CollisionLab(Lab):
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
     def _controls(self) -> list:
-        c, names, train_set = self.knobs(), self.scenario.train.classes, self.scenario.train
-        faces = torch.stack([train_set.x[train_set.rows_of(i)[0]] for i in range(len(names))])
+        c = self.knobs()
 
         def turn(**values: object) -> None:
             self.knobs.turn(**values)
             self._tell()
 
         self.controls = {
-            "beta": Number("β, pull to base", c.beta, 0, 2, lambda v: turn(beta=v), self.say, 0.05),
-            "rate": Number("step size", c.rate, 0.05, 2, lambda v: turn(rate=v), self.say, 0.05),
+            "beta": Number(
+                "β, pull to base", c.beta, 0, 2, lambda v: turn(beta=v), self.say, step=0.05
+            ),
+            "rate": Number(
+                "step size", c.rate, 0.05, 2, lambda v: turn(rate=v), self.say, step=0.05
+            ),
             "steps": Number("steps", c.steps, 1, 300, lambda v: turn(steps=v), self.say),
-            "opacity": Number("watermark", c.opacity, 0, 1, self._mark_up, self.say, 0.05),
+            "opacity": Number("watermark", c.opacity, 0, 1, self._mark_up, self.say, step=0.05),
             "seed": Number("seed", self.seed, 0, 999, lambda v: self._later(seed=v), self.say),
-            "target_class": Thumbnails(
-                "target", faces, names, self.true,
-                lambda i: self._later(target_class=names[i]), self.say,
-            ),
-            "poison_class": Thumbnails(
-                "base", faces, names, self.base_class,
-                lambda i: self._later(poison_class=names[i]), self.say,
-            ),
-        }  # fmt: skip
+            "target_class": self._faces("target", self.true, "target_class"),
+            "poison_class": self._faces("base", self.base_class, "poison_class"),
+        }
         return [c.widget for c in self.controls.values()]
+
+    def _faces(self, label: str, shown: int, name: str) -> Thumbnails:
+        """A choice of a class by its first picture, which goes into the attack as `name`."""
+        data = self.scenario.train
+        faces = torch.stack([data.x[data.rows_of(i)[0]] for i in range(len(data.classes))])
+
+        def turned(i: int) -> None:
+            self._later(**{name: data.classes[i]})
+
+        return Thumbnails(label, faces, data.classes, shown, turned, self.say)
 
     def _ready_only(self) -> None:
         if self.runner.phase is not Phase.READY:

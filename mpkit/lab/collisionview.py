@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mpkit.functional import Network, State
+from mpkit.functional import State, features, own
 from mpkit.lab import views
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.scenario import Scenario
@@ -24,12 +24,12 @@ class CollisionView:
         self.figure.clear()
         train, names = scenario.train, scenario.train.classes
         self.base, self.target = scenario.base_images[0], scenario.targets[0]
-        true, own = int(scenario.target_labels[0]), int(train.y[scenario.bases[0]])
-        self.crowds = [train.x[train.rows_of(c)[:40]] for c in (true, own)]
+        true, kind = int(scenario.target_labels[0]), int(train.y[scenario.bases[0]])
+        self.crowds = [train.x[train.rows_of(c)[:40]] for c in (true, kind)]
         grid = self.figure.add_gridspec(
             2, 4, left=0.085, right=0.985, top=0.93, bottom=0.1, hspace=0.38, wspace=0.3
         )
-        titles = (f"base: {names[own]}", "change", "poison", f"target: {names[true]}")
+        titles = (f"base: {names[kind]}", "change", "poison", f"target: {names[true]}")
         faces = [self.figure.add_subplot(grid[0, i]) for i in range(len(titles))]
         self.images = [self._face(axes, title) for axes, title in zip(faces, titles, strict=True)]
         self.images[3].set_data(_shown(self.target))
@@ -40,9 +40,12 @@ class CollisionView:
         self.kept_lines = [self.far.plot([], [], color=c, ls=s)[0] for c, s in views.KEPT_STYLES]
         self.guess, self._marks = views.guess_line(self.far), []
         looks = (
-            ("s", BLUE, 4, names[true]), ("o", GREEN, 4, names[own]),
-            ("P", GREEN, 11, "base"), ("D", ORANGE, 9, "poison"), ("*", RED, 15, "target"),
-        )  # fmt: skip
+            ("s", BLUE, 4, names[true]),
+            ("o", GREEN, 4, names[kind]),
+            ("P", GREEN, 11, "base"),
+            ("D", ORANGE, 9, "poison"),
+            ("*", RED, 15, "target"),
+        )
         space = self.figure.add_subplot(grid[1, 2:])
         self.space = views.CloudView(space, "features (two main directions)", looks)
 
@@ -65,13 +68,13 @@ class CollisionView:
 
     @views.one_blas_thread
     @torch.no_grad()
-    def features(self, network: Network, state: State, poison: Tensor) -> None:
-        """Two classes, base, poison and target in the features of one model (M = 1), along the two
-        main directions (PCA) of the two classes."""
+    def features(self, network: nn.Module, state: State, poison: Tensor) -> None:
+        """Two classes, base, poison and target in the features of one model, along the two main
+        directions (PCA) of the two classes."""
         from sklearn.decomposition import PCA
 
         groups = [*self.crowds, self.base[None], poison[None], self.target[None]]
-        found = network(state, torch.cat(groups)[None], False, part="features")[0][0]
+        found = features(own(network), state, torch.cat(groups))
         rows, known = found.double().numpy(), sum(map(len, self.crowds))
         points = PCA(2, random_state=0).fit(rows[:known]).transform(rows)
         self.space.update(points, [len(g) for g in groups])

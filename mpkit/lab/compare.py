@@ -15,7 +15,7 @@ from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.metapoison import CraftRecord, poisons_of
-from mpkit.training import Recipe
+from mpkit.recipe import Recipe
 
 Pair = tuple[str, str, int]
 
@@ -50,6 +50,7 @@ class CompareLab(Lab):
         variants: Mapping[str, Mapping[str, object]] | None = None,
         pairs: int | Sequence[Pair] = 2,
         victims: int = 4,
+        *,
         seed: int = 0,
         arms: Sequence[str] = ("poisoned",),
         question: Question | None = None,
@@ -185,12 +186,16 @@ class CompareLab(Lab):
         later, say = self._later, self.say
         self.controls = {
             "victims": Number(
-                "victims a target", self.attack.victims, 1, max(32, self.attack.victims),
-                lambda v: later(victims=v), say,
+                "victims a target",
+                self.attack.victims,
+                1,
+                max(32, self.attack.victims),
+                lambda v: later(victims=v),
+                say,
             ),
             "pairs": Number("targets", count, 1, max(20, count), lambda v: later(pairs=v), say),
             "seed": Number("targets' seed", self.seed, 0, 999, lambda v: later(seed=v), say),
-        }  # fmt: skip
+        }
         return [c.widget for c in self.controls.values()]
 
     def _later(self, **values: int) -> None:

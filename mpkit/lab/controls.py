@@ -79,6 +79,7 @@ class Number:
         high: float,
         turn: Callable[[float], object],
         say: Say,
+        *,
         step: float = 1,
         tip: str = "",
     ):
@@ -87,10 +88,8 @@ class Number:
         self.value, self.step = value, step
         self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
         slider = widgets.IntSlider if self.whole else widgets.FloatSlider
-        self.slider = slider(
-            self._place(value), min=low, max=high, step=step, readout=False,
-            layout=widgets.Layout(width="150px"),
-        )  # fmt: skip
+        looks = {"readout": False, "layout": widgets.Layout(width="150px")}
+        self.slider = slider(self._place(value), min=low, max=high, step=step, **looks)
         # An IntText drops a point while it is typed, and takes 2.7 for 27.
         self.box = widgets.FloatText(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))

@@ -35,7 +35,7 @@ class CraftControls:
         faces = [scenario.train.x[scenario.train.rows_of(i)[0]] for i in range(len(names))]
 
         def number(label, value, low, high, turn, step=1):
-            return Number(label, value, low, high, turn, say, step)
+            return Number(label, value, low, high, turn, say, step=step)
 
         self.live = {
             "epsilon": number(
@@ -57,26 +57,35 @@ class CraftControls:
         self.page = number("page of poisons", 1, 1, 1, turn_page)
         self.later = {
             "perturbation": Choice(
-                "change", list(PERTURBATIONS), s.perturbation,
-                lambda v: later(perturbation=v), say,
+                "change",
+                list(PERTURBATIONS),
+                s.perturbation,
+                lambda v: later(perturbation=v),
+                say,
             ),
             "models": number("surrogates", s.models, 1, 24, lambda v: later(models=v)),
-            "poisons": number(
-                "poisons", 1, 1, 1, lambda v: later(budget=v / len(scenario.train))
-            ),
+            "poisons": number("poisons", 1, 1, 1, lambda v: later(budget=v / len(scenario.train))),
             "seed": number("seed", s.seed, 0, 999, lambda v: later(seed=v)),
             "network": Choice(
                 "network", list(NETWORKS), attack.network, lambda v: later(network=v), say
             ),
             "target_class": Thumbnails(
-                "target", torch.stack(faces), names, 0,
-                lambda i: later(target_class=names[i]), say,
+                "target",
+                torch.stack(faces),
+                names,
+                0,
+                lambda i: later(target_class=names[i]),
+                say,
             ),
             "poison_class": Thumbnails(
-                "poison class", torch.stack(faces), names, 0,
-                lambda i: later(poison_class=names[i]), say,
+                "poison class",
+                torch.stack(faces),
+                names,
+                0,
+                lambda i: later(poison_class=names[i]),
+                say,
             ),
-        }  # fmt: skip
+        }
         self.all = self.live | self.later
 
     def widgets(self) -> tuple[list[widgets.Widget], list[widgets.Widget]]:
@@ -89,10 +98,12 @@ class CraftControls:
         s, train = attack.settings, scenario.train
         poison = int(train.y[scenario.bases[0]])
         values = dataclasses.asdict(s) | {
-            "epsilon": levels(s.epsilon), "poisons": len(scenario.bases),
-            "network": attack.network, "target_class": int(scenario.target_labels[0]),
+            "epsilon": levels(s.epsilon),
+            "poisons": len(scenario.bases),
+            "network": attack.network,
+            "target_class": int(scenario.target_labels[0]),
             "poison_class": poison,
-        }  # fmt: skip
+        }
         self.all["poisons"].limit(1, len(train.rows_of(poison)), values["poisons"])
         self.page.limit(1, pages, page)
         for name, control in self.all.items():

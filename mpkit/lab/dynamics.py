@@ -10,11 +10,12 @@ from torch import Tensor
 from mpkit.attack import Attack, make_attack, prepare
 from mpkit.device import Plan, cores
 from mpkit.evaluation import victim_seed
-from mpkit.functional import State
+from mpkit.functional import State, init, own, stack
 from mpkit.lab import pace
 from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.controls import Number, levels
 from mpkit.lab.panel import Lab, Question
+from mpkit.lab.plane import losses_on
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock, rescaled
 from mpkit.lab.twinrecord import TwinRecord, measure
@@ -83,14 +84,13 @@ class DynamicsLab(Lab):
             self.epsilon = self._strongest
             self.controls["epsilon"].show(self.epsilon)
         network = self.ready.network
-        start = network.init([seed, seed]).map(lambda t: t.to(scenario.train.x.device))
-        about = (scenario, network, self._adversarial)
-        yield start, measure(*about, start, 0, (float("nan"),) * 2, self.epsilon)
-        runs = train(
-            network, scenario.train.x, scenario.train.y, recipe, [seed] * 2, plan, pictures
-        )
+        start = stack([init(network, seed)] * 2).map(lambda t: t.to(scenario.train.x))
+        yield start, measure(self.ready, start, 0, (float("nan"),) * 2, self.epsilon)
+        data = scenario.train.x, scenario.train.y
+        runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures)
         for state, record in runs:
-            yield state, measure(*about, state, record.epoch, record.losses, used["epsilon"])
+            now = record.epoch, record.losses, used["epsilon"]
+            yield state, measure(self.ready, state, *now)
 
     def take(self, item: CraftRecord | tuple[State, TwinRecord]) -> None:
         if isinstance(item, CraftRecord):
@@ -105,16 +105,15 @@ class DynamicsLab(Lab):
         self.path.append(self.view.flat(self.state))
         self.view.update(self.records, self.marks, self.path)
         poisons = rescaled(self.ready.scenario, self.poisons, 255 * record.epsilon, self._strongest)
-        self.view.features(self.ready.network, self.state.pick(slice(POISONED, 2)), poisons)
+        self.view.features(self.ready.network, self.state.pick(POISONED), poisons)
         if record.epoch == self.attack.victim_recipe.epochs:
             self._contours()
 
     def _contours(self) -> None:
-        train_set = self.ready.scenario.train
-        some = slice(0, 200)
-        self.view.contours(
-            self.ready.network, self.state, train_set.x[some], train_set.y[some], self._adversarial
-        )
+        scenario, module = self.ready.scenario, own(self.ready.network)
+        adversarial = target_loss(scenario, module, self.attack.settings)
+        x, y = scenario.train.x[:200], scenario.train.y[:200]
+        self.view.contours(losses_on(module, x, y, adversarial), self.state.pick(CLEAN))
 
     def clear(self) -> None:
         self.records, self.path, self.crafting = [], [], None
@@ -173,9 +172,6 @@ class DynamicsLab(Lab):
         new = self.stock.refresh() or not hasattr(self, "ready")
         if new:
             self.ready = prepare(self.attack, progress=False, scenario=self.stock.scenario)
-            self._adversarial = target_loss(
-                self.ready.scenario, self.ready.network, self.attack.settings
-            )
         return new
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
@@ -187,7 +183,13 @@ class DynamicsLab(Lab):
                 "ε (n/255)", round(255 * self.attack.settings.epsilon), 0, 64, self._turn, self.say
             ),
             "lr": Number(
-                "learning rate", recipe.lr, 0.01, 0.5, lambda v: self._later(lr=v), self.say, 0.01
+                "learning rate",
+                recipe.lr,
+                0.01,
+                0.5,
+                lambda v: self._later(lr=v),
+                self.say,
+                step=0.01,
             ),
             "epochs": Number(
                 "epochs", recipe.epochs, 1, 100, lambda v: self._later(epochs=v), self.say

@@ -24,6 +24,7 @@ from mpkit.lab.cells import claim, here
 from mpkit.lab.controls import Transport
 from mpkit.lab.extras import ClosingBox, Line, Question, fold, guess_row, keep_row, share_row
 from mpkit.lab.runner import Phase, Runner
+from mpkit.lab.warmup import warm_up
 
 __all__ = ["Lab", "Line", "Question"]
 
@@ -102,6 +103,7 @@ class Lab(ABC):
         and `later`, what acts after a reset, is folded away under that.
         """
         make_reproducible(pick_device())
+        warm_up()
         self.guess: int | None = None
         self.ghost: Line | None = None
         self.named: list[Line] = []

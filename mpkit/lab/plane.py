@@ -7,25 +7,22 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import vmap
 
-from mpkit.functional import Network, State
+from mpkit.functional import State, logits, own
 
 
 def flatten(state: State) -> Tensor:
-    """The parameters of M models as rows: (M, D)."""
-    return torch.cat([w.detach().flatten(1) for w in state.params.values()], 1)
+    """The parameters of one model as a point of weight space: (D,)."""
+    return torch.cat([w.detach().flatten() for w in state.params.values()])
 
 
-def unflatten(rows: Tensor, like: State) -> State:
-    """Rows (M, D) as parameters shaped like those of `like`, with the statistics of its first."""
-    params, at = {}, 0
-    for name, w in like.params.items():
-        size = w[0].numel()
-        params[name] = rows[:, at : at + size].view(len(rows), *w.shape[1:])
-        at += size
-    stats = {k: v[:1].expand(len(rows), *v.shape[1:]) for k, v in like.stats.items()}
-    return State(params, stats)
+def unflatten(point: Tensor, like: State) -> State:
+    """A point (D,) as parameters shaped like those of `like`, one model, with its statistics."""
+    sizes = [w.numel() for w in like.params.values()]
+    parts = zip(like.params.items(), point.split(sizes), strict=True)
+    return State({name: part.view_as(w) for (name, w), part in parts}, like.stats)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,32 +61,43 @@ def _unit(v: Tensor) -> Tensor:
     return F.one_hot(torch.tensor(0), len(v)).to(v)
 
 
+Losses = Callable[[State], tuple[Tensor, Tensor]]
+"""What one model is asked for: its training loss () and L_adv ()."""
+
+
+def losses_on(
+    network: nn.Module, x: Tensor, y: Tensor, adversarial: Callable[[State, Tensor], Tensor]
+) -> Losses:
+    """On pictures x (B, C, H, W), y (B,); `adversarial` as for `mpkit.metagradient`.
+
+    Batch norm takes the statistics of the pictures at hand, as those of a trained model do not fit
+    weights elsewhere.
+    """
+    module = own(network)
+
+    def losses(state: State) -> tuple[Tensor, Tensor]:
+        z, _ = logits(module, state, x)
+        return F.cross_entropy(z, y), adversarial(state, x)
+
+    return losses
+
+
 @torch.no_grad()
 def landscape(
-    network: Network,
+    losses: Losses,
     like: State,
     plane: Plane,
     corners: tuple[float, float, float, float],
-    x: Tensor,
-    y: Tensor,
-    adversarial: Callable[[State, Tensor], Tensor],
     size: int = 13,
-):
-    """Training loss and L_adv on a grid over the plane: xs (size,), ys (size,), two (size, size).
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both losses on a grid over the plane: xs (size,), ys (size,), two (size, size).
 
-    `corners`: left, right, bottom, top. Batch norm takes the statistics of the pictures at hand, as
-    those of a trained model do not fit weights elsewhere.
+    `like` is any one model of the network; `corners`: left, right, bottom, top.
     """
     xs = torch.linspace(corners[0], corners[1], size)
     ys = torch.linspace(corners[2], corners[3], size)
-    train, adv = [], []
-    for height in ys:
-        spots = torch.stack([xs, height.expand(size)], 1)
-        state = unflatten(plane.points(spots), like)
-        pixels = x.expand(size, *x.shape)
-        logits = network(state, pixels)[0]
-        labels = y.repeat(size)
-        each = F.cross_entropy(logits.flatten(0, 1), labels, reduction="none")
-        train.append(each.view(size, -1).mean(1))
-        adv.append(adversarial(state, pixels))
-    return xs, ys, torch.stack(train), torch.stack(adv)
+    spots = torch.cartesian_prod(ys, xs).flip(1)
+    # Statistics for each spot, as batch norm writes into its own.
+    like = like.map(lambda t: t.expand(len(spots), *t.shape))
+    ask = vmap(lambda at, like: losses(unflatten(plane.points(at), like)), chunk_size=size)
+    return xs, ys, *(found.view(size, size) for found in ask(spots, like))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mpkit.attack import Attack, Prepared, load_scenario
 from mpkit.metapoison import CraftRecord, craft, poisons_of
+from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.training import Recipe
 
 
 class Stock:

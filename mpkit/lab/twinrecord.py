@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from mpkit.functional import Network, State
-from mpkit.scenario import Scenario
+from mpkit.attack import Prepared
+from mpkit.evaluation import predict
+from mpkit.functional import State, own
+from mpkit.metapoison import target_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,23 +28,24 @@ class TwinRecord:
 
 
 @torch.no_grad()
-def measure(
-    scenario: Scenario, network: Network, adversarial: Callable[[State, Tensor], Tensor],
-    state: State, epoch: int, losses: tuple[float, float], epsilon: float,
-) -> TwinRecord:  # fmt: skip
+def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: float) -> TwinRecord:
     """Ask both twins of `state` (M = 2) about the target and other pictures (500 at most).
 
-    `adversarial(state, x (2, B, C, H, W))` is the adversarial loss (2,); epsilon in 1/255.
+    `losses` (2,) are their mean training losses; epsilon in 1/255.
     """
-    logits = network(state, scenario.targets[:1].expand(2, 1, *scenario.train.shape), False)[0]
-    p = logits[:, 0].softmax(-1)
-    seen = scenario.validation.x[:500]
-    predicted = network(state, seen.expand(2, *seen.shape), False)[0].argmax(-1)
-    right = (predicted == scenario.validation.y[:500]).float().mean(1)
+    scenario, network = ready.scenario, ready.network
+    said = predict(network, state, scenario.targets[:1], scenario.train.x)
+    p = said[:, 0].softmax(-1)
+    seen = predict(network, state, scenario.validation.x[:500]).argmax(-1)
+    right = (seen == scenario.validation.y[:500]).float().mean(1)
+    adversarial = target_loss(scenario, own(network), ready.attack.settings)
     batch = scenario.train.x[:50]
     return TwinRecord(
-        epoch, tuple(losses), tuple(right.tolist()),
-        tuple(p[:, scenario.target_labels[0]].tolist()),
-        tuple(p[:, scenario.adversarial[0]].tolist()),
-        tuple(adversarial(state, batch.expand(2, *batch.shape)).tolist()), epsilon / 255,
-    )  # fmt: skip
+        epoch=epoch,
+        losses=tuple(losses),
+        accuracies=tuple(right.tolist()),
+        true=tuple(p[:, scenario.target_labels[0]].tolist()),
+        wanted=tuple(p[:, scenario.adversarial[0]].tolist()),
+        adversarial=tuple(float(adversarial(state.pick(twin), batch)) for twin in range(2)),
+        epsilon=epsilon / 255,
+    )

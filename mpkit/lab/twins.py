@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import vmap
 
-from mpkit.functional import Network, State
+from mpkit.functional import State, features, own
 from mpkit.lab import views
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
-from mpkit.lab.plane import flatten, landscape, plane_through
+from mpkit.lab.plane import Losses, flatten, landscape, plane_through
 from mpkit.scenario import Scenario
 
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
@@ -55,9 +56,11 @@ class TwinsView:
         self._marks: list = []
         self._prepare_plane()
         looks = (
-            ("s", BLUE, 4, f"{names[self.true]}"), ("o", GREEN, 4, f"{names[self.wanted]}"),
-            ("D", ORANGE, 4, "poisons"), ("*", RED, 15, "target"),
-        )  # fmt: skip
+            ("s", BLUE, 4, f"{names[self.true]}"),
+            ("o", GREEN, 4, f"{names[self.wanted]}"),
+            ("D", ORANGE, 4, "poisons"),
+            ("*", RED, 15, "target"),
+        )
         space = self.figure.add_subplot(grid[1, 6:])
         self.space = views.CloudView(space, "the poisoned twin's features", looks)
         self.space.groups[2].set_markerfacecolor("none")  # what lies under the poisons shows
@@ -82,7 +85,7 @@ class TwinsView:
     @staticmethod
     def flat(state: State) -> Tensor:
         """The parameters of both twins as rows (2, D), on the CPU."""
-        return flatten(state).cpu()
+        return vmap(flatten)(state).cpu()
 
     def update(self, records: Sequence, marks: Sequence, path: Sequence[Tensor]) -> None:
         """Curves and paths up to the last record."""
@@ -115,11 +118,10 @@ class TwinsView:
         while self.hills:
             self.hills.pop().remove()
 
-    def contours(self, network: Network, state: State, x: Tensor, y: Tensor, adversarial) -> None:
-        """The training loss (grey) and L_adv (coloured lines) over the plane of the last update."""
-        xs, ys, train, adv = landscape(
-            network, state, self.flatland, self.corners, x, y, adversarial
-        )
+    def contours(self, losses: Losses, like: State) -> None:
+        """The training loss (grey) and L_adv (coloured lines) over the plane of the last update;
+        `like` is any one model."""
+        xs, ys, train, adv = landscape(losses, like, self.flatland, self.corners)
         ground = self.plane.contourf(
             xs, ys, train.log().numpy(), 10, cmap="Greys", alpha=0.55, zorder=0
         )
@@ -136,8 +138,8 @@ class TwinsView:
         )
 
     @views.one_blas_thread
-    def features(self, network: Network, state: State, poisons: Tensor) -> None:
-        """Two classes, the poisons and the target in the features of one model (M = 1).
+    def features(self, network: nn.Module, state: State, poisons: Tensor) -> None:
+        """Two classes, the poisons and the target in the features of one model.
 
         Across: the discriminant of the two classes (LDA); up: the rest's main direction (PCA).
         """
@@ -148,7 +150,7 @@ class TwinsView:
         groups = [train.x[train.rows_of(c)[:40]] for c in (self.true, self.wanted)]
         groups += [poisons[:40], self.scenario.targets[:1]]
         with torch.no_grad():
-            found = network(state, torch.cat(groups)[None], False, part="features")[0][0]
+            found = features(own(network), state, torch.cat(groups))
         rows = found.cpu().double().numpy()
         known = rows[: len(groups[0]) + len(groups[1])]
         labels = np.repeat([0, 1], [len(g) for g in groups[:2]])

@@ -64,17 +64,14 @@ class VictimNow:
         scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
         sources = (self._pictures, scenario.train.x)
-        runs = train(
-            network, scenario.train.x, scenario.train.y, attack.victim_recipe, [seed] * 2,
-            Plan(1, min(2, cores())), sources.__getitem__,
-        )  # fmt: skip
+        data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
+        seeds, seen = [seed] * 2, sources.__getitem__
+        runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
         for state, record in runs:
             arms = [("poisoned", self.count), ("clean", self.count)]
             victim, twin = judge(scenario, network, state, arms)
-            yield Point(
-                record.epoch, victim.true_probability[0], victim.adversarial_probability[0],
-                victim.accuracy, twin.accuracy,
-            )  # fmt: skip
+            true, wanted = victim.true_probability[0], victim.adversarial_probability[0]
+            yield Point(record.epoch, true, wanted, victim.accuracy, twin.accuracy)
 
     def take(self, item: Point) -> None:
         self.points.append(item)

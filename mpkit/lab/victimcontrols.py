@@ -34,7 +34,8 @@ def victim_controls(
     found: Controls = {"victims": Number("victims", wanted, 1, max(64, wanted), more, say)}
     for name, label, value, low, high, step in rows:
         turn = lambda v, name=name: later(**{name: v})  # noqa: E731
-        found[name] = Number(label, value, min(low, value), max(high, value), turn, say, step)
+        ends = min(low, value), max(high, value)
+        found[name] = Number(label, value, *ends, turn, say, step=step)
     now = attack.victim_network or attack.network
     turns = lambda v: later(victim_network=v), lambda v: later(augment=v == "yes")
     found["network"] = Choice("victims' network", list(NETWORKS), now, turns[0], say)
@@ -45,10 +46,15 @@ def victim_controls(
 
 def show(controls: Controls, attack: Attack, own: dict[str, int]) -> None:
     """Set all of them; `own` has the lab's `share` of ε in per cent, `seed` and `wanted`."""
-    values = dataclasses.asdict(attack.victim_recipe) | own | {
-        "victims": own["wanted"], "network": attack.victim_network or attack.network,
-        "augment": "yes" if attack.victim_recipe.augment else "no",
-    }  # fmt: skip
+    values = (
+        dataclasses.asdict(attack.victim_recipe)
+        | own
+        | {
+            "victims": own["wanted"],
+            "network": attack.victim_network or attack.network,
+            "augment": "yes" if attack.victim_recipe.augment else "no",
+        }
+    )
     for name, control in controls.items():
         control.show(values[name])
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mpkit.attack import draw_pairs, make_attack, prepare
 from mpkit.course.features import Features, features_of, linear_layer
-from mpkit.device import Plan, cores
+from mpkit.device import plan_for
 from mpkit.evaluation import predict, rate, victim_seed
 from mpkit.training import stream, train
 
@@ -39,7 +39,8 @@ def collided(phi: Features, target: Tensor, bases: Tensor, epsilon: float) -> Te
 
 def said_by(network, x: Tensor, y: Tensor, target: Tensor, recipe, seeds: list[int]) -> Tensor:
     """What fresh victims trained on (x, y) call the target: (victims,)."""
-    *_, (state, _) = train(network, x, y, recipe, seeds, Plan(1, min(cores(), len(seeds))))
+    plan = plan_for(len(seeds), x.device)
+    *_, (state, _) = train(network, x, y, recipe, seeds, plan=plan)
     return predict(network, state, target[None])[:, 0].argmax(-1)
 
 

@@ -1,49 +1,65 @@
 """What a meta-gradient costs: in training steps, in operations and in memory.
 
-    python tests/benchmarks/cost.py [--seconds 4] [--models 1] [--json FILE]
+    python tests/benchmarks/cost.py [--threads 1] [--models 1] [--json FILE]
 
 The unit is one plain training step of the same models on the same batch under the same plan, as the
-library trains victims: with fused batch norm, where there is one, and then the step "in plain ops",
-which surrogates take, stands beside it. "counted" is the same ratio in operations, by hand (see
-bench/count.py): less than that is not to be had as long as a training step runs as fast as it can.
-"of mm" is the rate of operations as a share of what torch.mm of two 1024 x 1024 matrices reaches
-in the same threads, all of them timed in turns.
+library trains victims: traced, and with fused batch norm, where there is one; then the step "in
+plain ops", which surrogates take, stands beside it. "counted" is the same ratio in operations, by
+hand (see bench/count.py): less than that is not to be had as long as a training step runs as fast
+as it can. "of mm" is the rate of operations as a share of what torch.mm of two 1024 x 1024 matrices
+reaches in the same threads, all of them timed in turns.
+
+Last comes the peak memory of one model's
+meta-gradient at K = 2 and K = 16, run as a graph ("traced") and function by function ("plain"),
+and how many times the first the second is.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Sequence
 
 import torch
-from bench.clock import add_json, headline, in_turns, write_json
-from bench.contenders import ours, pick_plan
+from bench.clock import (
+    add_json,
+    add_threads,
+    headline,
+    in_turns,
+    limit_threads,
+    medians,
+    write_json,
+)
+from bench.contender import Contender
+from bench.contenders import begin, our_plan, ours
 from bench.count import forward_operations, meta_gradient_operations
 from bench.memory import peak_bytes
 from bench.problem import CLASSES, SIZES, Problem, make_problem
+from torch import nn
 
 from mpkit.device import Plan
-from mpkit.functional import Network
+from mpkit.functional import for_models, own
 from mpkit.networks import network
+from mpkit.tracing import PATIENCE, traced
 from mpkit.training import sgd_step
 
 STRATEGIES = ("adjoint", "adjoint-lean", "reverse")
 STEP, OWN_STEP, PRODUCT = "training step", "in plain ops", "torch.mm"
 
 
-def training_step(problem: Problem, net: Network, plan: Plan) -> Callable[[], object]:
+def training_step(
+    problem: Problem, module: nn.Module, plan: Plan, way: str = "traced"
+) -> Contender:
     """One plain step of every model on its first batch."""
-    b = problem.batches
+    b, step = problem.batches, traced(sgd_step, own(module), way=way)
 
-    def work(models: slice) -> None:
-        state = problem.state.pick(models)
-        sgd_step(net, state, b.x[0, models], b.y[0, models], problem.lr[models])
+    def work(models: slice, *given):
+        return step(*given)[1]
 
-    return lambda: plan.map(work, problem.models)
+    given = problem.state, b.x[:, 0], b.y[:, 0], problem.lr
+    return Contender(lambda: for_models(plan, problem.models, work, *given), PATIENCE + 2)
 
 
-def products(models: int, plan: Plan, size: int = 1024) -> Callable[[], object]:
+def products(models: int, plan: Plan, size: int = 1024) -> Contender:
     """One product of two square matrices for every model; 2·size³ operations each."""
     a, b = torch.rand(2, size, size)
 
@@ -51,7 +67,7 @@ def products(models: int, plan: Plan, size: int = 1024) -> Callable[[], object]:
         for _ in range(chosen.start, chosen.stop):
             torch.mm(a, b)
 
-    return lambda: plan.map(work, models)
+    return Contender(lambda: plan.map(work, models))
 
 
 def measure(
@@ -60,6 +76,8 @@ def measure(
     models: int = 1,
     seconds: float = 4,
     rounds: int = 5,
+    *,
+    threads: str = "all",
     size=None,
     product: int = 1024,
 ) -> dict:
@@ -67,21 +85,19 @@ def measure(
     shape, batch, rows = size or SIZES[name]
     problems = {k: make_problem(name, k, models, size=size) for k in steps}
     any_of = problems[steps[0]]
-    plan = pick_plan(any_of, "adjoint")
+    plan, statistics = our_plan(any_of, threads), any_of.has_stats
     work = {
         STEP: training_step(any_of, network(name, shape, CLASSES, fused=True), plan),
         PRODUCT: products(models, plan, product),
     }
-    if any_of.network.has_stats:
-        work[OWN_STEP] = training_step(any_of, any_of.network, plan)
+    if statistics:
+        work[OWN_STEP] = training_step(any_of, any_of.module, plan)
     work |= {(k, s): ours(p, s, plan) for k, p in problems.items() for s in STRATEGIES}
-    for warm_up in work.values():
-        warm_up()
-    times = {what: median(t) for what, t in in_turns(work, seconds, rounds).items()}
+    begin(work)
+    times = {what: medians(t).wall for what, t in in_turns(work, seconds, rounds).items()}
     f = forward_operations(any_of.modules[0], shape)
     counted = {
-        what: models
-        * meta_gradient_operations(f, what[1], batch, rows, what[0], any_of.network.has_stats)
+        what: models * meta_gradient_operations(f, what[1], batch, rows, what[0], statistics)
         for what in work
         if isinstance(what, tuple)
     }
@@ -123,23 +139,30 @@ def report(result: dict) -> None:
 
 
 def memory(name: str, steps: Sequence[int] = (2, 16), size=None) -> list[dict]:
-    """Peak memory of one model's meta-gradient, beyond inputs and weights."""
+    """Peak memory of one model's meta-gradient, beyond inputs and weights, in either way to run."""
     found = []
     for k in steps:
         problem = make_problem(name, k, 1, size=size)
-        found += [
-            {"network": name, "K": k, "what": s, "bytes": peak_bytes(ours(problem, s, Plan()))}
-            for s in STRATEGIES
-        ]
+        for way in ("traced", "plain"):
+            for s in STRATEGIES:
+                work = ours(problem, s, Plan(), way)  # in the calling thread, the one that is seen
+                begin({s: work})
+                what = {"network": name, "K": k, "what": s, "way": way}
+                found.append(what | {"bytes": peak_bytes(work)})
     return found
 
 
 def report_memory(found: list[dict]) -> None:
+    """MB at each K, and how many times the first the last is."""
     steps = sorted({row["K"] for row in found})
-    print("\npeak memory, MB:" + "".join(f"{f'K = {k}':>10}" for k in steps))
-    for name, what in dict.fromkeys((row["network"], row["what"]) for row in found):
-        cells = {r["K"]: r["bytes"] for r in found if (r["network"], r["what"]) == (name, what)}
-        print(f"  {name:11}{what:13}" + "".join(f"{cells[k] / 1e6:10.1f}" for k in steps))
+    print("\npeak memory, MB:" + " " * 25 + "".join(f"{f'K = {k}':>10}" for k in steps), end="")
+    print("     ratio")
+    names = ("network", "what", "way")
+    for one in dict.fromkeys(tuple(row[n] for n in names) for row in found):
+        cells = {r["K"]: r["bytes"] for r in found if tuple(r[n] for n in names) == one}
+        numbers = "".join(f"{cells[k] / 1e6:10.1f}" for k in steps)
+        ratio = cells[steps[-1]] / cells[steps[0]]
+        print("  {:11}{:13}{:15}".format(*one) + f"{numbers}{ratio:10.2f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -148,13 +171,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="at least so many")
     parser.add_argument("--networks", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--models", nargs="+", type=int, default=[1], metavar="M")
+    add_threads(parser)
     add_json(parser)
     a = parser.parse_args(arguments)
+    limit_threads(a.threads)
     print(headline())
     results = []
     for name in a.networks:
         for m in a.models:
-            results.append(measure(name, models=m, seconds=a.seconds, rounds=a.rounds))
+            results.append(measure(name, (1, 2, 5), m, a.seconds, a.rounds, threads=a.threads))
             report(results[-1])
     peaks = [row for name in a.networks for row in memory(name)]
     report_memory(peaks)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.clock import add_json, headline, in_turns, write_json
+from bench.clock import add_json, headline, in_turns, medians, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def measure(rounds: int = 7, warm_up: int = 1) -> dict[str, float]:
     }
     in_turns(work, 0, warm_up)  # reads the files from disk, writes the bytecode
     said.clear()
-    whole = {what: median(times) for what, times in in_turns(work, 0, rounds).items()}
+    whole = {what: medians(times).wall for what, times in in_turns(work, 0, rounds).items()}
     inside = [line.split() for line in said]
     return {
         "import_mpkit": median(float(seconds) for seconds, _ in inside),

@@ -12,9 +12,11 @@ import torch
 from mpkit.course import features as seen
 from mpkit.course import slides
 from mpkit.course.game import GUESSES, TOO_SOON, SpotThePoison
-from mpkit.evaluation import rate
+from mpkit.evaluation import predict, rate
+from mpkit.functional import init, own
 from mpkit.networks import network
-from mpkit.training import Recipe, train
+from mpkit.recipe import Recipe
+from mpkit.training import train
 
 
 @pytest.fixture
@@ -35,13 +37,12 @@ def game(pictures, monkeypatch):
 
 def test_features_are_those_of_the_module(pictures):
     net = network("mlp", (1, 8, 8), 10)
-    states = net.init([0, 1])
-    for m in range(2):
-        module = net.build()
-        module.load_state_dict({k: v[m] for k, v in states.params.items()})
+    for seed in range(2):
+        state, module = init(net, seed), own(net).to_empty(device="cpu")
+        module.load_state_dict(state.params)
         with torch.no_grad():
             wanted = module.features(pictures[0])
-        assert torch.allclose(seen.features_of(net, states, m)(pictures[0]), wanted, atol=1e-6)
+        assert torch.allclose(seen.features_of(net, state)(pictures[0]), wanted, atol=1e-6)
 
 
 def test_the_ratio_is_1_at_the_base_0_at_the_target_and_t_on_a_line(pictures):
@@ -58,7 +59,7 @@ def test_a_last_layer_learns_what_can_be_told_apart():
     features = torch.randn(40, 5, generator=g) + 4 * y[:, None]
     net, x = seen.linear_layer(5, 2), features[:, None, None]
     *_, (state, _) = train(net, x, y, Recipe(epochs=20, batch=10), [0, 1])
-    said = net(state, x.expand(2, *x.shape), train=False)[0].argmax(-1)
+    said = predict(net, state, x).argmax(-1)
     assert said.shape == (2, 40)
     assert (said == y).float().mean() > 0.9
     assert set(state.params) == {"1.weight", "1.bias"}  # and nothing else is trained

@@ -55,7 +55,7 @@ def test_a_whole_number_is_not_rounded(heard, said, bad):
 
 
 def test_no_number_is_refused(heard, said):
-    number = Number("rate", 0.1, 0.01, 1, heard.append, said.append, 0.01)
+    number = Number("rate", 0.1, 0.01, 1, heard.append, said.append, step=0.01)
     number.box.value = float("nan")
     assert (number.box.value, heard) == (0.1, [])
     assert "not nan" in said[0]
@@ -71,23 +71,32 @@ def test_what_the_settings_refuse_goes_back(said):
 
 
 def test_fractions_stay_readable(heard, said):
-    number = Number("rate", 0.1, 0.01, 1, heard.append, said.append, 0.01)
+    number = Number("rate", 0.1, 0.01, 1, heard.append, said.append, step=0.01)
     number.slider.value = 0.30000000000000004
     assert heard == [0.3]
     assert number.box.value == 0.3
 
 
 RANGES = (
-    (-2.4, 2.4, 0.05), (0.05, 2, 0.05), (0.05, 2, 0.1), (0, 0.9, 0.4), (0.01, 0.5, 0.01),
-    (0.0, 0.01, 0.0001), (0.0005, 0.5, 0.01), (1, 64, 1), (1, 10, 4), (0, 999, 1), (1, 1, 1),
-)  # fmt: skip
+    (-2.4, 2.4, 0.05),
+    (0.05, 2, 0.05),
+    (0.05, 2, 0.1),
+    (0, 0.9, 0.4),
+    (0.01, 0.5, 0.01),
+    (0.0, 0.01, 0.0001),
+    (0.0005, 0.5, 0.01),
+    (1, 64, 1),
+    (1, 10, 4),
+    (0, 999, 1),
+    (1, 1, 1),
+)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize(("low", "high", "step"), RANGES)
 def test_a_value_that_is_shown_survives_its_echo(heard, said, low, high, step, noisy):
     draw = random.Random(step)
-    number = Number("x", low, low, high, heard.append, said.append, step)
+    number = Number("x", low, low, high, heard.append, said.append, step=step)
     browser = Browser(number, noisy=noisy)
     browser.answer()
     for _ in range(100):
@@ -104,7 +113,7 @@ def test_a_value_that_is_shown_survives_its_echo(heard, said, low, high, step, n
 @pytest.mark.parametrize(("low", "high", "step"), RANGES)
 def test_values_shown_one_after_the_other_leave_nothing_to_send_back(heard, low, high, step):
     draw = random.Random(step)
-    number = Number("x", low, low, high, heard.append, heard.append, step)
+    number = Number("x", low, low, high, heard.append, heard.append, step=step)
     browser = Browser(number)
     for _ in range(200):
         number.show(draw.uniform(low - step, high + step))
@@ -115,14 +124,14 @@ def test_values_shown_one_after_the_other_leave_nothing_to_send_back(heard, low,
 
 @pytest.mark.parametrize("value", [0.6517399, 5.0, -7.25])
 def test_the_first_value_survives_its_echo_too(heard, said, value):
-    number = Number("x", value, -2.4, 2.4, heard.append, said.append, 0.05)
+    number = Number("x", value, -2.4, 2.4, heard.append, said.append, step=0.05)
     Browser(number).answer()
     assert (number.value, number.box.value, heard, said) == (value, value, [], [])
 
 
 @pytest.mark.parametrize("ulps", [-2, -1, 1, 2])
 def test_the_last_digit_of_an_echo_is_neither_heard_nor_answered(heard, said, ulps):
-    number = Number("x", 0, -2.4, 2.4, heard.append, said.append, 0.05)
+    number = Number("x", 0, -2.4, 2.4, heard.append, said.append, step=0.05)
     for k in range(97):
         number.show(round(-2.4 + 0.05 * k, 2))
         echo = number.slider.value + ulps * math.ulp(number.slider.value)
@@ -135,7 +144,7 @@ def test_the_last_digit_of_an_echo_is_neither_heard_nor_answered(heard, said, ul
 
 @pytest.mark.parametrize(("low", "high", "step"), [r for r in RANGES if r[0] < r[1]])
 def test_a_move_to_another_place_acts_and_the_way_back_as_well(heard, said, low, high, step):
-    number = Number("x", low, low, high, heard.append, said.append, step)
+    number = Number("x", low, low, high, heard.append, said.append, step=step)
     value = low + 0.3 * step
     number.show(value)
     Browser(number).answer()
@@ -150,7 +159,7 @@ def test_a_refused_move_leaves_what_is_in_force(said):
     def turn(value):
         raise ValueError("not now")
 
-    number = Number("x", 0.6517399, -2.4, 2.4, turn, said.append, 0.05)
+    number = Number("x", 0.6517399, -2.4, 2.4, turn, said.append, step=0.05)
     browser = Browser(number)
     browser.answer()
     number.slider.set_state({"value": 1.0})

@@ -10,6 +10,7 @@ import torch
 from mpkit.attack import make_attack, prepare
 from mpkit.baselines import Collision, collide, proximal
 from mpkit.evaluation import rate
+from mpkit.functional import init
 from mpkit.lab import (
     CollisionLab,
     CompareLab,
@@ -21,11 +22,12 @@ from mpkit.lab import (
 )
 from mpkit.lab.codes import attack_code
 from mpkit.lab.panel import Question
-from mpkit.lab.plane import flatten, plane_through, unflatten
+from mpkit.lab.plane import flatten, landscape, losses_on, plane_through, unflatten
 from mpkit.lab.runner import Phase
 from mpkit.lab.stock import rescaled
 from mpkit.lab.toy import make_toy
 from mpkit.networks import network
+from mpkit.tracing import same
 
 from .conftest import SMALL
 
@@ -85,9 +87,12 @@ def test_the_arrows_are_the_gradient(steps):
     toy = make_toy(3)
     double = lambda t: t.double()  # noqa: E731
     toy = type(toy)(
-        double(toy.x), toy.y, double(toy.poisons), double(toy.target),
+        double(toy.x),
+        toy.y,
+        double(toy.poisons),
+        double(toy.target),
         {k: double(w) for k, w in toy.params.items()},
-    )  # fmt: skip
+    )
     slope, path = toy.look_ahead(toy.poisons, steps, 0.5)
     assert len(path) == steps + 1
     for i in range(toy.poisons.numel()):
@@ -158,9 +163,22 @@ def test_the_plane_holds_its_three_points():
 
 
 def test_weights_come_back_from_rows():
-    state = network("convnet-bn", (1, 8, 8), 2).init([1, 2])
-    back = unflatten(flatten(state), state)
-    assert all(torch.equal(back.params[k], w) for k, w in state.params.items())
+    state = init(network("convnet-bn", (1, 8, 8), 2), 1)
+    assert same(unflatten(flatten(state), state), state)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
+def test_the_landscape_is_the_losses_at_every_point(name):
+    net, (x, y) = network(name, (1, 8, 8), 2), (torch.rand(6, 1, 8, 8), torch.arange(6) % 2)
+    start, *ends = (init(net, seed) for seed in range(3))
+    plane, corners = plane_through(*map(flatten, (start, *ends))), (-1.0, 2.0, -3.0, 1.0)
+    losses = losses_on(net, x, y, lambda state, _: state.params["head.bias"].sum())
+    xs, ys, *found = landscape(losses, start, plane, corners, size=3)
+    assert (xs[0], xs[-1], ys[0], ys[-1]) == corners
+    for row, column in ((0, 0), (1, 2), (2, 1)):
+        one = unflatten(plane.points(torch.stack([xs[column], ys[row]])), start)
+        for grid, wanted in zip(found, losses(one), strict=True):
+            assert torch.isclose(grid[row, column], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_twins_start_alike_and_without_poison_stay_so(small, until):
@@ -292,7 +310,7 @@ def test_the_proximal_step_has_its_closed_form():
 
 def test_features_come_closer_and_beta_holds_back(small):
     attack = prepare(make_attack("ci", **SMALL))
-    state = attack.network.init([0])
+    state = init(attack.network, 0)
     base, target = attack.scenario.base_images[0], attack.scenario.targets[0]
 
     def end(beta):

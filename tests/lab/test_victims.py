@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 import torch
 from scipy.stats import binomtest
+from torch import nn
 
 from mpkit.attack import make_attack, prepare
 from mpkit.evaluation import ARMS, victim_seed
+from mpkit.functional import init
 from mpkit.lab import CraftLab, VictimsLab
 from mpkit.lab import arrivals as arrivals_module
 from mpkit.lab.panel import Question
@@ -46,9 +48,9 @@ def seen(monkeypatch):
     """What every call of `train` was given: its seeds and the pictures of each model."""
     calls, train = [], arrivals_module.train
 
-    def watched(network, x, y, recipe, seeds, plan, own_x):
+    def watched(network, x, y, recipe, seeds, *, plan, own_x):
         calls.append((network, list(seeds), [own_x(m) for m in range(len(seeds))], recipe))
-        yield from train(network, x, y, recipe, seeds, plan, own_x=own_x)
+        yield from train(network, x, y, recipe, seeds, plan=plan, own_x=own_x)
 
     monkeypatch.setattr(arrivals_module, "train", watched)
     return calls
@@ -78,7 +80,7 @@ def test_twins_start_from_the_same_weights_and_victims_do_not(small, until, chan
     network, *_ = seen[0]
     seeds = [seed for _, group, *_ in seen for seed in group]
     assert len(seeds) == 9
-    weights = [next(iter(network.init([seed]).params.values())) for seed in seeds]
+    weights = [next(iter(init(network, seed).params.values())) for seed in seeds]
     for v in range(3):
         own = weights[len(ARMS) * v : len(ARMS) * (v + 1)]
         assert all(torch.equal(own[0], w) for w in own)
@@ -222,7 +224,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     assert lab.crafting is None
     assert lab._poisons() is poisons
     network, *_, recipe = seen[-1]
-    assert network.convolutional
+    assert any(isinstance(layer, nn.Conv2d) for layer in network.modules())
     assert {name: getattr(recipe, name) for name in settings} == settings
     assert recipe.augment
 

@@ -8,10 +8,30 @@ import os
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import torch
+
+THREADS = ("all", "1")
+
+
+class Spent(NamedTuple):
+    """What a piece of work took: seconds on the wall, and seconds of all processors together."""
+
+    wall: float
+    processor: float
+
+
+def once(work: Callable[[], object]) -> Spent:
+    """What one call takes. Work done in other processes tells its processor time by itself: a
+    method `processor` that gives all that it has used so far."""
+    processor = getattr(work, "processor", time.process_time)
+    wall, used = time.perf_counter(), processor()
+    work()
+    return Spent(time.perf_counter() - wall, processor() - used)
 
 
 def in_turns(
@@ -19,24 +39,35 @@ def in_turns(
     seconds: float,
     rounds: int = 5,
     limit: float = float("inf"),
-) -> dict[str, list[float]]:
-    """Seconds of each call, round after round, each round in an order of its own.
+) -> dict[str, list[Spent]]:
+    """What each call takes, round after round, each round in an order of its own.
 
     So whatever else the machine does meanwhile, and whatever a call leaves in its caches for the
-    next, all of them suffer alike. Goes on until `seconds`
-    have passed and `rounds` rounds are done; after `limit` seconds three rounds must do. Nothing is
-    warmed up here.
+    next, all of them suffer alike. Goes on until `seconds` have passed and `rounds` rounds are
+    done; after `limit` seconds three rounds must do. Nothing is warmed up here.
     """
     names, times, mix = list(work), {name: [] for name in work}, random.Random(0)
     began, done, passed = time.perf_counter(), 0, 0.0
     while passed < seconds or done < (rounds if passed < limit else min(rounds, 3)):
         done += 1
         for name in mix.sample(names, len(names)):
-            before = time.perf_counter()
-            work[name]()
-            times[name].append(time.perf_counter() - before)
+            times[name].append(once(work[name]))
         passed = time.perf_counter() - began
     return times
+
+
+def medians(times: Sequence[Spent]) -> Spent:
+    """The median of either time by itself."""
+    return Spent(*(median(one) for one in zip(*times, strict=True)))
+
+
+def limit_threads(threads: str) -> None:
+    """To one thread ("1"): torch, and JAX if it has not been imported yet. "all" leaves them."""
+    if threads == "1":
+        torch.set_num_threads(1)
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+        os.environ["NPROC"] = "1"  # the size of XLA's pool of threads: the flags leave it as it is
 
 
 def machine() -> dict[str, object]:
@@ -61,7 +92,14 @@ def _processor() -> str:
 
 def headline() -> str:
     m = machine()
-    return f"torch {m['torch']}, {m['threads']} threads, {m['cpu']}"
+    threads = f"{m['threads']} thread{'s' * (m['threads'] > 1)}"
+    return f"torch {m['torch']}, {threads}, {m['cpu']}, {m['cores']} cores"
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", choices=THREADS, default="all", help="of every contender (default: all)"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

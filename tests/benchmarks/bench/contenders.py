@@ -1,171 +1,131 @@
-"""The same meta-gradient by mpkit and by its peers: plain torch.autograd, higher and TorchOpt.
-
-Each peer is used as its documentation proposes and without work that it could avoid: modules are
-patched once, outside of what is timed; no graph is built for what needs none; each model's graph is
-freed before the next model is begun; operations use all of torch's threads. All of them use the
-same customary modules (bench/modules.py), with batch norm in plain operations.
-"""
+"""Who takes part, which of them are here, and whether they agree."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
-import higher
 import torch
-import torch.nn.functional as F
-import torchopt
-from bench.problem import LR, Problem, margin
-from torch import Tensor, nn
-from torch.func import functional_call
+from bench.contender import Contender
+from bench.mixed import forward_over_reverse
+from bench.modules import plain_norms
+from bench.pool import Pool
+from bench.problem import ADVERSARIAL, Problem
+from torch import Tensor
 
-from mpkit.batches import Batches
-from mpkit.device import Plan, choose_plan
+from mpkit.device import Plan, plan_for
+from mpkit.functional import for_models
 from mpkit.metagradient import METAGRADIENTS
+from mpkit.metapoison import meta_gradient
+from mpkit.tracing import PATIENCE, traced
 
-Contender = Callable[[], Tensor]
-"""Computes the meta-gradient, summed over the models: (P, C, H, W)."""
-
-LAYOUTS = {"plain": torch.contiguous_format, "channels last": torch.channels_last}
-"""How pictures lie in memory: some convolutions on CPUs prefer the second. mpkit decides for
-itself; a peer may be given either."""
-
-
-def autograd(problem: Problem, layout: str = "plain") -> Contender:
-    """torch.autograd with create_graph=True, weights handed in by `functional_call`."""
-    given = [(dict(m.named_parameters()), dict(m.named_buffers())) for m in problem.modules]
-    training, testing = _two(problem.modules[0])
-
-    def one(m: int) -> Tensor:
-        (params, stats), poisons = given[m], problem.poisons.detach().requires_grad_()
-        target, loss = problem.target.contiguous(memory_format=LAYOUTS[layout]), 0
-        for k in range(problem.steps):
-            x = problem.batch(m, k, poisons if k == 0 else problem.poisons, LAYOUTS[layout])
-            stats = {name: s.clone() for name, s in stats.items()}
-            logits = functional_call(training, (params, stats), (x,))
-            inner = F.cross_entropy(logits, problem.batches.y[k, m])
-            grads = torch.autograd.grad(inner, list(params.values()), create_graph=True)
-            params = {name: w - LR * g for (name, w), g in zip(params.items(), grads, strict=True)}
-            loss = loss + margin(functional_call(testing, (params, stats), (target,)))
-        return torch.autograd.grad(loss / problem.steps, poisons)[0]
-
-    return lambda: sum(one(m) for m in range(problem.models))
-
-
-def torchopt_sgd(problem: Problem, layout: str = "plain") -> Contender:
-    """TorchOpt's functional SGD, in the wrapper that takes the loss."""
-    names = [name for name, _ in problem.modules[0].named_parameters()]
-    given = [(tuple(m.parameters()), dict(m.named_buffers())) for m in problem.modules]
-    training, testing = _two(problem.modules[0])
-
-    def one(m: int) -> Tensor:
-        (params, stats), poisons = given[m], problem.poisons.detach().requires_grad_()
-        target, loss = problem.target.contiguous(memory_format=LAYOUTS[layout]), 0
-        optimizer = torchopt.FuncOptimizer(torchopt.sgd(lr=LR))
-        for k in range(problem.steps):
-            x = problem.batch(m, k, poisons if k == 0 else problem.poisons, LAYOUTS[layout])
-            stats = {name: s.clone() for name, s in stats.items()}
-            weights = dict(zip(names, params, strict=True))
-            logits = functional_call(training, (weights, stats), (x,))
-            params = optimizer.step(F.cross_entropy(logits, problem.batches.y[k, m]), params)
-            weights = dict(zip(names, params, strict=True))
-            loss = loss + margin(functional_call(testing, (weights, stats), (target,)))
-        return torch.autograd.grad(loss / problem.steps, poisons)[0]
-
-    return lambda: sum(one(m) for m in range(problem.models))
-
-
-def higher_sgd(problem: Problem, layout: str = "plain") -> Contender:
-    """higher's patched module and differentiable SGD, both made once and handed the weights.
-
-    Its patched modules hold batch norm's buffers and write into them, so they are set anew before
-    each unroll, and cloned before each step: the step before still needs the old ones.
-    """
-    models = []
-    for module in problem.modules:
-        optimizer = torch.optim.SGD(module.parameters(), lr=LR)
-        patched = higher.patch.make_functional(module)
-        models.append((patched, higher.optim.DifferentiableSGD(optimizer, module.parameters())))
-
-    def one(m: int) -> Tensor:
-        (patched, optimizer), module = models[m], problem.modules[m]
-        target, loss = problem.target.contiguous(memory_format=LAYOUTS[layout]), 0
-        params, poisons = list(module.parameters()), problem.poisons.detach().requires_grad_()
-        if problem.network.has_stats:
-            higher.patch.buffer_sync(module, patched)
-        for k in range(problem.steps):
-            x = problem.batch(m, k, poisons if k == 0 else problem.poisons, LAYOUTS[layout])
-            if problem.network.has_stats:
-                patched.train()
-                _clone_buffers(patched)
-            inner = F.cross_entropy(patched(x, params=params), problem.batches.y[k, m])
-            params = optimizer.step(inner, params=params)
-            if problem.network.has_stats:
-                patched.eval()
-            loss = loss + margin(patched(target, params=params))
-        return torch.autograd.grad(loss / problem.steps, poisons)[0]
-
-    return lambda: sum(one(m) for m in range(problem.models))
-
-
-def _two(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """The module for training and for evaluation, so that neither has to be switched."""
-    return copy.deepcopy(module).train(), copy.deepcopy(module).eval()
-
-
-def _clone_buffers(module: nn.Module) -> None:
-    for part in module.modules():
-        for name, value in part._buffers.items():
-            part._buffers[name] = value.clone()
-
-
-PEERS: dict[str, Callable[..., Contender]] = {
-    "higher": higher_sgd,
-    "TorchOpt": torchopt_sgd,
-    "autograd": autograd,
+PEERS = {
+    "higher": ("higher", "bench.torch_peers", "higher_sgd"),
+    "TorchOpt": ("torchopt", "bench.torch_peers", "torchopt_sgd"),
+    "JAX loop": ("jax", "bench.jax_peer", "jax_loop"),
+    "JAX vmap": ("jax", "bench.jax_peer", "jax_vmap"),
+    "autograd": ("torch", "bench.torch_peers", "autograd"),
 }
+"""Name → the package it needs, and the function that makes it of a problem and a layout. What the
+others are checked by comes last."""
+
+PROCESSES = "processes"
+"""The name of plain autograd one process a core."""
+
+Peers = dict[str, Callable[..., Contender]]
 
 
-def ours(problem: Problem, strategy: str, plan: Plan) -> Contender:
-    """A strategy of mpkit under a plan, called as `craft` calls it."""
-
-    def work(models: slice) -> Tensor:
-        b = problem.batches
-        return METAGRADIENTS[strategy](
-            problem.network,
-            problem.adversarial,
-            problem.poisons,
-            problem.state.pick(models),
-            Batches(b.x[:, models], b.y[:, models], b.slot[models]),
-            problem.lr[models],
-        ).gradient
-
-    return lambda: sum(plan.map(work, problem.models))
+def peers(leave_out: Sequence[str] = ()) -> Peers:
+    """Those whose packages are here and who are wanted; says loudly which are not here."""
+    found = {}
+    for name, (package, module, function) in PEERS.items():
+        if name in leave_out:
+            continue
+        if importlib.util.find_spec(package):
+            found[name] = getattr(importlib.import_module(module), function)
+        else:
+            print(f"!! {name} IS LEFT OUT: {package} is not installed (pip install 'mpkit[bench]')")
+    return found
 
 
-def pick_plan(problem: Problem, strategy: str) -> Plan:
-    """The plan that the library would pick on this machine, measured anew."""
-    cpu = torch.device("cpu")
-    return choose_plan(
-        strategy, lambda plan: ours(problem, strategy, plan)(), problem.models, cpu,
-        stacking=not problem.network.convolutional,
-    )  # fmt: skip
+def ours(problem: Problem, strategy: str, plan: Plan, way: str = "traced") -> Contender:
+    """A strategy of mpkit under a plan, called as `craft` calls it.
+
+    "forward over reverse" is not the library's own (bench/mixed.py). Forward mode has no way
+    through the library's batch norm, so this one computes with an ordinary one.
+    """
+    module, f = problem.module, METAGRADIENTS.get(strategy, forward_over_reverse)
+    if f is forward_over_reverse:
+        module = plain_norms(module)
+    aim, how, stacked = (
+        ("margin", 100.0, "targeted"),
+        ("mean", "first"),
+        (0, None, 0, 0, None, None),
+    )
+    one = partial(traced, meta_gradient, module, f, aim, how, way=way)
+    run = {False: one(), True: one(in_dims=stacked)}
+    targets = problem.target, torch.tensor([ADVERSARIAL])
+
+    def work(models: slice, state, batches, lr):
+        f = run[models.stop - models.start > 1]
+        return f(state, problem.poisons, batches, lr, *targets).gradient
+
+    given = problem.state, problem.batches, problem.lr
+    calls = -(-(PATIENCE + 2) // -(-problem.models // plan.chunk)) if way == "traced" else 1
+    return Contender(lambda: for_models(plan, problem.models, work, *given).sum(0), calls)
+
+
+def our_plan(problem: Problem, threads: str) -> Plan:
+    """As the library computes so many models on this machine, or on one thread of it."""
+    return Plan() if threads == "1" else plan_for(problem.models, torch.device("cpu"))
+
+
+def contenders(
+    problem: Problem,
+    mine: dict[str, tuple[str, str]],
+    plan: Plan,
+    others: Peers,
+    layouts: dict[str, str],
+    pool: Pool | None = None,
+) -> dict[str, Contender]:
+    """All of them by name; `mine`: name → (strategy, way). The last one is the reference."""
+    found = {name: ours(problem, s, plan, way) for name, (s, way) in mine.items()}
+    if pool and problem.models > 1:
+        found[PROCESSES] = pool.contender(problem, layouts["autograd"])
+    return found | {name: make(problem, layouts[name]) for name, make in others.items()}
 
 
 class DisagreementError(RuntimeError):
     """Contenders that did not compute the same thing: their times mean nothing."""
 
 
-def check(contenders: dict[str, Contender], tolerance: float) -> float:
-    """The largest relative difference of any answer from the last contender's.
+def begin(work: dict[str, Contender]) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Every contender's answer once it is at its pace, and the seconds until then.
+
+    So what is checked is what will be timed: a graph, and not the plain calls before it.
+    """
+    answers, seconds = {}, {}
+    for name, contender in work.items():
+        before = time.perf_counter()
+        for _ in range(contender.calls):
+            answers[name] = contender()
+        seconds[name] = time.perf_counter() - before
+    return answers, seconds
+
+
+def check(answers: dict[str, Tensor], tolerance: float) -> float:
+    """The largest relative difference of any answer from the last one.
 
     Raises DisagreementError where it exceeds `tolerance`.
     """
-    *others, reference = contenders
-    wanted = contenders[reference]()
+    *others, reference = answers
+    wanted = answers[reference]
     worst = 0.0
     for name in others:
-        error = float((contenders[name]() - wanted).norm() / wanted.norm())
+        error = float((answers[name] - wanted).norm() / wanted.norm())
         if not error <= tolerance:  # catches NaN too
             raise DisagreementError(
                 f"{name} differs from {reference} by {error:.1e} of its norm; "

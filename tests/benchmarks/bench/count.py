@@ -14,9 +14,9 @@ and going backward through that step, from cotangents of its weight gradients, i
 
 where step 0 needs nothing "to the weights", and all other steps nothing to the pictures (f₁ less,
 twice): 4F − f₁ and 6F − 4f₁. Matrix products and convolutions alone are counted; ReLU, pooling,
-batch norm, the loss and the update of the weights take time but hardly any operations. Nor is what
-torch's convolutions compute unasked when they are differentiated twice: the weights' F − f₁ at step
-0 and the pictures' f₁ later, which makes about 5.6 training steps of ConvNet's 5.2 for K = 2.
+batch norm, the loss and the update of the weights take time but hardly any operations. What nobody
+needs, a graph leaves out; but where a convolution gives one of its two gradients it gives both, so
+ConvNet's adjoint computes some weight gradients for nothing, of the poisoned rows.
 """
 
 from __future__ import annotations
@@ -30,15 +30,22 @@ from torch import nn
 
 @dataclasses.dataclass(frozen=True)
 class Forward:
-    """Operations of a forward pass over one picture: of all layers, and of the first."""
+    """Operations of a forward pass over one picture: of all layers, the first and the second."""
 
     all: float
     first: float
+    second: float
 
     @property
     def step(self) -> float:
         """A plain training step, for each picture of the batch."""
         return 3 * self.all - self.first
+
+    @property
+    def graph(self) -> float:
+        """What a step computes that going back needs, without its weight gradients: the forward
+        pass and the error signals."""
+        return 2 * self.all - self.first
 
     @property
     def back_to_pixels(self) -> float:
@@ -66,7 +73,7 @@ def forward_operations(module: nn.Module, shape: tuple[int, int, int]) -> Forwar
         module.eval()(torch.zeros(1, *shape, dtype=weight.dtype))
     for handle in handles:
         handle.remove()
-    return Forward(sum(found), found[0])
+    return Forward(sum(found), *found[:2])
 
 
 def meta_gradient_operations(
@@ -74,16 +81,16 @@ def meta_gradient_operations(
 ) -> float:
     """One model's meta-gradient: pixels count in the first step only, one target, mean of K losses.
 
-    What the strategies save: without batch `statistics` the adjoint needs the poisoned `rows` alone
-    at step 0. What they pay: the lean one builds all graphs but the last a second time.
+    What the adjoint saves: without batch `statistics` it needs the poisoned `rows` alone on the way
+    back through step 0, and builds the graph for them a second time. The lean one builds all graphs
+    but the first and the last a second time, without the first layer's error signal.
     """
     targets = steps * f.step  # L_adv of one picture and its gradient, after each step
     total = targets + batch * (steps * f.step + (steps - 1) * f.back_to_weights)
     if strategy == "reverse" or statistics:
         total += batch * f.back_to_pixels
     else:
-        total += rows * f.back_to_pixels
+        total += rows * (f.graph + f.back_to_pixels)
     if strategy == "adjoint-lean":
-        again = steps - 1 if statistics else max(steps - 2, 0)
-        total += batch * again * f.step
+        total += batch * max(steps - 2, 0) * (f.graph - f.second)
     return total

@@ -1,19 +1,21 @@
 """The networks as their peers would be given them: without what mpkit does for speed.
 
-ReLU before the pool, torch's own convolution, and batch norm in plain operations as one would write
-it (`nn.BatchNorm2d` will not do: its running statistics carry no gradient, so L_adv by running
-statistics loses a term). Weights have the same names, so a state fits both.
+Pictures in the layout they are handed over in, ReLU before the pool, and batch norm in plain
+operations as one would write it (`nn.BatchNorm2d` will not do: its running statistics carry no
+gradient, so L_adv by running statistics loses a term). Weights have the same names, so a state fits
+both.
 """
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from mpkit.functional import BatchNorm2d as OurBatchNorm2d
-from mpkit.functional import Conv2d as OurConv2d
+from mpkit import layers
+from mpkit.networks import Normalize
 
 
 class BatchNorm2d(nn.Module):
@@ -40,19 +42,31 @@ class BatchNorm2d(nn.Module):
 
 
 def conventional(module: nn.Sequential) -> nn.Sequential:
-    """`module`, made of mpkit's layers, in the customary ones; weights still have to be loaded."""
-    layers = list(module.features)
-    for i, (layer, after) in enumerate(pairwise(layers)):
-        if isinstance(layer, nn.MaxPool2d) and isinstance(after, nn.ReLU):
-            layers[i], layers[i + 1] = after, nn.MaxPool2d(layer.kernel_size)
-    module.features = nn.Sequential(*[_customary(layer) for layer in layers])
+    """A copy of mpkit's `module` in the customary layers; weights still have to be loaded."""
+    module = copy.deepcopy(module).to_empty(device="cpu")
+    parts = list(module.features)
+    for i, (part, after) in enumerate(pairwise(parts)):
+        if isinstance(part, nn.MaxPool2d) and isinstance(after, nn.ReLU):
+            parts[i], parts[i + 1] = after, nn.MaxPool2d(part.kernel_size)
+    module.features = nn.Sequential(*map(_customary, parts))
     return module
 
 
-def _customary(layer: nn.Module) -> nn.Module:
-    if isinstance(layer, OurBatchNorm2d):
-        return BatchNorm2d(len(layer.weight))
-    if isinstance(layer, OurConv2d):
-        i, o, size = layer.in_channels, layer.out_channels, layer.kernel_size
-        return nn.Conv2d(i, o, size, layer.stride, layer.padding, bias=layer.bias is not None)
-    return layer
+def plain_norms(module: nn.Module) -> nn.Module:
+    """`module` with the batch norm from here in place of mpkit's, and nothing else changed."""
+    if not layers.norms(module):
+        return module
+    module = copy.deepcopy(module)
+    with torch.device("meta"):
+        for path, part in list(module.named_modules()):
+            if isinstance(part, layers.BatchNorm2d):
+                module.set_submodule(path, BatchNorm2d(len(part.weight)))
+    return module
+
+
+def _customary(part: nn.Module) -> nn.Module:
+    if isinstance(part, layers.BatchNorm2d):
+        return BatchNorm2d(len(part.weight))
+    if isinstance(part, Normalize):
+        part.channels_last = False
+    return part

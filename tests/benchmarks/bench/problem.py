@@ -15,7 +15,7 @@ from bench.modules import conventional
 from torch import Tensor, nn
 
 from mpkit.batches import Batches
-from mpkit.functional import Network, State
+from mpkit.functional import State, init, own, stack
 from mpkit.networks import network
 
 SIZES = {
@@ -30,11 +30,14 @@ CLASSES, ADVERSARIAL, LR = 10, 3, 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """poisons (P, C, H, W), target (1, C, H, W), a stacked state of M models, their K batches, and
-    the same models once more as `modules`, for those who do not stack."""
+    """poisons (P, C, H, W), target (1, C, H, W); the state of M models, their `Batches` of K and
+    lr (M,), all with a leading M; and the same models once more as `modules`, with weights.
 
-    name: str
-    network: Network
+    `how` are the arguments that `make_problem` makes the same one from.
+    """
+
+    how: tuple
+    module: nn.Module
     state: State
     batches: Batches
     poisons: Tensor
@@ -43,8 +46,12 @@ class Problem:
     modules: list[nn.Module]
 
     @property
+    def name(self) -> str:
+        return self.how[0]
+
+    @property
     def steps(self) -> int:
-        return len(self.batches)
+        return self.batches.x.shape[1]
 
     @property
     def models(self) -> int:
@@ -55,15 +62,15 @@ class Problem:
         """How many rows of a batch are poisons."""
         return self.batches.slot.shape[1]
 
-    def adversarial(self, state: State, x: Tensor) -> Tensor:
-        """L_adv of the models of a stacked state (M,); of the batch x only its M counts."""
-        pixels = self.target.expand(*x.shape[:-4], *self.target.shape)
-        return margin(self.network(state, pixels, train=False)[0])
+    @property
+    def has_stats(self) -> bool:
+        """Whether there is batch norm."""
+        return bool(self.state.stats)
 
     def batch(self, m: int, k: int, poisons: Tensor, layout: torch.memory_format) -> Tensor:
         """(B, C, H, W) what model m sees in step k, with `poisons` in their rows."""
         rows = poisons[self.batches.slot[m]]
-        pixels = torch.cat([rows, self.batches.x[k, m, self.rows :]])
+        pixels = torch.cat([rows, self.batches.x[m, k, self.rows :]])
         return pixels.contiguous(memory_format=layout)
 
 
@@ -80,31 +87,35 @@ def make_problem(
     dtype: torch.dtype = torch.float32,
     size: tuple[tuple[int, int, int], int, int] | None = None,
 ) -> Problem:
-    """K = `steps` and M = `models` for the network `name`; `size` as in `SIZES`."""
-    shape, batch, rows = size or SIZES[name]
+    """K = `steps` and M = `models` for the network `name`; `size` as in `SIZES`.
+
+    The module is a new one each time, so that nothing has been traced yet.
+    """
+    size = size or SIZES[name]
+    shape, batch, rows = size
     noise = torch.Generator().manual_seed(steps * 100 + models)
 
     def pictures(*count: int) -> Tensor:
         return torch.rand(*count, *shape, generator=noise).to(dtype)
 
-    net = network(name, shape, CLASSES)
-    state = net.init(range(models)).map(lambda t: t.to(dtype))
-    labels = torch.randint(0, CLASSES, (steps, models, batch), generator=noise)
+    module = own(network(name, shape, CLASSES))
+    state = stack([init(module, m) for m in range(models)]).map(lambda t: t.to(dtype))
+    labels = torch.randint(0, CLASSES, (models, steps, batch), generator=noise)
     slot = torch.stack([torch.randperm(rows, generator=noise) for _ in range(models)])
     return Problem(
-        name=name,
-        network=net,
+        how=(name, steps, models, dtype, size),
+        module=module,
         state=state,
-        batches=Batches(pictures(steps, models, batch), labels, slot),
+        batches=Batches(pictures(models, steps, batch), labels, slot),
         poisons=pictures(rows),
         target=pictures(1),
         lr=torch.full((models,), LR, dtype=dtype),
-        modules=[_module(net, state, m) for m in range(models)],
+        modules=[_module(module, state.pick(m)) for m in range(models)],
     )
 
 
-def _module(net: Network, state: State, m: int) -> nn.Module:
-    """Model m of a stacked state as an ordinary module."""
-    module = conventional(net.build()).to(next(iter(state.params.values())).dtype)
-    module.load_state_dict({k: v[m] for part in state for k, v in part.items()})
-    return module
+def _module(module: nn.Module, state: State) -> nn.Module:
+    """One model as an ordinary module in customary layers."""
+    made = conventional(module).to(next(iter(state.params.values())).dtype)
+    made.load_state_dict(state.params | state.stats)
+    return made

@@ -1,0 +1,260 @@
+"""A pure function of tensors, written down once for each shape, and then run as the list it is.
+
+The engine's functions are written with ``torch.func``, one model at a time, as chapter 03 writes
+them. Walking through Python and three levels of transforms for each of their few hundred operations
+costs more than a small network's arithmetic, and keeps other threads waiting. So their operations
+are noted, in order, once they have been called a few times; what nothing depends on is left out;
+and TorchScript's interpreter runs the rest, without Python and without autograd.
+
+A graph does the very same operations, so it gives the very same bits, which the next call checks on
+other numbers. Compiling does change bits, so that is a setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import re
+import threading
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.fx import Graph, GraphModule, Node
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+
+from mpkit.functional import own
+from mpkit.modes import Mode
+
+WAYS = ("traced", "plain", "compiled")
+"""How a function may run: see `Settings.compute`."""
+
+PATIENCE = 4
+"""The call at which a form's operations are noted: writing them down costs about as much as some
+plain calls, and what is called less often is not worth it."""
+
+
+def traced(
+    f: Callable,
+    module: nn.Module,
+    *fixed: object,
+    in_dims: tuple | None = None,
+    way: str = "traced",
+) -> Traced:
+    """``f(module, *fixed, *given)`` as a function of trees of tensors `given`.
+
+    in_dims: None for one model, else what ``vmap`` maps over, one entry for each of `given`. `way`
+    is one of `WAYS`. The same arguments give the same object, with the graphs it has: a second run
+    traces nothing.
+    """
+    return _traced(f, module, repr(module), fixed, in_dims, way)  # repr: it may have been changed
+
+
+@functools.lru_cache(maxsize=64)
+def _traced(f, module, look: str, fixed: tuple, in_dims, way: str) -> Traced:
+    return Traced(f, module, fixed, in_dims, way)
+
+
+@dataclasses.dataclass
+class Form:
+    """What is known of calls with tensors of one shape, layout, type and place."""
+
+    calls: int = 0
+    graph: Callable[[list[Tensor]], list[Tensor]] | None = None
+    out: TreeSpec | None = None
+    checked: bool = False
+    failed: bool = False
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+    def run(self, leaves: list[Tensor]):
+        with torch.inference_mode():
+            return tree_unflatten(self.graph(leaves), self.out)
+
+
+class Traced:
+    """See `traced`. Calls are safe from several threads."""
+
+    def __init__(self, f: Callable, module: nn.Module, fixed: tuple, in_dims, way: str):
+        self.f, self.module, self.fixed, self.in_dims, self.way = (
+            f,
+            own(module),
+            fixed,
+            in_dims,
+            way,
+        )
+        self.forms: dict[object, Form] = {}
+        self._mine = threading.local()
+
+    def __call__(self, *given):
+        if self.way == "plain":
+            return self.plain(*given)
+        leaves, spec = tree_flatten(given)
+        look = spec, *((t.shape, t.stride(), t.dtype, t.device) for t in leaves)
+        form = self.forms.get(look) or self.forms.setdefault(look, Form())
+        if form.checked:
+            return form.run(leaves)
+        with form.lock:
+            return self._prepare(form, leaves, given)
+
+    def plain(self, *given):
+        """The function itself, in this thread's own copy of the module."""
+        return self._function()(*settled(given))
+
+    def _function(self) -> Callable:
+        if not hasattr(self._mine, "f"):
+            one = functools.partial(self.f, own(self.module), *self.fixed)
+            self._mine.f = one if self.in_dims is None else vmap(one, self.in_dims)
+        return self._mine.f
+
+    def _prepare(self, form: Form, leaves: list[Tensor], given: tuple):
+        """The first calls of a form: run plainly, noted, checked."""
+        form.calls += 1
+        if form.checked:  # by another thread, which had the lock
+            return form.run(leaves)
+        if form.failed or (form.calls < PATIENCE and self.way == "traced"):
+            return self.plain(*given)
+        if form.graph is None:
+            self._note(form, given)
+        if self.way == "compiled":
+            form.checked = True
+            return form.run(leaves)
+        plain = self.plain(*given)
+        if form.calls > PATIENCE and form.graph:
+            form.checked = same(form.run(leaves), plain)
+            if not form.checked:
+                self._fail(form, "its graph gives other bits")
+        return plain
+
+    def _note(self, form: Form, given: tuple) -> None:
+        """Make the graph."""
+        given, f = settled(given), self._function()
+        try:
+            with Recorder(tree_flatten(given)[0]) as recorder:
+                results, form.out = tree_flatten(f(*given))
+            recorder.end(results)
+            form.graph = recorder.compiled() if self.way == "compiled" else recorder.scripted()
+            if self.way == "compiled":
+                form.run(tree_flatten(given)[0])
+        except Untraceable as error:
+            self._fail(form, str(error))
+
+    def _fail(self, form: Form, why: str) -> None:
+        """Say once that the plain function goes on alone. Raises ValueError where compiling was
+        asked for."""
+        if self.way == "compiled":
+            raise ValueError(f"compute='compiled' is not to be had here: {why}. Use 'traced'")
+        form.failed, name = True, getattr(self.f, "__name__", "a function")
+        warnings.warn(f"{name} cannot be traced and runs more slowly: {why}", stacklevel=2)
+
+
+class Untraceable(RuntimeError):
+    """A function whose operations cannot be written down; the message says which one."""
+
+
+class Recorder(Mode):
+    """Notes the operations that run inside it, below vmap and grad, as a graph.
+
+    `inputs` are what the graph is a function of. Raises `Untraceable` for operations that are
+    random, or look at a tensor's numbers, and for tensors that come from elsewhere.
+    """
+
+    def __init__(self, inputs: list[Tensor]):
+        super().__init__()
+        self.graph, self.constants = Graph(), []
+        self.seen: dict[int, tuple[Tensor, Node]] = {}  # holds the tensors, so that ids last
+        for i, tensor in enumerate(inputs):
+            self.seen[id(tensor)] = tensor, self.graph.placeholder(f"given_{i}")
+        self.first = next(iter(self.graph.nodes))
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        unsteady = {torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output}
+        if unsteady & set(op.tags):
+            raise Untraceable(f"{op} gives something else each time")
+        kwargs = kwargs or {}
+        found = op(*args, **kwargs)
+        if op is torch.ops.aten.lift_fresh.default:  # torch.tensor(numbers)
+            with self.graph.inserting_before(self.first):
+                node = self.graph.placeholder(f"constant_{len(self.constants)}")
+            self.constants.append(found)
+            self.seen[id(found)] = found, node
+            return found
+        node = self.graph.call_function(op, *self._nodes((args, kwargs), op))
+        many = isinstance(found, tuple | list)
+        for i, tensor in enumerate(found if many else [found]):
+            if isinstance(tensor, Tensor):
+                part = self.graph.call_function(operator.getitem, (node, i)) if many else node
+                self.seen[id(tensor)] = tensor, part
+        return found
+
+    def _nodes(self, given, op):
+        def node(t):
+            if not isinstance(t, Tensor):
+                return t
+            if id(t) not in self.seen:
+                raise Untraceable(f"{op} uses a tensor that is none of the arguments")
+            return self.seen[id(t)][1]
+
+        return tree_map(node, given)
+
+    def end(self, results: list[Tensor]) -> None:
+        """The graph gives `results`; what they do not depend on is left out."""
+        self.graph.output(self._nodes(results, "the result"))
+        self.graph.eliminate_dead_code()
+        self.seen.clear()
+
+    def scripted(self) -> Callable[[list[Tensor]], list[Tensor]]:
+        """As a function of the inputs, run by TorchScript's interpreter, which does not hold
+        Python's lock. Where it does not know how to say something, Python goes on reading it out.
+        """
+        text = self.graph.python_code("self").src
+        for python, script in _SPELLING.items():
+            text = re.sub(python, script, text, flags=re.MULTILINE)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that TorchScript may go one day
+                f = torch.jit.CompilationUnit(text).forward
+        except RuntimeError:
+            f = GraphModule(nn.Module(), self.graph).forward
+
+        def run(leaves: list[Tensor]) -> list[Tensor]:
+            with torch.jit.optimized_execution(False):  # optimized, it sums in another order
+                return f(*self.constants, *leaves)
+
+        return run
+
+    def compiled(self) -> Callable[[list[Tensor]], list[Tensor]]:
+        """The same operations fused by torch.compile. Raises Untraceable where that fails."""
+        f = torch.compile(GraphModule(nn.Module(), self.graph), fullgraph=True, dynamic=False)
+
+        def run(leaves: list[Tensor]) -> list[Tensor]:
+            try:
+                return f(*self.constants, *leaves)
+            except Exception as error:
+                raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
+
+        return run
+
+
+_SPELLING = {
+    r"\(self, ": "(",
+    r";  .*= None$": "",  # TorchScript frees what is not used again by itself
+    r"torch\.ops\.(\w+)\.(\w+)\.\w+\(": r"torch.ops.\1.\2(",  # and finds the overload
+    r"\binf\b": 'float("inf")',
+    r"\bnan\b": 'float("nan")',
+    r"\bdevice\(type=": "torch.device(",
+}
+"""How Python's words for a graph become TorchScript's."""
+
+
+def settled(tree):
+    """A tree of tensors that may enter autograd: what `inference_mode` made is copied."""
+    return tree_map(lambda t: t.clone() if t.is_inference() else t, tree)
+
+
+def same(a, b) -> bool:
+    """Whether two trees of tensors hold the same numbers; NaN equals NaN."""
+    pairs = zip(tree_flatten(a)[0], tree_flatten(b)[0], strict=True)
+    return all(torch.allclose(x, y, 0, 0, equal_nan=True) for x, y in pairs)
