@@ -51,6 +51,7 @@ class Attack:
     classes: tuple[str, ...] | None = None
     size: int = 32
     noise: float = 0.5
+    difficulty: float = 1.0
     target_class: str | None = None
     target_index: tuple[int, ...] = (0,)
     poison_class: str | None = None
@@ -78,7 +79,13 @@ class Attack:
             )
 
 
-PAIRS = (("1", "7"), ("3", "8"), ("airplane", "frog"), ("bird", "dog"))
+PAIRS = (
+    ("1", "7"),
+    ("3", "8"),
+    ("stop", "priority"),
+    ("airplane", "frog"),
+    ("bird", "dog"),
+)
 """(target class, poison class) where none is named; the last two are the paper's."""
 
 SETTINGS = tuple(f.name for f in dataclasses.fields(Settings) if f.name != "recipe")
@@ -140,7 +147,8 @@ class Prepared:
 
 def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     """The data of an attack, and who attacks whom in it. Raises DataError and ValueError."""
-    names = ("n_train", "n_test", "max_train", "max_test", "classes", "size", "noise")
+    names = ("n_train", "n_test", "max_train", "max_test", "classes")
+    names = (*names, "size", "noise", "difficulty")
     wanted = {name: getattr(attack, name) for name in names}
     train, test = load_dataset(attack.data, **wanted, progress=progress)
     target, poison = _default_classes(attack, train.classes)

@@ -1,4 +1,4 @@
-"""Labelled pictures as tensors: the digits, CIFAR-10, or a folder or archive of your own.
+"""Labelled pictures as tensors: digits, drawn road signs, CIFAR-10, or pictures of your own.
 
 `load_dataset` is the way in; data/README.md tells where data comes from and how to lay out yours.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mpkit import cifar10
+from mpkit import cifar10, signs
 from mpkit.archives import ARCHIVES, DataError, fingerprint
 from mpkit.digits import DIGITS, camera, read_digits
 from mpkit.pictures import SPLITS, Pictures, read_pictures, remember
@@ -83,18 +83,22 @@ def load_dataset(
     seed: int = 0,
     size: int = 32,
     noise: float = 0.5,
+    difficulty: float = 1.0,
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> Splits:
-    """Load "digits", "cifar10" (fetched once), or the folder or archive of pictures at a path.
+    """Load "digits", "signs" (drawn), "cifar10" (fetched once), or the pictures at a path.
 
+    source: one of these names, or the path of a folder or archive of pictures.
     n_train, n_test: how many pictures to draw. None takes all; of the 1,797 digits it takes 50 a
-        class to train on and all the others to test on.
+        class to train on and all the others to test on, of the signs 100 and 50 a class.
     max_train, max_test: at most how many that None takes, and fewer where there are fewer.
     classes: names, or positions in the source's own list, of those to keep. They become labels
         0, 1, … in the order given. None keeps all.
-    seed: of the draw, which for the digits is the split too. A larger n extends a smaller one's.
+    seed: of the draw, which for the digits is the split too, and for the signs all that is in
+        them. A larger n extends a smaller one's.
     size, noise: of the digits, see `camera`; pictures from elsewhere come with their own.
+    difficulty: how much the signs vary, see `mpkit.signs.ranges`.
     cache: folder for downloads and decoded pictures, see `cache_folder`.
     progress: show bars.
 
@@ -109,6 +113,8 @@ def load_dataset(
     for name, n in zip(names, numbers + limits, strict=True):
         if n is not None and (not isinstance(n, Integral) or n < 1):
             raise DataError(f"{name}={n} must be a whole number, 1 or more, or None for all")
+    if source == "signs":
+        return _draw_signs(numbers, limits, classes, seed, difficulty)
     folder, generator = cache_folder(cache), torch.Generator().manual_seed(seed)
     if source == "digits":
         digits, labels = read_digits(folder)
@@ -121,8 +127,8 @@ def load_dataset(
     path = Path(source).expanduser()
     if not str(source) or not path.exists():
         raise DataError(
-            f"no data at {str(source)!r}: give 'digits', 'cifar10', or the path of a folder or of "
-            f"an archive ({', '.join(ARCHIVES)})"
+            f"no data at {str(source)!r}: give 'digits', 'signs', 'cifar10', or the path of a "
+            f"folder or of an archive ({', '.join(ARCHIVES)})"
         )
     key = f"pictures-{fingerprint(path)}"
     pictures = remember(folder, key, lambda: read_pictures(path, progress))
@@ -171,6 +177,19 @@ def _split_digits(x, labels, numbers, limits, classes, generator) -> Splits:
     return Splits(*splits)
 
 
+def _draw_signs(numbers, limits, classes, seed: int, difficulty: float) -> Splits:
+    kept, splits = _kept(signs.SIGNS, classes), []
+    for k, (split, n, limit) in enumerate(zip(SPLITS, numbers, limits, strict=True)):
+        usual = signs.USUAL[split] * len(kept)
+        asked, n = ("n", n) if n else ("max", min(limit or usual, usual))
+        _check_number(f"{asked}_{split}", n, len(kept), signs.MOST)
+        picks = signs.pick(kept, n, k, seed)
+        x = torch.from_numpy(signs.draw(picks, k, seed, difficulty)).float().div_(255)
+        labels = np.array([sign for sign, _ in picks])
+        splits.append(_relabelled(x, labels, signs.SIGNS, kept, "signs"))
+    return Splits(*splits)
+
+
 def _draw_splits(pictures: Pictures, numbers, limits, classes, generator, name: str) -> Splits:
     kept, start, splits = _kept(pictures.classes, classes), 0, []
     for split, n, limit in zip(SPLITS, numbers, limits, strict=True):
@@ -179,15 +198,18 @@ def _draw_splits(pictures: Pictures, numbers, limits, classes, generator, name: 
         rows = torch.randperm(len(labels), generator=generator).numpy()
         rows = rows[np.isin(labels[rows], kept)]
         asked, n = ("n", n) if n else ("max", min(limit or len(rows), len(rows)))
-        if not len(kept) <= n <= len(rows):
-            allowed = f"from {len(kept)}, one a class, to {len(rows)}"
-            raise DataError(f"{asked}_{split}={n} must be {allowed}")
+        _check_number(f"{asked}_{split}", n, len(kept), len(rows))
         rows = _balanced(rows, labels[rows], n)
         # Rows first, floats second: four bytes a pixel only for what is kept.
         x = torch.from_numpy(np.asarray(pictures.pixels[start + rows])).float().div_(255)
         splits.append(_relabelled(x, labels[rows], pictures.classes, kept, name))
         start += len(labels)
     return Splits(*splits)
+
+
+def _check_number(name: str, n: int, least: int, most: int) -> None:
+    if not least <= n <= most:
+        raise DataError(f"{name}={n} must be from {least}, one a class, to {most}")
 
 
 def _balanced(rows: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:

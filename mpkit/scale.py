@@ -17,6 +17,23 @@ DIGITS = {
     "gpu": {"models": 16},
 }
 
+# Colour makes signs heavier than digits: one surrogate, and more steps of it.
+SIGNS = {
+    "ci": {
+        "max_train": 60,
+        "max_test": 30,
+        "models": 1,
+        "craft_steps": 2,
+        "epochs": 4,
+        "batch": 20,
+        "victims": 1,
+        "epsilon": 20 / 255,
+        "unroll_steps": 2,
+    },
+    "laptop": {"models": 1, "craft_steps": 40, "epsilon": 20 / 255, "unroll_steps": 4},
+    "gpu": {"models": 8, "craft_steps": 40, "epsilon": 20 / 255, "unroll_steps": 4},
+}
+
 # A scaled-down MetaPoison for two cores; the paper's own sizes where there is a GPU.
 PICTURES = {
     "ci": {
@@ -65,6 +82,10 @@ PICTURES = {
 }
 
 
+# Sources that are called by name; all others are PICTURES.
+NAMED = {"digits": DIGITS, "signs": SIGNS}
+
+
 def scale_name(name: str | None = None, gpu: bool = False) -> str:
     """`name`, or else MPKIT_SCALE, or else "gpu" where there is one and "laptop" where not.
 
@@ -78,4 +99,4 @@ def scale_name(name: str | None = None, gpu: bool = False) -> str:
 
 def defaults(data: str, name: str) -> dict:
     """What differs from the library's own defaults for a data source at a scale."""
-    return dict((DIGITS if data == "digits" else PICTURES)[name])
+    return dict(NAMED.get(data, PICTURES)[name])

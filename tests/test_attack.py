@@ -35,6 +35,7 @@ from mpkit.saved import from_dict, run_folder, to_dict
 from mpkit.scale import SCALES, defaults
 from mpkit.scenario import GOALS
 from mpkit.settings import Settings
+from mpkit.signs import SIGNS
 from mpkit.tracing import WAYS
 
 TINY = {
@@ -186,7 +187,7 @@ def test_the_flat_names_are_all_the_fields():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("data", ["digits", "cifar10"])
+@pytest.mark.parametrize("data", ["digits", "signs", "cifar10"])
 def test_what_is_not_given_comes_from_the_scale_then_from_the_defaults(data, scale):
     made, scaled = flat(make_attack(scale, data=data, models=None)), defaults(data, scale)
     for name, value in flat(Attack(data=data)).items():
@@ -270,9 +271,13 @@ def test_the_other_goals_choose_their_own_classes(two_pairs):
     assert classes(goal="multi-class", adversarial_class="8") == ("5", "*")
 
 
-@pytest.mark.parametrize("data", ["digits", "cifar10"])
+@pytest.mark.parametrize("data", ["digits", "signs", "cifar10"])
 def test_there_is_a_pair_for_every_source(data):
-    names = {"digits": NAMES, "cifar10": ("airplane", "bird", "dog", "frog")}[data]
+    names = {
+        "digits": NAMES,
+        "signs": SIGNS,
+        "cifar10": ("airplane", "bird", "dog", "frog"),
+    }[data]
     assert any(set(pair) <= set(names) for pair in attacks.PAIRS)
     assert all(target != poison for target, poison in attacks.PAIRS)
 

@@ -156,7 +156,7 @@ def copy(unbroken, tmp_path):
 # A value for every setting, other than what it has by itself.
 SAMPLES = {
     "data": "elsewhere", "n_train": 70, "n_test": 90, "max_train": 80, "max_test": 95,
-    "classes": ("3", "8"), "size": 12, "noise": 0.25, "target_class": "5",
+    "classes": ("3", "8"), "size": 12, "noise": 0.25, "difficulty": 0.5, "target_class": "5",
     "target_index": (2, 0), "poison_class": "6", "adversarial_class": "7",
     "goal": "multi-class", "budget": 0.05, "network": "convnet",
     "batch_norm": "batch", "victims": 3, "victim_network": "convnet-bn", "device": "cpu",
@@ -1360,6 +1360,7 @@ def test_the_doctor_looks_at_everything(monkeypatch):
     )
     assert os.environ["MPKIT_DATA"] in line_with("data folder", findings)
     assert "no download" in line_with("digits:", findings)
+    assert "no download" in line_with("signs:", findings)
     assert "mpkit fetch cifar10" in line_with("CIFAR-10", findings)
     assert all(line[:2] in ("✓ ", "✗ ") for line in findings)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from mpkit import scale
 from mpkit.attack import make_attack
 from mpkit.scale import SCALES, defaults, scale_name
 
-SOURCES = ("digits", "cifar10", "my-pictures.zip")
+SOURCES = ("digits", "signs", "cifar10", "my-pictures.zip")
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,8 @@ def test_defaults_are_a_copy():
     assert scale.DIGITS["ci"]["models"] != 999
 
 
-def test_the_digits_have_their_own_sizes_and_all_pictures_share_theirs():
+def test_named_sources_have_their_own_sizes_and_all_pictures_share_theirs():
     for name in SCALES:
         assert defaults("cifar10", name) == defaults("some/folder", name)
-        assert defaults("digits", name) != defaults("cifar10", name)
+        own = [defaults(source, name) for source in (*scale.NAMED, "cifar10")]
+        assert all(a != b for a, b in itertools.combinations(own, 2))

@@ -57,14 +57,15 @@ def filled(text: str) -> str:
 Flags = dict[str, tuple[Callable | tuple[str, ...], str]]
 
 DATA: Flags = {
-    "data": (str, "digits, cifar10, or the path of a folder or archive of pictures"),
-    "n_train": (whole, "training images to draw, exactly (digits: 500)"),
+    "data": (str, "digits, signs, cifar10, or the path of a folder or archive of pictures"),
+    "n_train": (whole, "training images to draw, exactly (digits: 500, signs: 600)"),
     "n_test": (whole, "test images to draw, exactly"),
     "max_train": (whole, "training images at most, where --n-train isn't given (by --scale)"),
     "max_test": (whole, "test images at most, where --n-test isn't given (by --scale)"),
     "classes": (several(str), "classes to keep, with commas (all)"),
     "size": (whole, "pixels a side of the digits (32)"),
     "noise": (number, "σ of the digits' camera noise, relative to their contrast (0.5)"),
+    "difficulty": (number, "how much the signs vary, from 0 to 2 (1)"),
 }
 SCENARIO: Flags = {
     "target_class": (str, "true class of the target"),

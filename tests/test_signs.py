@@ -1,0 +1,266 @@
+"""Drawn road signs: the same pixels everywhere, as varied as they say, and balanced."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from mpkit import faces, scenery, signs
+from mpkit.data import DataError, load_dataset
+
+SIX = range(len(signs.SIGNS))
+
+# sha256 of the bytes of 30 pictures to train on and of 18 to test on.
+DIGESTS = {
+    (0, 1.0): "5e553bc0972743cbf0cc0a805e161406d162a9374336727a897f7b849a7ced9f",
+    (7, 1.0): "a5ffe4e80a5a9d9acb1ac936b996d591837458c4ad857a366299982fd5614130",
+    (0, 0.0): "2fdc94814b09ddbc006db886effef7a73c1f87a1bd9b458543a21918c561bf85",
+    (3, 2.0): "ae0df5ca0e63018a86fdd78875274d539c6c610750f16f919268d0feaa51d9f0",
+}
+
+
+def pixels(part) -> np.ndarray:
+    return (part.x * 255).round().byte().numpy()
+
+
+def same(one, other) -> bool:
+    return all(
+        torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.classes == b.classes
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return load_dataset("signs")
+
+
+# ── what comes ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_signs_by_default(usual):
+    assert (len(usual.train), len(usual.test)) == (600, 300)
+    for part, each in zip(usual, (100, 50), strict=True):
+        assert part.name == "signs"
+        assert part.shape == (3, 32, 32)
+        assert part.classes == signs.SIGNS
+        assert part.x.dtype == torch.float32
+        assert torch.equal(part.x, (part.x * 255).round() / 255)
+        assert 0 <= part.x.min() < part.x.max() <= 1
+        assert Counter(part.y.tolist()) == dict.fromkeys(SIX, each)
+
+
+def test_the_names_are_plain_words():
+    expected = ("stop", "priority", "give way", "no entry", "speed 30", "speed 50")
+    assert expected == signs.SIGNS
+
+
+@pytest.mark.parametrize(("seed", "difficulty"), DIGESTS)
+def test_the_pixels_are_the_same_on_every_machine(seed, difficulty):
+    parts = load_dataset("signs", n_train=30, n_test=18, seed=seed, difficulty=difficulty)
+    found = hashlib.sha256(b"".join(pixels(part).tobytes() for part in parts))
+    assert found.hexdigest() == DIGESTS[seed, difficulty]
+
+
+def test_no_two_pictures_are_alike(usual):
+    seen = {row.tobytes() for part in usual for row in pixels(part)}
+    assert len(seen) == 900
+    other = load_dataset("signs", n_train=60, n_test=60, seed=1)
+    assert not seen & {row.tobytes() for part in other for row in pixels(part)}
+
+
+def test_more_pictures_begin_with_the_same_ones(usual):
+    for n in (6, 7, 50, 121):
+        some = load_dataset("signs", n_train=n, n_test=n)
+        for few, many in zip(some, usual, strict=True):
+            assert torch.equal(few.x, many.x[: len(few)])
+            assert torch.equal(few.y, many.y[: len(few)])
+        counts = Counter(some.train.y.tolist()).values()
+        assert max(counts) - min(counts) <= 1
+    assert len(load_dataset("signs", n_train=605, n_test=6).train) == 605
+
+
+def test_the_order_is_drawn_by_lot(usual):
+    rounds = [tuple(row) for row in usual.train.y.reshape(-1, 6).tolist()]
+    assert all(sorted(row) == list(SIX) for row in rounds)
+    assert len(set(rounds)) > 80
+
+
+def test_some_classes_are_the_same_pictures_relabelled(usual):
+    named = load_dataset("signs", classes=("priority", "stop"))
+    assert same(named, load_dataset("signs", classes=[1, np.int64(0)]))
+    assert named.train.classes == ("priority", "stop")
+    assert (len(named.train), len(named.test)) == (200, 100)
+    for label, sign in enumerate((1, 0)):
+        few, many = named.train.x[named.train.y == label], usual.train.x[usual.train.y == sign]
+        assert torch.equal(few, many)
+
+
+def test_numbers_count_and_limits_limit():
+    def sizes(**given):
+        return [len(part) for part in load_dataset("signs", **given)]
+
+    assert sizes(max_train=70, max_test=20) == [70, 20]
+    assert sizes(max_train=9000, n_test=2, classes=["stop", "priority"]) == [200, 2]
+    assert sizes(n_train=12, max_train=7, n_test=13, max_test=8) == [12, 13]
+
+
+def test_nothing_is_random_but_what_the_seed_decides():
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    some = load_dataset("signs", n_train=60, n_test=30)
+    assert same(some, load_dataset("signs", n_train=60, n_test=30, seed=0))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+    for seed in (-1, 2**64 - 1, np.int64(5)):
+        assert len(load_dataset("signs", n_train=6, n_test=6, seed=seed).train) == 6
+
+
+def test_nothing_is_written(tmp_path):
+    load_dataset("signs", n_train=6, n_test=6, cache=tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+# ── how much they vary ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_usual_ranges():
+    assert signs.ranges() == {
+        "turn": (-15, 15),
+        "size": pytest.approx((0.45, 0.9)),
+        "shift": (-0.12, 0.12),
+        "width": (0.8, 1.1),
+        "light": (0.35, 1.1),
+        "tint": (0.85, 1.15),
+        "background": (0.5, 1.1),
+        "blur": (0, 1),
+        "noise": (0.04, 0.04),
+    }
+
+
+def test_the_ranges_widen_with_the_difficulty():
+    steps = [signs.ranges(d / 10) for d in range(21)]
+    for name in steps[0]:
+        widths = [step[name][1] - step[name][0] for step in steps]
+        if name == "noise":
+            widths = [step[name][0] for step in steps]
+        assert widths[0] == 0
+        assert all(a < b for a, b in pairwise(widths)), name
+
+
+def test_harder_pictures_of_a_sign_are_less_alike():
+    def spread(difficulty):
+        part = load_dataset("signs", n_train=120, n_test=6, difficulty=difficulty).train
+        middles = [part.x[part.y == k][:, :, 11:21, 11:21].std(0).mean() for k in SIX]
+        return float(sum(middles))
+
+    found = [spread(d) for d in (0, 0.5, 1, 2)]
+    assert found == sorted(found)
+    assert found[0] < 0.1 * found[2]
+
+
+def test_easy_signs_all_stand_in_the_middle():
+    part = load_dataset("signs", n_train=24, n_test=6, difficulty=0).train
+    for sign, name in enumerate(signs.SIGNS):
+        middles = part.x[part.y == sign][:, :, 14:18, 14:18]
+        assert torch.equal(middles, middles[:1].expand_as(middles)), name
+
+
+def test_the_noise_is_nearly_normal():
+    raw = signs._raw(0, (0, 0, 0), 100_000)
+    noise = signs._bell(raw)
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    for bound, share in ((1, 0.683), (2, 0.954), (3, 0.9973)):
+        assert abs((np.abs(noise) < bound).mean() - share) < 0.008
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.5, 1.0, 2.0])
+def test_the_blur_is_as_wide_as_it_says(sigma):
+    point = np.zeros((1, 1, 33, 33))
+    point[0, 0, 16, 16] = 1
+    seen = signs._blurred(point, np.array([sigma]), max(sigma, 1))[0, 0]
+    away = np.arange(33) - 16
+    assert seen.sum() == pytest.approx(1)
+    for axis in (0, 1):
+        assert (seen.sum(axis) * away**2).sum() == pytest.approx(sigma**2)
+
+
+def test_a_turn_is_as_many_degrees_as_it_says():
+    one = np.ones(1)
+    for turn in (-30, -15, 0, 10, 15, 30):
+        place = [turn * one, one, 0 * one, 0 * one, one]
+        seen = signs._seen([signs.SIGNS.index("no entry")], *place)[0]
+        # The bar of the sign: where its white points are spread most.
+        y, x = np.nonzero(seen == faces.WHITE) - np.array([[63.5], [63.5]])
+        x, y = x[np.hypot(x, y) < 50], y[np.hypot(x, y) < 50]
+        found = np.arctan2(2 * (x * y).mean(), (x * x).mean() - (y * y).mean()) / 2
+        assert np.degrees(found) == pytest.approx(turn, abs=0.2)
+
+
+# ── its parts ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", signs.SIGNS)
+def test_a_face_has_its_colours_and_keeps_its_distance_from_the_edge(name):
+    face = faces.face(name)
+    assert face.shape == (faces.SIDE, faces.SIDE)
+    wanted = {
+        "stop": {faces.RED, faces.WHITE},
+        "priority": {faces.YELLOW, faces.WHITE},
+        "give way": {faces.RED, faces.WHITE},
+        "no entry": {faces.RED, faces.WHITE},
+    }.get(name, {faces.RED, faces.WHITE, faces.BLACK})
+    assert set(np.unique(face)) - {faces.NOTHING} == wanted
+    assert 0.3 < (face != faces.NOTHING).mean() < 0.9
+    corners = face[:: faces.SIDE - 1, :: faces.SIDE - 1]
+    assert (corners[0 if name != "give way" else 1] == faces.NOTHING).all()
+
+
+def test_faces_differ():
+    for a in signs.SIGNS:
+        for b in signs.SIGNS:
+            assert (a == b) == bool((faces.face(a) == faces.face(b)).all())
+
+
+def test_backgrounds_are_colours_and_are_varied():
+    u = np.random.Generator(np.random.PCG64(0)).random((60, scenery.NUMBERS))
+    seen = scenery.backgrounds(u)
+    assert seen.shape == (60, 3, 32, 32)
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+    assert seen.std(0).mean() > 0.12  # from picture to picture
+    assert seen.std((2, 3)).mean() > 0.05  # within a picture
+    for extreme in (0.0, 1 - 2**-53):
+        flat = scenery.backgrounds(np.full((1, scenery.NUMBERS), extreme))
+        assert np.isfinite(flat).all()
+        assert flat.min() >= 0
+        assert flat.max() <= 1
+
+
+# ── what will not do ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_train": 5}, "n_train=5 must be from 6, one a class, to 100000"),
+        ({"n_test": 10**9}, "n_test=1000000000 must be from 6, one a class, to 100000"),
+        ({"n_train": None, "max_train": 3}, "max_train=3 must be from 6, one a class"),
+        ({"n_train": 0}, "n_train=0 must be a whole number, 1 or more, or None"),
+        ({"classes": ["stop", "yield"]}, "no class 'yield': there are stop, priority, give way"),
+        ({"classes": ["stop", 6]}, "no class 6: .* 0 to 5"),
+        ({"classes": ["stop"]}, "must name two classes or more"),
+        ({"difficulty": -0.1}, r"difficulty=-0.1 must be a number from 0 .* to 2; usual is 1"),
+        ({"difficulty": 2.1}, r"difficulty=2.1 must be a number from 0"),
+        ({"difficulty": float("nan")}, r"difficulty=nan must be a number from 0"),
+        ({"difficulty": "hard"}, r"difficulty=hard must be a number from 0"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(DataError, match=message):
+        load_dataset("signs", **{"n_train": 6, "n_test": 6} | arguments)
