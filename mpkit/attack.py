@@ -83,6 +83,7 @@ PAIRS = (
     ("1", "7"),
     ("3", "8"),
     ("stop", "priority"),
+    ("pullover", "coat"),
     ("airplane", "frog"),
     ("bird", "dog"),
 )

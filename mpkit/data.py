@@ -1,4 +1,4 @@
-"""Labelled pictures as tensors: digits, drawn road signs, CIFAR-10, or pictures of your own.
+"""Labelled pictures as tensors: digits, road signs, clothes, CIFAR-10, or your own pictures.
 
 `load_dataset` is the way in; data/README.md tells where data comes from and how to lay out yours.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mpkit import cifar10, signs
+from mpkit import cifar10, fashion, signs
 from mpkit.archives import ARCHIVES, DataError, fingerprint
 from mpkit.digits import DIGITS, camera, read_digits
 from mpkit.pictures import SPLITS, Pictures, read_pictures, remember
@@ -87,7 +87,7 @@ def load_dataset(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> Splits:
-    """Load "digits", "signs" (drawn), "cifar10" (fetched once), or the pictures at a path.
+    """Load "digits", "signs", "fashion", "cifar10" (fetched once), or the pictures at a path.
 
     source: one of these names, or the path of a folder or archive of pictures.
     n_train, n_test: how many pictures to draw. None takes all; of the 1,797 digits it takes 50 a
@@ -124,11 +124,13 @@ def load_dataset(
         key = f"cifar10-{cifar10.SHA256[:16]}"
         pictures = remember(folder, key, lambda: cifar10.read(fetch_cifar10(folder, progress)))
         return _draw_splits(pictures, numbers, limits, classes, generator, source)
+    if source == "fashion":
+        return _draw_splits(fashion.read(), numbers, limits, classes, generator, source)
     path = Path(source).expanduser()
     if not str(source) or not path.exists():
         raise DataError(
-            f"no data at {str(source)!r}: give 'digits', 'signs', 'cifar10', or the path of a "
-            f"folder or of an archive ({', '.join(ARCHIVES)})"
+            f"no data at {str(source)!r}: give 'digits', 'signs', 'fashion', 'cifar10', or the "
+            f"path of a folder or of an archive ({', '.join(ARCHIVES)})"
         )
     key = f"pictures-{fingerprint(path)}"
     pictures = remember(folder, key, lambda: read_pictures(path, progress))

@@ -34,6 +34,22 @@ SIGNS = {
     "gpu": {"models": 8, "craft_steps": 40, "epsilon": 20 / 255, "unroll_steps": 4},
 }
 
+# Pictures without noise resist: more steps than for the digits, and further looks ahead.
+FASHION = {
+    "ci": {
+        "max_train": 60,
+        "max_test": 40,
+        "models": 1,
+        "craft_steps": 2,
+        "epochs": 4,
+        "batch": 20,
+        "victims": 1,
+        "unroll_steps": 2,
+    },
+    "laptop": {"models": 4, "craft_steps": 40, "unroll_steps": 6},
+    "gpu": {"models": 8, "craft_steps": 40, "unroll_steps": 6},
+}
+
 # A scaled-down MetaPoison for two cores; the paper's own sizes where there is a GPU.
 PICTURES = {
     "ci": {
@@ -83,7 +99,7 @@ PICTURES = {
 
 
 # Sources that are called by name; all others are PICTURES.
-NAMED = {"digits": DIGITS, "signs": SIGNS}
+NAMED = {"digits": DIGITS, "signs": SIGNS, "fashion": FASHION}
 
 
 def scale_name(name: str | None = None, gpu: bool = False) -> str:

@@ -26,6 +26,7 @@ from mpkit.attack import (
 )
 from mpkit.device import Plan
 from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
+from mpkit.fashion import CLASSES
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import craft, poisons_of
 from mpkit.networks import NETWORKS, network
@@ -187,7 +188,7 @@ def test_the_flat_names_are_all_the_fields():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("data", ["digits", "signs", "cifar10"])
+@pytest.mark.parametrize("data", ["digits", "signs", "fashion", "cifar10"])
 def test_what_is_not_given_comes_from_the_scale_then_from_the_defaults(data, scale):
     made, scaled = flat(make_attack(scale, data=data, models=None)), defaults(data, scale)
     for name, value in flat(Attack(data=data)).items():
@@ -271,11 +272,12 @@ def test_the_other_goals_choose_their_own_classes(two_pairs):
     assert classes(goal="multi-class", adversarial_class="8") == ("5", "*")
 
 
-@pytest.mark.parametrize("data", ["digits", "signs", "cifar10"])
+@pytest.mark.parametrize("data", ["digits", "signs", "fashion", "cifar10"])
 def test_there_is_a_pair_for_every_source(data):
     names = {
         "digits": NAMES,
         "signs": SIGNS,
+        "fashion": CLASSES,
         "cifar10": ("airplane", "bird", "dog", "frog"),
     }[data]
     assert any(set(pair) <= set(names) for pair in attacks.PAIRS)

@@ -28,7 +28,7 @@ from PIL import Image
 
 import mpkit
 from mpkit import __main__ as command_line
-from mpkit import cifar10, record
+from mpkit import cifar10, fashion, record
 from mpkit.__main__ import build_parser, main
 from mpkit.attack import Attack, draw_pairs, load_scenario, make_attack, prepare
 from mpkit.cli import attack as attack_command
@@ -1361,6 +1361,7 @@ def test_the_doctor_looks_at_everything(monkeypatch):
     assert os.environ["MPKIT_DATA"] in line_with("data folder", findings)
     assert "no download" in line_with("digits:", findings)
     assert "no download" in line_with("signs:", findings)
+    assert "no download" in line_with("fashion:", findings)
     assert "mpkit fetch cifar10" in line_with("CIFAR-10", findings)
     assert all(line[:2] in ("✓ ", "✗ ") for line in findings)
 
@@ -1430,6 +1431,8 @@ def test_the_doctor_looks_at_the_data(monkeypatch, tmp_path):
         (folder / name).touch()
         assert line_with("CIFAR-10", examined()[1]) == "✓ CIFAR-10: here"
         (folder / name).unlink()
+    monkeypatch.setattr(fashion, "SPRITE", tmp_path / "gone.png")
+    assert line_with("fashion is missing", examined()[1]).startswith("✗")
     (tmp_path / "file").touch()
     monkeypatch.setenv("MPKIT_DATA", str(tmp_path / "file"))
     assert line_with("data folder", examined()[1]).startswith("✗")

@@ -330,7 +330,8 @@ def test_wrong_arguments_for_digits(arguments, message, digits_cache):
 
 @pytest.mark.parametrize("source", ["mnist", "no/such/folder", ""])
 def test_an_unknown_source_lists_what_there_is(source):
-    with pytest.raises(DataError, match=r"'digits', 'signs', 'cifar10', or the path.*\.tar\.xz"):
+    names = "'digits', 'signs', 'fashion', 'cifar10'"
+    with pytest.raises(DataError, match=rf"{names}, or the path.*\.tar\.xz"):
         load_dataset(source)
 
 

@@ -32,6 +32,7 @@ FLOORS = (
     "pictures",
     "cifar10",
     "digits",
+    "fashion",
     "scenery",
     "faces",
     "signs",

@@ -10,7 +10,7 @@ from mpkit import scale
 from mpkit.attack import make_attack
 from mpkit.scale import SCALES, defaults, scale_name
 
-SOURCES = ("digits", "signs", "cifar10", "my-pictures.zip")
+SOURCES = ("digits", "signs", "fashion", "cifar10", "my-pictures.zip")
 
 
 @pytest.fixture(autouse=True)

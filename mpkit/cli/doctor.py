@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import torch
 
-from mpkit import cifar10
+from mpkit import cifar10, fashion
 from mpkit.cli.output import show
 from mpkit.data import cache_folder
 from mpkit.device import cores, describe, pick_device
@@ -90,6 +90,9 @@ def _data():
     advice = "" if digits else "they come with scikit-learn: pip install scikit-learn"
     yield digits, "digits: here, no download" if digits else "digits are missing", advice
     yield True, "signs: drawn here, no download", ""
+    clothes = fashion.SPRITE.exists()
+    advice = "" if clothes else f"{fashion.SPRITE} ships with mpkit's source code: fetch it again"
+    yield clothes, "fashion: here, no download" if clothes else "fashion is missing", advice
     names = (cifar10.URL.rpartition("/")[2], f"cifar10-{cifar10.SHA256[:16]}.json")
     fetched = any((folder / name).exists() for name in names)
     note = "" if fetched else "optional, 162 MiB: mpkit fetch cifar10"

@@ -57,7 +57,7 @@ def filled(text: str) -> str:
 Flags = dict[str, tuple[Callable | tuple[str, ...], str]]
 
 DATA: Flags = {
-    "data": (str, "digits, signs, cifar10, or the path of a folder or archive of pictures"),
+    "data": (str, "digits, signs, fashion, cifar10, or a path: a folder or archive of pictures"),
     "n_train": (whole, "training images to draw, exactly (digits: 500, signs: 600)"),
     "n_test": (whole, "test images to draw, exactly"),
     "max_train": (whole, "training images at most, where --n-train isn't given (by --scale)"),
