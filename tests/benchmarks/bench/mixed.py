@@ -30,6 +30,7 @@ def forward_over_reverse(
     state: State,
     batches: Batches,
     lr: Tensor,
+    **_: str,
 ) -> MetaGradient:
     """As mpkit's strategies: pixels count in the first step, L_adv is averaged over all steps, and
     must not look at the batch."""
