@@ -91,7 +91,7 @@ lint: $(VENV)/.with-dev ## ruff: rules and layout
 	$(call stage,lint,"$(BIN)/python" -m ruff check . && "$(BIN)/python" -m ruff format --check .)
 
 test-unit: $(VENV)/.with-dev ## the unit tests
-	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser --ignore=tests/notebooks $(PYTEST_ARGS))
+	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser --ignore=tests/notebooks -n 2 --dist loadfile $(PYTEST_ARGS))
 
 test-notebooks: $(VENV)/.with-dev ## every notebook at the smallest scale: its labs run to their end (nbval), and left alone (nbconvert)
 ifneq ($(NOTEBOOKS),)
