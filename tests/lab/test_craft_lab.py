@@ -53,6 +53,23 @@ def test_reset_with_the_same_seed_gives_the_same_curve(lab, until):
     assert list(lab.ghost.y) == first
 
 
+@pytest.mark.parametrize("network", ["mlp", "convnet-bn"])
+def test_two_labs_at_once_draw_the_curves_of_each_alone(small, until, network):
+    """They trace functions, build weights and train in two threads at the same time."""
+    labs = [small(CraftLab, network=network, seed=seed, unroll_steps=2) for seed in (3, 4)]
+    for lab in labs:
+        press(lab, "run")
+    until(lambda: all(lab.runner.phase.ended for lab in labs), 120)
+    together = [[r.losses for r in lab.records] for lab in labs]
+    for lab, losses in zip(labs, together, strict=True):
+        assert lab.runner.error is None
+        assert len(losses) == 6
+        press(lab, "reset")
+        finished(lab, until)
+        assert [r.losses for r in lab.records] == losses
+    assert together[0] != together[1]
+
+
 def test_only_the_last_ensemble_is_kept(lab, until):
     states, take = [], lab.runner.on_item
 
