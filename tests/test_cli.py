@@ -1206,6 +1206,16 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(stop, half, monkeypatch):
     assert swept(monkeypatch, third, *GRID).out == wanted  # nothing is left to do
 
 
+def test_a_sweep_of_before_a_setting_existed_goes_on(monkeypatch):
+    first, second = Stand(), Stand(0)
+    wanted = swept(monkeypatch, first, "--pairs", "3").out
+    rows = [json.loads(line) for line in Path("sweep.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        del row["attack"]["settings"]["compute"], row["attack"]["difficulty"]
+    Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert swept(monkeypatch, second, "--pairs", "3").out == wanted
+
+
 def test_a_sweep_may_grow(monkeypatch):
     first, second = Stand(), Stand()
     assert swept(monkeypatch, first, "--pairs", "2", "--epsilons", "0.1").code == 0

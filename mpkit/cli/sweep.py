@@ -22,7 +22,7 @@ from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.evaluation import rate
 from mpkit.metapoison import poisons_of
-from mpkit.saved import to_dict
+from mpkit.saved import from_dict, to_dict
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -119,12 +119,16 @@ def _pairs(base: Attack, options: argparse.Namespace) -> list[tuple[str, str, in
 
 
 def _results(out: Path) -> dict[str, dict]:
-    """Attack as JSON → its arms, of what an earlier sweep has done. Raises RecordError."""
-    rows = record.read_lines(out)
+    """Attack as JSON → its arms, of what an earlier sweep has done. Raises RecordError.
+
+    A setting that did not exist when a row was written has its usual value.
+    """
     try:
-        return {json.dumps(row["attack"], sort_keys=True): row["arms"] for row in rows}
+        return {_key(from_dict(row["attack"])): row["arms"] for row in record.read_lines(out)}
     except KeyError as error:
         raise record.RecordError(f"{out} holds no results of a sweep: it lacks {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise record.RecordError(f"{out} holds no results of a sweep: {error}") from error
 
 
 def _key(attack: Attack) -> str:
