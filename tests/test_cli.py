@@ -1133,22 +1133,26 @@ def swept(monkeypatch, stand: Stand, *arguments: str) -> Said:
     return call("sweep", *flags(epsilon=None, unroll_steps=None, **NO_PAIR), "--quiet", *arguments)
 
 
-def test_every_cell_of_a_sweep_sees_the_same_pairs_and_seeds(monkeypatch):
+def test_every_cell_of_a_sweep_sees_the_same_pairs_and_each_pair_its_own_seeds(monkeypatch):
     stand = Stand()
     assert swept(monkeypatch, stand, *GRID, "--pairs-seed", "9").code == 0
     tested = load_scenario(make_attack("ci", n_train=60, n_test=100, size=10))
     fewest = torch.cat([tested.validation.y, tested.target_labels]).bincount().min().item()
     assert fewest < 20  # targets that every class has
     pairs = draw_pairs(tuple("0123456789"), 4, 9, fewest)
-    by_cell = {}
+    by_cell, seeds = {}, {}
     for a in stand.asked:
         pair = (a.target_class, a.poison_class, a.target_index[0])
         by_cell.setdefault((a.settings.epsilon, a.settings.unroll_steps), []).append(pair)
+        seeds.setdefault(pair, set()).add(a.settings.seed)
         # Nothing else differs between two attacks of a sweep.
-        settings = dataclasses.replace(a.settings, epsilon=0.1, unroll_steps=1)
-        assert settings == dataclasses.replace(stand.asked[0].settings, epsilon=0.1, unroll_steps=1)
+        same = {"epsilon": 0.1, "unroll_steps": 1, "seed": 0}
+        settings = dataclasses.replace(a.settings, **same)
+        assert settings == dataclasses.replace(stand.asked[0].settings, **same)
     assert set(by_cell) == {(e, k) for e in (0.2, 0.1, 20 / 255) for k in (2, 1)}
     assert all(found == pairs for found in by_cell.values())
+    assert all(len(own) == 1 for own in seeds.values()), "one pair, one seed"
+    assert len(set.union(*seeds.values())) == len(pairs), "and no pair another's"
 
 
 def test_every_target_of_a_sweep_is_there(monkeypatch):
@@ -1166,18 +1170,22 @@ def test_the_rates_of_a_sweep_are_pooled(monkeypatch):
     heads = [line for line in table if not line.startswith(" ")]
     cells = sorted({(a.settings.epsilon, a.settings.unroll_steps) for a in stand.asked})
     assert heads == [f"ε = {e:.4g} ({255 * e:.1f}/255), K = {k}:" for e, k in cells]
-    assert len(table) == len(cells) * 4
+    assert len(table) == len(cells) * 7
     for i, cell in enumerate(cells):
         mine = [
             Stand.arms(a) for a in stand.asked
             if (a.settings.epsilon, a.settings.unroll_steps) == cell
         ]  # fmt: skip
         for j, arm in enumerate(("poisoned", "clean", "noise"), 1):
-            line = table[4 * i + j]
-            won = sum(arms[arm]["success"]["successes"] for arms in mine)
+            targets, victims = table[7 * i + 2 * j - 1 : 7 * i + 2 * j + 1]
+            counts = [arms[arm]["success"]["successes"] for arms in mine]
+            fell, won = sum(k > 2 for k in counts), sum(counts)
             accuracy = sum(arms[arm]["accuracy"] for arms in mine) / 4
-            assert line.startswith(f"  {arm:<9} {won}/16 = {won / 16:.0%} (95 % interval ")
-            assert line.endswith(f") over 4 pairs, accuracy {accuracy:.1%}")
+            assert targets.startswith(f"  {arm:<9} targets that fell {fell}/4 = {fell / 4:.0%} (95")
+            assert victims.startswith(
+                f"            victims {won}/16 = {won / 16:.0%} (95 % interval "
+            )
+            assert victims.endswith(f"), accuracy {accuracy:.1%}")
 
 
 def test_a_value_given_twice_counts_once(monkeypatch):
@@ -1251,7 +1259,8 @@ def test_a_sweep_measures_what_an_attack_does():
     (row,) = record.read_lines(Path("sweep.jsonl"))
     a = from_dict(row["attack"])
     pair = {"target_class": a.target_class, "poison_class": a.poison_class}
-    how = flags(epsilon=0.1, **pair, target_index=a.target_index[0], out="run")
+    own = {"target_index": a.target_index[0], "seed": a.settings.seed}
+    how = flags(epsilon=0.1, **pair, **own, out="run")
     assert call("attack", *how, "--quiet").code == 0
     assert record.read_json(Path("run/summary.json"))["arms"] == row["arms"]
     assert row["attack"] == record.read_json(Path("run/settings.json"))["attack"]

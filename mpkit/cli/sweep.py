@@ -1,8 +1,8 @@
 """``mpkit sweep``: the success rate over many attacks drawn by a seed, and its dose–response.
 
-Every cell of the grid ε × K sees the same (target, poison class) pairs and the same victim seeds,
-so that cells differ by the dose alone. Results are appended one by one: a sweep that was stopped
-goes on where it was when the same command is given again.
+Every cell of the grid ε × K sees the same (target, poison class) pairs, so that cells differ by the
+dose alone; each pair has seeds of its own, so that pairs are independent. Results are appended one
+by one: a sweep that was stopped goes on where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from mpkit.attack import Attack, draw_pairs, load_scenario, prepare, summarise
 from mpkit.cli.attack import refuse_divergence
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
-from mpkit.evaluation import rate
+from mpkit.evaluation import clustered_rate, fallen
 from mpkit.metapoison import poisons_of
 from mpkit.saved import from_dict, to_dict
+from mpkit.training import stream
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -136,9 +137,11 @@ def _key(attack: Attack) -> str:
 
 
 def _with_pair(attack: Attack, pair: tuple[str, str, int]) -> Attack:
-    target, poison, index = pair
+    """The attack on one target, with surrogates and victims of its own."""
+    (target, poison, index), s = pair, attack.settings
+    own = dataclasses.replace(s, seed=stream(s.seed, "pair", *pair))
     return dataclasses.replace(
-        attack, target_class=target, poison_class=poison, target_index=(index,)
+        attack, target_class=target, poison_class=poison, target_index=(index,), settings=own
     )
 
 
@@ -151,7 +154,7 @@ def _measure(attack: Attack) -> dict:
 
 
 def table(rows: list[tuple[Attack, dict]]) -> list[str]:
-    """One line a cell of the grid: success over pairs × victims in each arm, and accuracy."""
+    """Of each cell of the grid and each arm: targets that fell, victims that turned, accuracy."""
     cells: dict[tuple[float, int], list[dict]] = {}
     for attack, arms in rows:
         cells.setdefault((attack.settings.epsilon, attack.settings.unroll_steps), []).append(arms)
@@ -159,8 +162,11 @@ def table(rows: list[tuple[Attack, dict]]) -> list[str]:
     for (epsilon, unroll_steps), found in sorted(cells.items()):
         lines.append(f"ε = {epsilon:.4g} ({255 * epsilon:.1f}/255), K = {unroll_steps}:")
         for arm in found[0]:
-            successes = [arms[arm]["success"] for arms in found]
-            total = rate(sum(s["successes"] for s in successes), sum(s["n"] for s in successes))
+            counts = [(s["successes"], s["n"]) for s in (arms[arm]["success"] for arms in found)]
             accuracy = sum(arms[arm]["accuracy"] for arms in found) / len(found)
-            lines.append(f"  {arm:<9} {total} over {len(found)} pairs, accuracy {accuracy:.1%}")
+            lines += [
+                f"  {arm:<9} targets that fell {fallen(*zip(*counts, strict=True))}",
+                f"  {'':<9} victims {clustered_rate(*zip(*counts, strict=True))}, "
+                f"accuracy {accuracy:.1%}",
+            ]
     return lines
