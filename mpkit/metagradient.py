@@ -113,7 +113,7 @@ def adjoint(
 
     states, pulls = [state], {}
     for k in range(steps):
-        if k == 0 or k >= steps - keep:
+        if k >= steps - keep:
             w, pulls[k] = linear(k, states[k])
         else:
             w = step(k, states[k], rows[k])
@@ -133,7 +133,7 @@ def adjoint(
             cotangent = slope if cotangent is None else tree_map(torch.add, cotangent, slope)
             if k == 1 or poisoned_steps == "all":  # batch norm may see the rows beside the target
                 by_rows = by_rows + found
-    (found,) = pulls[0](cotangent)
+    (found,) = (pulls.pop(0, None) or linear(0, state)[1])(cotangent)
     return MetaGradient(batches.scatter(by_rows + found, poisons), loss, states[1])
 
 
