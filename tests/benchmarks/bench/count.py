@@ -83,7 +83,7 @@ def meta_gradient_operations(
 
     What the adjoint saves: without batch `statistics` it needs the poisoned `rows` alone on the way
     back through step 0, and builds the graph for them a second time. The lean one builds all graphs
-    but the first and the last a second time, without the first layer's error signal.
+    but the last a second time, without the first layer's error signal where pixels are constant.
     """
     targets = steps * f.step  # L_adv of one picture and its gradient, after each step
     total = targets + batch * (steps * f.step + (steps - 1) * f.back_to_weights)
@@ -93,4 +93,5 @@ def meta_gradient_operations(
         total += rows * (f.graph + f.back_to_pixels)
     if strategy == "adjoint-lean":
         total += batch * max(steps - 2, 0) * (f.graph - f.second)
+        total += batch * (steps > 1 and statistics) * f.graph
     return total
