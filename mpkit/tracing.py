@@ -32,7 +32,7 @@ from mpkit.modes import Mode
 WAYS = ("traced", "plain", "compiled")
 """How a function may run: see `Settings.compute`."""
 
-PATIENCE = 4
+PATIENCE = 2
 """The call at which a form's operations are noted: writing them down costs about as much as some
 plain calls, and what is called less often is not worth it."""
 
@@ -96,8 +96,12 @@ class Traced:
         form = self.forms.get(look) or self.forms.setdefault(look, Form())
         if form.checked:
             return form.run(leaves)
-        with form.lock:
+        if not form.lock.acquire(blocking=self.way == "compiled"):
+            return self.plain(*given)  # another thread is at it: the same bits in the meantime
+        try:
             return self._prepare(form, leaves, given)
+        finally:
+            form.lock.release()
 
     def plain(self, *given):
         """The function itself, in this thread's own copy of the module."""
