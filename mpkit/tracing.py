@@ -96,12 +96,8 @@ class Traced:
         form = self.forms.get(look) or self.forms.setdefault(look, Form())
         if form.checked:
             return form.run(leaves)
-        if not form.lock.acquire(blocking=self.way == "compiled"):
-            return self.plain(*given)  # another thread is at it: the same bits in the meantime
-        try:
+        with form.lock:  # forward mode, which a strategy may use, is not for two threads at once
             return self._prepare(form, leaves, given)
-        finally:
-            form.lock.release()
 
     def plain(self, *given):
         """The function itself, in this thread's own copy of the module."""
