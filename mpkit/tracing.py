@@ -78,13 +78,8 @@ class Traced:
     """See `traced`. Calls are safe from several threads."""
 
     def __init__(self, f: Callable, module: nn.Module, fixed: tuple, in_dims, way: str):
-        self.f, self.module, self.fixed, self.in_dims, self.way = (
-            f,
-            own(module),
-            fixed,
-            in_dims,
-            way,
-        )
+        self.f, self.module, self.fixed = f, own(module), fixed
+        self.in_dims, self.way = in_dims, way
         self.forms: dict[object, Form] = {}
         self._mine = threading.local()
 
@@ -96,6 +91,8 @@ class Traced:
         form = self.forms.get(look) or self.forms.setdefault(look, Form())
         if form.checked:
             return form.run(leaves)
+        if form.failed:  # for good: nobody need wait for anybody
+            return self.plain(*given)
         with form.lock:  # forward mode, which a strategy may use, is not for two threads at once
             return self._prepare(form, leaves, given)
 

@@ -153,6 +153,9 @@ def test_what_cannot_be_traced_runs_plainly_and_says_so_once(odd, why):
             state, loss = f(state, x, y, lr)
     assert [why in str(w.message) for w in said] == [True]
     assert loss.isfinite()
+    (form,) = f.forms.values()
+    with form.lock:  # another thread is at it: this one does not wait
+        assert f(state, x, y, lr)[1].isfinite()
 
 
 def test_a_graph_that_gives_other_bits_is_not_used():
