@@ -1,4 +1,4 @@
-"""The command line: ``mpkit attack | sweep | fetch | doctor``, also ``python -m mpkit``."""
+"""The command line: ``mpkit attack | sweep | fetch | pretrain | doctor``; ``python -m mpkit``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import mpkit
-from mpkit.cli import attack, doctor, sweep
+from mpkit.cli import attack, doctor, pretrain, sweep
 from mpkit.cli.options import add_attack_flags
 from mpkit.data import fetch_cifar10
 from mpkit.device import out_of_memory
@@ -39,6 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
     fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
     fetch.set_defaults(run=lambda _: print(f"CIFAR-10 is in {fetch_cifar10()}") or 0)
+    made = commands.add_parser(
+        "pretrain", help="make weights to fine-tune", description=pretrain.__doc__
+    )
+    pretrain.add_flags(made)
+    made.set_defaults(run=pretrain.run)
     check = commands.add_parser("doctor", help="look at this machine, and advise")
     check.set_defaults(run=doctor.run)
     return parser

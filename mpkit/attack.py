@@ -26,11 +26,12 @@ from mpkit.evaluation import (
     success_rate,
     train_victims,
 )
+from mpkit.finetuning import DEFAULT_WEIGHTS, FINE_TUNE, tuned_network
 from mpkit.metapoison import CraftRecord, CraftState, craft
-from mpkit.networks import network
+from mpkit.networks import Shape
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
-from mpkit.scale import defaults, scale_name
+from mpkit.scale import defaults, scale_name, usual_tuning
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
 
@@ -39,6 +40,10 @@ from mpkit.settings import Settings
 class Attack:
     """Everything that decides a run. Names of classes, not numbers, except for several targets'
     indices; None takes the default of `load_dataset`. Units as in `Settings` and `Recipe`.
+
+    `fine_tune` is what surrogates train, one of `mpkit.finetuning.FINE_TUNE`, and `weights` what
+    they begin with. Victims do as they do, unless `victim_fine_tune` says otherwise or their
+    network is another one, which is trained from scratch.
 
     Raises ValueError for no victims, and for an ε (or ε_c) that no 8-bit picture can show.
     """
@@ -60,15 +65,28 @@ class Attack:
     budget: float = 0.1
     network: str = "mlp"
     batch_norm: str = "running"
+    fine_tune: str = "no"
+    weights: str = DEFAULT_WEIGHTS
     settings: Settings = dataclasses.field(default_factory=Settings)
     victims: int = 8
     victim_network: str | None = None
+    victim_fine_tune: str | None = None
     victim_recipe: Recipe = dataclasses.field(default_factory=Recipe)
     device: str = "auto"
 
     def __post_init__(self):
         if self.victims < 1:
             raise ValueError(f"victims must be at least 1, not {self.victims}")
+        for name in ("fine_tune", "victim_fine_tune"):
+            if getattr(self, name) not in (*FINE_TUNE, *[None] * (name != "fine_tune")):
+                choices = ", ".join(FINE_TUNE)
+                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; there are: {choices}")
+        recipe = self.victim_recipe
+        if self.tuning_of_victims == "last" and (recipe.augment or recipe.flip):
+            raise ValueError(
+                "augment and flip change pictures, and a last layer is trained on features that "
+                "were computed once: leave them out, or use victim_fine_tune all"
+            )
         usual = {"epsilon": "8/255", "epsilon_c": "0.04"}
         bounds = PERTURBATIONS[self.settings.perturbation].bounded_by
         if all(255 * getattr(self.settings, name) < 1 - 1e-6 for name in bounds):
@@ -77,6 +95,26 @@ class Attack:
                 f"{name} {getattr(self.settings, name):.4g} leaves every 8-bit picture as it is, "
                 f"whose smallest step is 1/255 (0.003922): use 1/255 or more, usual {usual[name]}"
             )
+
+    def without_victims(self) -> Attack:
+        """The attack with the usual victims: poisons depend on nothing else."""
+        usual = {"victim_recipe": Recipe(), "victim_network": None, "victim_fine_tune": None}
+        return dataclasses.replace(self, victims=1, **usual)
+
+    @property
+    def tuning_of_victims(self) -> str:
+        """What victims train, one of `FINE_TUNE`."""
+        same = self.victim_network in (None, self.network)
+        return self.victim_fine_tune or (self.fine_tune if same else "no")
+
+    def networks(self, shape: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
+        """The surrogates' network and the victims' for pictures of `shape` (C, H, W). Raises
+        ValueError for names and weights that do not fit, or are not there."""
+        given = {"weights": self.weights, "evaluation": self.batch_norm}
+        mine = tuned_network(self.network, shape, classes, fine_tune=self.fine_tune, **given)
+        name, given["fine_tune"] = self.victim_network or self.network, self.tuning_of_victims
+        # Victims need first derivatives only, so theirs may be the fused batch norm.
+        return mine, tuned_network(name, shape, classes, fused=True, **given)
 
 
 PAIRS = (
@@ -103,7 +141,9 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     given = {k: v for k, v in given.items() if v is not None}
     data = given.get("data", "digits")
     gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
-    values = defaults(data, scale_name(scale, gpu)) | given
+    scale = scale_name(scale, gpu)
+    tuning = given.get("fine_tune") or usual_tuning(data, scale, given.get("network"))
+    values = defaults(data, scale, tuning) | given
     recipe = {k: values.pop(k) for k in RECIPE if k in values}
     own = {k: values.pop(f"victim_{k}") for k in RECIPE if f"victim_{k}" in values}
     settings = {k: values.pop(k) for k in SETTINGS if k in values}
@@ -185,11 +225,7 @@ def prepare(
     make_reproducible(device)
     scenario = (scenario or load_scenario(attack, progress)).to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
-    surrogate = network(attack.network, shape, classes, attack.batch_norm)
-    # Victims need first derivatives only, so theirs may be the fused batch norm.
-    victim = network(
-        attack.victim_network or attack.network, shape, classes, attack.batch_norm, fused=True
-    )
+    surrogate, victim = attack.networks(shape, classes)
     plan = plan or plan_for(attack.settings.models, device)
     victim_plan = victim_plan or plan_for(attack.victims * len(ARMS), device)
     return Prepared(attack, scenario, surrogate, plan, victim, victim_plan)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from mpkit.device import Plan
-from mpkit.functional import State, for_models, logits, own
+from mpkit.functional import State, for_models, logits, own, seen
 from mpkit.layers import by_batch
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
@@ -184,6 +184,8 @@ def predict(
     Where batch norm evaluates by the batch at hand, `company` (N, C, H, W) gives x a batch of 125
     to stand in, as the official code does for its target.
     """
+    with torch.no_grad():
+        x = seen(network, x)
     beside = company[:125] if company is not None and by_batch(network) else x[:0]
 
     def work(models: slice, state: State) -> Tensor:

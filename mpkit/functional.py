@@ -62,8 +62,16 @@ def logits(module: nn.Module, state: State, x: Tensor, train: bool = True) -> tu
     return found, State(state.params, stats)
 
 
+def seen(module: nn.Module, x: Tensor) -> Tensor:
+    """What `module` takes in of pictures x (N, C, H, W): themselves; or, where only a last layer
+    trains (`mpkit.finetuning.LastLayer`), what the frozen layers make of them, (N, width, 1, 1).
+    """
+    return module.frozen(x) if hasattr(module, "frozen") else x
+
+
 def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
-    """The penultimate layer (B, width) at evaluation: what the part `module.features` gives."""
+    """The penultimate layer (B, width) of pictures x at evaluation, by `module.features`."""
+    x = seen(module, x)
     held = {k: v for part in state for k, v in part.items() if k.startswith("features.")}
     held = {k.removeprefix("features."): v for k, v in held.items()}
     return functional_call(module.features.eval(), held, (x,))
@@ -71,7 +79,9 @@ def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
 
 def init(module: nn.Module, seed: int) -> State:
     """Fresh weights by each layer's own `reset_parameters`, decided by the seed alone: the global
-    generator is neither read nor moved. Raises ValueError for a layer with weights and without it.
+    generator is neither read nor moved. A module with `pretrained` weights (name → tensor, see
+    `mpkit.finetuning`) begins with those. Raises ValueError for a layer with weights and without
+    `reset_parameters`.
     """
     fresh = own(module).to_empty(device="cpu")
     with Seeded(seed), torch.no_grad():
@@ -81,8 +91,9 @@ def init(module: nn.Module, seed: int) -> State:
             elif [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
                 what = f"{name} ({type(layer).__name__})" if name else type(layer).__name__
                 raise ValueError(f"{what} needs a method reset_parameters() that fills its weights")
+    given = getattr(module, "pretrained", {})
     held = (dict(fresh.named_parameters()), dict(fresh.named_buffers()))
-    return State(*held).map(Tensor.detach)
+    return State(*({k: given.get(k, v).detach() for k, v in part.items()} for part in held))
 
 
 def for_models(plan: Plan, count: int, work: Callable, *given):

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from mpkit.batches import depths, unroll_rows
 from mpkit.device import Plan
 from mpkit.ensemble import Ensemble
-from mpkit.functional import State, for_models, logits
+from mpkit.finetuning import sight, sighted
+from mpkit.functional import State, for_models, logits, seen
 from mpkit.layers import by_batch
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
@@ -63,9 +64,13 @@ class CraftRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Crafting:
-    """What never changes in a run. `start` makes the first state, `step` each next one."""
+    """What never changes in a run. `start` makes the first state, `step` each next one.
+
+    `scenario` is in pictures, `sight` as the surrogates see it (features, where only their last
+    layer trains)."""
 
     scenario: Scenario
+    sight: Scenario
     module: nn.Module
     ensemble: Ensemble
     perturbation: Perturbation
@@ -77,7 +82,7 @@ class Crafting:
         first = self.perturbation.init(bases, s.epsilon, noise)
         first = self.perturbation.project(first, bases, s.epsilon, s.epsilon_c)
         zeros = {k: torch.zeros_like(v) for k, v in first.items()}
-        surrogates = self.ensemble.start(self.module, self.scenario, self.plan)
+        surrogates = self.ensemble.start(self.module, self.sight, self.plan)
         return CraftState(0, first, zeros, zeros, surrogates)
 
     def step(self, state: CraftState, s: Settings) -> tuple[CraftState, CraftRecord]:
@@ -85,8 +90,10 @@ class Crafting:
         began, bases = time.perf_counter(), self.scenario.base_images
         surrogates = self.ensemble.reinitialised(self.module, state.surrogates, state.step)
         poisons = self.perturbation.apply(state.parameters, bases)
-        gradient, losses, surrogates = self.epoch(surrogates, poisons, state.step, s)
-        slopes = pulled_back(self.perturbation, state.parameters, bases, gradient.mean(0))
+        rows, pull = sighted(self.module, poisons)
+        gradient, losses, surrogates = self.epoch(surrogates, rows, state.step, s)
+        slope = pull(gradient.mean(0))
+        slopes = pulled_back(self.perturbation, state.parameters, bases, slope)
         if s.signed:
             slopes = {k: g.sign() for k, g in slopes.items()}
         bounds = self.perturbation.bounds(s.epsilon, s.epsilon_c).items()
@@ -109,24 +116,27 @@ class Crafting:
         )
 
     def epoch(self, surrogates: State, poisons: Tensor, step: int, s: Settings):
-        """An epoch of all surrogates: meta-gradients (M, P, C, H, W), L_adv (M,), new State."""
-        train, work = self.scenario.train, partial(self._epoch, poisons, s)
+        """An epoch of all surrogates: meta-gradients (M, P, C, H, W), L_adv (M,), new State.
+
+        Where only the last layer trains, `poisons` and gradients are features (…, width, 1, 1).
+        """
+        train, work = self.sight.train, partial(self._epoch, poisons, s)
         orders = self.ensemble.orders(step, len(train)).to(train.y.device)
         given = surrogates, orders, self.ensemble.rates(step).to(train.x)
         return settled(for_models(self.plan, self.ensemble.models, work, *given))
 
     def _epoch(self, poisons: Tensor, s: Settings, models: slice, state: State, orders, lr):
         """The same for one surrogate, or for `models` with a leading M."""
-        train, aim = self.scenario.train, (self.scenario.targets, self.scenario.adversarial)
+        train, aim = self.sight.train, (self.sight.targets, self.sight.adversarial)
         metagradient, sgd = self._functions(s, many=lr.dim() > 0)
-        rows = unroll_rows(self.scenario, orders, s.unroll_steps)
-        usual, most = depths(self.scenario, orders.shape[-1])
+        rows = unroll_rows(self.sight, orders, s.unroll_steps)
+        usual, most = depths(self.sight, orders.shape[-1])
         total = poisons.new_zeros(*lr.shape, *poisons.shape)
         losses, counted = torch.zeros_like(lr), torch.zeros_like(lr)
         for b in range(orders.shape[-2]):
             held, own = rows.count[..., b], orders[..., b, :]
             if held.any():
-                batches = rows.gather(self.scenario, b, usual if held.max() <= usual else most)
+                batches = rows.gather(self.sight, b, usual if held.max() <= usual else most)
                 found = metagradient(state, poisons, batches, lr, *aim)
                 total += found.gradient
                 # A model whose batch holds no poison is along only because another's does.
@@ -169,7 +179,7 @@ class TargetLoss(NamedTuple):
 def target_loss(scenario: Scenario, module: nn.Module, s: Settings) -> TargetLoss:
     """L_adv of a scenario's targets, by a module that is the caller's own."""
     aim = s.loss, s.kappa, scenario.goal
-    return TargetLoss(module, *aim, scenario.targets, scenario.adversarial)
+    return TargetLoss(module, *aim, seen(module, scenario.targets), scenario.adversarial)
 
 
 def meta_gradient(module: nn.Module, strategy: Callable, aim: tuple, how: tuple, *given):
@@ -225,7 +235,8 @@ def crafting(
     """What never changes in a run with these settings."""
     ensemble = Ensemble(settings.models, settings.recipe, settings.seed, settings.stagger)
     change = PERTURBATIONS[settings.perturbation]
-    return Crafting(scenario, network, ensemble, change, plan or Plan())
+    as_seen = sight(network, scenario)
+    return Crafting(scenario, as_seen, network, ensemble, change, plan or Plan())
 
 
 def _check(run: Crafting, state: CraftState) -> None:

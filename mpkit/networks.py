@@ -86,6 +86,55 @@ def convnet(shape: Shape, classes: int, batch_norm: bool = False, evaluation: st
     return _assemble([*layers, nn.Flatten()], width, classes, shape[0])
 
 
+class InColour(nn.Module):
+    """Grey pictures (B, 1, H, W) as three equal channels; colour as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.expand(-1, 3, -1, -1)
+
+
+class Standardize(nn.Module):
+    """(x − mean)/std of each feature of (B, width), by numbers that are kept with the weights: none
+    until a pretrained network is saved (see `mpkit.finetuning.pretrain`)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.empty(width))
+        self.register_buffer("std", torch.empty(width))
+
+    def reset_parameters(self) -> None:
+        """As if there were nothing to standardise."""
+        nn.init.zeros_(self.mean)
+        nn.init.ones_(self.std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def convnet_small(shape: Shape, classes: int, evaluation: str = "running"):
+    """Four 3×3 convolutions of 16, 32, 32, 64 channels, each with batch norm, ReLU and 2×2 max
+    pool, and 2 · 2 · 64 = 256 standardised features: the network that ships with weights. So they
+    fit pictures of any size and of one or three channels: small ones are pooled less often.
+    """
+    layers = [("colour", InColour()), ("normalize", Normalize(3, channels_last=True))]
+    channels, size = 3, list(shape[1:])
+    for i, width in enumerate((16, 32, 32, 64), 1):
+        layers += [
+            (f"conv{i}", nn.Conv2d(channels, width, 3, padding=1)),
+            (f"norm{i}", BatchNorm2d(width, evaluation)),
+        ]
+        if min(size) >= 4:
+            layers.append((f"pool{i}", nn.MaxPool2d(2)))
+            size = [s // 2 for s in size]
+        layers.append((f"relu{i}", nn.ReLU()))
+        channels = width
+    if size != [2, 2]:
+        layers.append(("pool", nn.AdaptiveAvgPool2d(2)))
+    layers += [("flatten", nn.Flatten()), ("standardize", Standardize(4 * channels))]
+    features = nn.Sequential(OrderedDict(layers))
+    return nn.Sequential(OrderedDict(features=features, head=nn.Linear(4 * channels, classes)))
+
+
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions with batch norm, and a shortcut (1×1 where the shape changes)."""
 
@@ -144,6 +193,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "convnet": convnet,
     "convnet-bn": partial(convnet, batch_norm=True),
+    "convnet-small": convnet_small,
     "resnet20": resnet20,
     "resnet18": resnet18,
     "vgg13": vgg13,

@@ -98,6 +98,27 @@ PICTURES = {
 }
 
 
+# A new last layer on frozen features, as most people train: seconds, and an ε that nobody sees.
+FINE_TUNING = {
+    "ci": {
+        "max_train": 60,
+        "max_test": 30,
+        "models": 1,
+        "craft_steps": 2,
+        "epochs": 4,
+        "batch": 20,
+        "victims": 1,
+        "epsilon": 8 / 255,
+        "unroll_steps": 2,
+    },
+    "laptop": {"models": 4, "craft_steps": 40, "epsilon": 8 / 255, "unroll_steps": 5},
+    "gpu": {"models": 8, "craft_steps": 40, "epsilon": 8 / 255, "unroll_steps": 5},
+}
+TUNED = "convnet-small"  # the network that ships with weights
+FINE_TUNED = {"signs": SCALES, "fashion": (), "digits": ()}
+"""At which scales a source is fine-tuned where nothing else is said; others on laptops."""
+
+
 # Sources that are called by name; all others are PICTURES.
 NAMED = {"digits": DIGITS, "signs": SIGNS, "fashion": FASHION}
 
@@ -113,6 +134,16 @@ def scale_name(name: str | None = None, gpu: bool = False) -> str:
     return name
 
 
-def defaults(data: str, name: str) -> dict:
+def usual_tuning(data: str, name: str, network: str | None = None) -> str:
+    """Whether a source is fine-tuned at a scale, "last" or "no", where that is not said: a network
+    that was named, and does not ship with weights, is trained from scratch."""
+    tuned = name in FINE_TUNED.get(data, ("ci", "laptop")) and network in (None, TUNED)
+    return "last" if tuned else "no"
+
+
+def defaults(data: str, name: str, fine_tune: str = "no") -> dict:
     """What differs from the library's own defaults for a data source at a scale."""
-    return dict(NAMED.get(data, PICTURES)[name])
+    if fine_tune == "no":
+        return dict(NAMED.get(data, PICTURES)[name])
+    size = {} if data in NAMED or name == "ci" else {"max_train": 1000, "max_test": 600}
+    return {"network": TUNED, "fine_tune": fine_tune} | size | FINE_TUNING[name]

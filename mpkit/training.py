@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from mpkit.device import Plan
-from mpkit.functional import State, for_models, init, logits, stack
+from mpkit.functional import State, for_models, init, logits, seen, stack
 from mpkit.recipe import Recipe
 from mpkit.tracing import settled, traced
 
@@ -122,20 +124,42 @@ def train(
 
     x (N, C, H, W), y (N,). A seed decides initial weights, shuffles and augmentation, so the same
     seed on other pictures is the twin of a run. `own_x(m)` gives model m pictures of its own.
+    Raises ValueError for augmentation where only the last layer trains, which sees no pictures.
     """
     plan, count = plan or Plan(), len(seeds)
+    see = _sight(module, recipe)
     state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(x))
     moving = state.params if recipe.momentum else {}
     velocity = {k: torch.zeros_like(w) for k, w in moving.items()}
     for epoch in range(recipe.epochs):
 
         def work(models: slice, state: State, velocity: dict, epoch=epoch):
-            own = [own_x(m) if own_x else x for m in range(count)[models]]
+            own = [see(own_x(m) if own_x else x) for m in range(count)[models]]
             batches = _epoch_batches(own, y, recipe, seeds[models], epoch)
             return _train_epoch(module, recipe, state, velocity, batches, len(own) > 1)
 
         state, velocity, losses = settled(for_models(plan, count, work, state, velocity))
         yield state, EpochRecord(epoch + 1, tuple(losses.tolist()))
+
+
+def _sight(module: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    """`seen` by this module, computed once for each set of pictures."""
+    if not hasattr(module, "frozen"):
+        return lambda x: x
+    if recipe.augment or recipe.flip:
+        raise ValueError(
+            "augmentation changes pictures, and a last layer is trained on features that were "
+            "computed once: leave augment and flip out, or fine-tune all layers"
+        )
+    known, lock = WeakTensorKeyDictionary(), threading.Lock()
+
+    def see(x: Tensor) -> Tensor:
+        with lock, torch.no_grad():
+            if x not in known:
+                known[x] = seen(module, x)
+            return known[x]
+
+    return see
 
 
 def _epoch_batches(pictures, y, recipe: Recipe, seeds, epoch: int) -> Iterator[tuple]:

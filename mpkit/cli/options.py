@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from mpkit.attack import RECIPE, Attack, make_attack
+from mpkit.finetuning import FINE_TUNE
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.networks import NETWORKS
 from mpkit.perturbation import PERTURBATIONS
@@ -95,6 +96,11 @@ CRAFTING: Flags = {
     "stagger": (switch, "no: surrogates of one age (yes)"),
     "compute": (WAYS, "how the arithmetic is run (traced)"),
     "network": (tuple(NETWORKS), "surrogates' network"),
+    "fine_tune": (
+        FINE_TUNE,
+        "train from scratch (no), a new last layer on --weights, or all of it",
+    ),
+    "weights": (str, "pretrained weights: a name that ships, or a .safetensors file"),
     "batch_norm": (("running", "batch"), "statistics at evaluation (running)"),
 }
 TRAINING: Flags = {
@@ -111,6 +117,7 @@ TRAINING: Flags = {
 VICTIM: Flags = {
     "victims": (whole, "how many fresh victims to train, and as many twins in each control"),
     "victim_network": (tuple(NETWORKS), "victims' network (the surrogates')"),
+    "victim_fine_tune": (FINE_TUNE, "what victims train (as surrogates; another network: no)"),
 }
 RUN: Flags = {
     "seed": (whole, "decides everything that is random (0)"),

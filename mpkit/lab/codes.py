@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mpkit.attack import Attack, load_scenario
 from mpkit.lab.share import ShareError, decode, differences, encode, merged
-from mpkit.networks import network
 from mpkit.saved import from_dict, to_dict
 
 
@@ -40,5 +39,4 @@ def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, 
 def check(attack: Attack) -> None:
     """Raises ValueError for an attack that cannot be run."""
     train = load_scenario(attack, progress=False).train
-    for name in {attack.network, attack.victim_network or attack.network}:
-        network(name, train.shape, len(train.classes))
+    attack.networks(train.shape, len(train.classes))

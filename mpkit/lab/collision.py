@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mpkit.attack import load_scenario, make_attack
 from mpkit.baselines import Collision, CollisionRecord, collide
-from mpkit.functional import State, logits, own
+from mpkit.evaluation import predict
+from mpkit.functional import State
 from mpkit.lab.codes import attack_code, attack_of
 from mpkit.lab.collisionview import CollisionView
 from mpkit.lab.controls import Number, Thumbnails
@@ -18,7 +19,6 @@ from mpkit.lab.knobs import Knobs
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.views import show_guess
-from mpkit.networks import network
 from mpkit.training import stream, train
 
 
@@ -94,7 +94,8 @@ class CollisionLab(Lab):
 
     @torch.no_grad()
     def _said(self) -> str:
-        said, _ = logits(own(self.network), self.trained, self.poison[None], train=False)
+        state = self.trained.map(lambda t: t[None])
+        said = predict(self.network, state, self.poison[None])
         return self.scenario.train.classes[int(said.argmax())]
 
     # ── the scene ─────────────────────────────────────────────────────────────────────────────
@@ -106,7 +107,7 @@ class CollisionLab(Lab):
         self.true = int(self.scenario.target_labels[0])
         self.base_class = int(train_set.y[self.scenario.bases[0]])
         self.poison = self.scenario.base_images[0]
-        self.network = network(self.attack.network, train_set.shape, len(names))
+        self.network, _ = self.attack.networks(train_set.shape, len(names))
         self.view.lay_out(self.scenario, self.knobs().steps)
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,6 @@ from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.metapoison import CraftRecord, poisons_of
-from mpkit.recipe import Recipe
 
 Pair = tuple[str, str, int]
 
@@ -93,9 +92,7 @@ class CompareLab(Lab):
     def items(self) -> Iterator[tuple[str, Pair, CraftRecord] | Outcome]:
         kept: dict[Attack, tuple[Tensor, float]] = {}
         for name, pair, attack in self.attacks():
-            key = dataclasses.replace(
-                attack, victims=1, victim_recipe=Recipe(), victim_network=None
-            )
+            key = attack.without_victims()
             ready = prepare(attack, progress=False)
             if key not in kept:
                 for state, record in ready.craft():  # noqa: B007
@@ -121,9 +118,7 @@ class CompareLab(Lab):
     def total(self) -> int:
         steps, seen = 0, set()
         for _, _, attack in self.attacks():
-            key = dataclasses.replace(
-                attack, victims=1, victim_recipe=Recipe(), victim_network=None
-            )
+            key = attack.without_victims()
             steps += 1 + (key not in seen) * attack.settings.craft_steps
             seen.add(key)
         return steps

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
-from mpkit.functional import State, logits, own
+from mpkit.functional import State, logits, own, seen
 
 
 def flatten(state: State) -> Tensor:
@@ -73,7 +73,7 @@ def losses_on(
     Batch norm takes the statistics of the pictures at hand, as those of a trained model do not fit
     weights elsewhere.
     """
-    module = own(network)
+    module, x = own(network), seen(network, x)
 
     def losses(state: State) -> tuple[Tensor, Tensor]:
         z, _ = logits(module, state, x)

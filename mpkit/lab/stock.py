@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mpkit.attack import Attack, Prepared, load_scenario
 from mpkit.metapoison import CraftRecord, craft, poisons_of
-from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 
 
@@ -30,7 +29,7 @@ class Stock:
         """
         live = self.source
         if hasattr(live, "attack"):
-            own = ("victims", "victim_recipe", "victim_network")
+            own = ("victims", "victim_recipe", "victim_network", "victim_fine_tune")
             self.attack = dataclasses.replace(
                 live.attack, settings=live.knobs(), **{k: getattr(self.attack, k) for k in own}
             )
@@ -47,9 +46,7 @@ class Stock:
 
     def key(self) -> Attack:
         """The attack without what is the victims' own: poisons depend on nothing else."""
-        return dataclasses.replace(
-            self.attack, victims=1, victim_recipe=Recipe(), victim_network=None
-        )
+        return self.attack.without_victims()
 
     def craft(self, ready: Prepared) -> Iterator[CraftRecord]:
         """Algorithm 1 for `ready`, the attack prepared; its poisons are kept at the end."""

@@ -8,7 +8,7 @@ import torch
 
 from mpkit.attack import Prepared
 from mpkit.evaluation import predict
-from mpkit.functional import State, own
+from mpkit.functional import State, own, seen
 from mpkit.metapoison import target_loss
 
 
@@ -36,10 +36,10 @@ def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: f
     scenario, network = ready.scenario, ready.network
     said = predict(network, state, scenario.targets[:1], scenario.train.x)
     p = said[:, 0].softmax(-1)
-    seen = predict(network, state, scenario.validation.x[:500]).argmax(-1)
-    right = (seen == scenario.validation.y[:500]).float().mean(1)
+    found = predict(network, state, scenario.validation.x[:500]).argmax(-1)
+    right = (found == scenario.validation.y[:500]).float().mean(1)
     adversarial = target_loss(scenario, own(network), ready.attack.settings)
-    batch = scenario.train.x[:50]
+    batch = seen(network, scenario.train.x[:50])
     return TwinRecord(
         epoch=epoch,
         losses=tuple(losses),

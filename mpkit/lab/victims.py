@@ -21,7 +21,6 @@ from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock
 from mpkit.lab.victimcontrols import changed, show, victim_controls
 from mpkit.metapoison import CraftRecord
-from mpkit.networks import network
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
@@ -199,7 +198,7 @@ class VictimsLab(Lab):
         """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
         after = self.waiting | values
         attack, train = changed(self.attack, after), self.stock.scenario.train
-        network(attack.victim_network or attack.network, train.shape, len(train.classes))
+        attack.networks(train.shape, len(train.classes))
         self.waiting = after
         if self.runner.phase is not Phase.READY:
             return self.say("After reset (↺).")

@@ -1,0 +1,189 @@
+"""Fine-tuning, as most people train today: begin with a network that was trained on other pictures.
+
+Either all its layers go on learning, or only a new last layer does and the others are frozen. Then
+the victim is a linear classifier on features that never change: those of clean pictures are
+computed once, and the meta-gradient goes through the frozen layers once a craft step, for the
+poisons alone (transfer learning in Shafahi et al. 2018; the paper's section 4.3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vjp
+
+from mpkit.archives import DataError
+from mpkit.functional import own, seen
+from mpkit.networks import NETWORKS, Shape, network
+from mpkit.scenario import Scenario
+
+FINE_TUNE = ("no", "last", "all")
+"""What is trained: everything from fresh weights; a new last layer; everything from given weights,
+under a new last layer."""
+
+SHIPPED = Path(__file__).resolve().parents[1] / "data" / "pretrained"
+DEFAULT_WEIGHTS = "cifar10-small"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """The layers of a pretrained network up to its last one: `network` as in `NETWORKS`, `tensors`
+    by name, sha256 of the file in `digest`, and what is known of their making in `origin`."""
+
+    network: str
+    tensors: dict[str, Tensor]
+    digest: str
+    origin: dict[str, str]
+
+
+def load_weights(name: str = DEFAULT_WEIGHTS) -> Weights:
+    """The weights that ship under a name, or those in a .safetensors file that `pretrain` wrote.
+
+    Raises DataError, naming what is there and the way out, for a file that is missing, damaged or
+    not of this kind.
+    """
+    path = SHIPPED / f"{name}.safetensors"
+    if "/" in name or name.endswith(".safetensors"):
+        path = Path(name).expanduser()
+    try:
+        stamp = path.stat()
+    except OSError as error:
+        there = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none"
+        raise DataError(
+            f"no weights at {name!r}: there are {there}, or the path of a .safetensors file that "
+            "`mpkit pretrain` wrote"
+        ) from error
+    return _read(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, *_: int) -> Weights:
+    """The file as it is now: time and size are arguments so that a new one is read anew."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load
+
+    try:
+        blob = path.read_bytes()
+        with safe_open(path, "pt") as file:
+            origin = dict(file.metadata() or {})
+        tensors = load(blob)
+        _check(origin.get("network"), tensors)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(
+            f"{path} holds no weights to begin with: {error}. Use {DEFAULT_WEIGHTS!r}, or a file "
+            "that `mpkit pretrain` wrote"
+        ) from error
+    digest = hashlib.sha256(blob).hexdigest()
+    return Weights(origin["network"], tensors, digest, origin)
+
+
+def _check(name: str | None, tensors: dict[str, Tensor]) -> None:
+    """Raises ValueError unless these are all layers but the last of the network called so."""
+    if name not in NETWORKS:
+        raise ValueError(f"its network is {name!r}, which is none of {', '.join(NETWORKS)}")
+    wanted = {k: (v.shape, v.dtype) for k, v in _body(network(name, (3, 32, 32), 2)).items()}
+    found = {k: (v.shape, v.dtype) for k, v in tensors.items()}
+    if wrong := sorted(k for k in wanted.keys() | found if wanted.get(k) != found.get(k)):
+        raise ValueError(f"its tensor {wrong[0]} is not one of {name}")
+    if not all(v.isfinite().all() for v in tensors.values()):
+        raise ValueError("it holds numbers that are not finite")
+
+
+def _body(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and statistics of all layers but the last, by name."""
+    held = dict(module.named_parameters()) | dict(module.named_buffers())
+    return {k: v for k, v in held.items() if k.startswith("features.")}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frozen:
+    """The frozen layers as a function: pictures (N, C, H, W) → features (N, width, 1, 1), like
+    pictures of one pixel, by running statistics, 500 pictures at a time."""
+
+    module: nn.Module
+    weights: dict[str, Tensor]
+    width: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        module = own(self.module)  # a thread's own: see `logits`
+        held = {k: v.to(x) for k, v in self.weights.items()}
+        parts = [functional_call(module, held, (some,)) for some in x.split(500)]
+        return torch.cat(parts)[:, :, None, None]
+
+    def __deepcopy__(self, memo: dict) -> Frozen:
+        return self  # nothing in it is ever written to
+
+
+class LastLayer(nn.Sequential):
+    """A new last layer for `classes`, the only one that trains. It takes what `frozen` makes of
+    pictures (see `mpkit.functional.seen`): (B, width, 1, 1) → logits (B, classes)."""
+
+    def __init__(self, frozen: Frozen, classes: int):
+        head = nn.Linear(frozen.width, classes, device="meta")
+        super().__init__(OrderedDict(features=nn.Flatten(), head=head))
+        self.frozen = frozen
+
+
+def tuned_network(
+    name: str, shape: Shape, classes: int, *, fine_tune: str, weights: str, **options
+) -> nn.Module:
+    """The network that is trained: `network` itself from scratch, else one with `weights` in it.
+
+    fine_tune is one of `FINE_TUNE`; `options` are `network`'s. The same arguments give the same
+    module. Raises ValueError where the weights are of another network, or `fine_tune` is unknown.
+    """
+    if fine_tune not in FINE_TUNE:
+        raise ValueError(f"fine_tune {fine_tune!r} is unknown; there are: {', '.join(FINE_TUNE)}")
+    if fine_tune == "no":
+        return network(name, shape, classes, **options)
+    held = load_weights(weights)
+    if held.network != name:
+        raise ValueError(
+            f"the weights {weights!r} are of the network {held.network}, not of {name}: name "
+            f"network {held.network}, other weights, or fine_tune no"
+        )
+    return _tuned(held.digest, weights, tuple(shape), classes, fine_tune, tuple(options.items()))
+
+
+@functools.lru_cache(maxsize=32)
+def _tuned(digest: str, weights: str, shape: Shape, classes: int, fine_tune: str, options: tuple):
+    held = load_weights(weights)
+    module = own(network(held.network, shape, classes, **dict(options)))
+    if fine_tune == "all":
+        module.pretrained = held.tensors
+        return module
+    body = {k.removeprefix("features."): v for k, v in held.tensors.items()}
+    frozen = own(network(held.network, shape, classes)).features.eval()
+    return LastLayer(Frozen(frozen, body, module.head.in_features), classes)
+
+
+def sight(module: nn.Module, scenario: Scenario) -> Scenario:
+    """The scenario as `module` sees it: where only the last layer trains, features for pictures."""
+    if not hasattr(module, "frozen"):
+        return scenario
+    with torch.no_grad():
+        x, targets, validation = (
+            seen(module, x) for x in (scenario.train.x, scenario.targets, scenario.validation.x)
+        )
+    replaced = dataclasses.replace
+    return replaced(
+        scenario,
+        train=replaced(scenario.train, x=x),
+        validation=replaced(scenario.validation, x=validation),
+        targets=targets,
+    )
+
+
+def sighted(module: nn.Module, pictures: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What `module` sees of pictures (P, C, H, W), and what takes a gradient of it back to them."""
+    if not hasattr(module, "frozen"):
+        return pictures, lambda slope: slope
+    found, pull = vjp(module.frozen, pictures)
+    return found.detach(), lambda slope: pull(slope)[0]
