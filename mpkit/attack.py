@@ -154,6 +154,17 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     )
 
 
+def retuned(attack: Attack, fine_tune: str, network: str | None = None) -> Attack:
+    """The same pictures, pair and seed, with the usual settings of another `fine_tune`, and of
+    `network` if one is named."""
+    usual = make_attack(
+        data=attack.data, fine_tune=fine_tune, network=network, seed=attack.settings.seed
+    )
+    changed = ("network", "fine_tune", "settings", "victim_recipe")
+    mine = {"victim_network": None, "victim_fine_tune": None}
+    return dataclasses.replace(attack, **{k: getattr(usual, k) for k in changed}, **mine)
+
+
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """An attack with its data loaded and its networks built, ready to run."""

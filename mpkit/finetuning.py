@@ -28,6 +28,9 @@ FINE_TUNE = ("no", "last", "all")
 """What is trained: everything from fresh weights; a new last layer; everything from given weights,
 under a new last layer."""
 
+WORDS = {"no": "from scratch", "last": "last layer", "all": "all layers"}
+"""Each of them for people."""
+
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "pretrained"
 DEFAULT_WEIGHTS = "cifar10-small"
 

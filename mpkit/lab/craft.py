@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mpkit.attack import Attack, load_scenario, make_attack, prepare
+from mpkit.attack import Attack, load_scenario, make_attack, prepare, retuned
 from mpkit.evaluation import predict
 from mpkit.lab import pace
 from mpkit.lab.codes import attack_code, attack_of, check
@@ -21,6 +21,7 @@ from mpkit.lab.save import save_run
 from mpkit.lab.victim import VictimNow
 from mpkit.lab.views import show_guess
 from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
+from mpkit.scale import TUNED
 
 
 class CraftLab(Lab):
@@ -165,8 +166,10 @@ class CraftLab(Lab):
 
     def _later(self, **values: object) -> None:
         """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
-        check(_with(self.attack, self.waiting | values))
-        self.waiting |= values
+        other = {"network": "fine_tune", "fine_tune": "network"}  # the last word says both
+        kept = {k: v for k, v in self.waiting.items() if k not in map(other.get, values)}
+        check(_with(self.attack, kept | values))
+        self.waiting = kept | values
         if self.runner.phase is Phase.READY:
             self.clear()
             self.canvas.draw()
@@ -175,9 +178,10 @@ class CraftLab(Lab):
 
     def _apply_waiting(self) -> None:
         attack = _with(self.attack, self.waiting)
-        settings = dataclasses.replace(
-            self.knobs(), **{name: getattr(attack.settings, name) for name in LATER}
-        )
+        settings = attack.settings
+        if attack.fine_tune == self.attack.fine_tune:  # else it brings its own, all of them
+            mine = {name: getattr(settings, name) for name in LATER}
+            settings = dataclasses.replace(self.knobs(), **mine)
         self.attack, self.waiting = dataclasses.replace(attack, settings=settings), {}
         self.knobs.put(settings)
         self._load()
@@ -221,7 +225,16 @@ def changes(before: CraftRecord | None, now: CraftRecord) -> list[str]:
 
 
 def _with(attack: Attack, values: dict) -> Attack:
-    """The attack with some fields of its own, or of its settings, replaced."""
+    """The attack with some fields of its own, or of its settings, replaced.
+
+    Another `fine_tune` brings the settings that are usual with it; a network that does not ship
+    with weights is trained from scratch.
+    """
+    named = values.get("network")
+    tuning = "no" if named not in (None, TUNED) else values.get("fine_tune", attack.fine_tune)
+    if tuning != attack.fine_tune:
+        attack = retuned(attack, tuning, named)
+    values = {k: v for k, v in values.items() if k != "fine_tune"}
     inside = {k: v for k, v in values.items() if k in LATER}
     own = {k: v for k, v in values.items() if k not in inside}
     return dataclasses.replace(

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 import torch
 
 from mpkit.attack import Attack
+from mpkit.finetuning import FINE_TUNE, WORDS
 from mpkit.lab.controls import Choice, Number, Say, Thumbnails, levels
 from mpkit.networks import NETWORKS
 from mpkit.perturbation import PERTURBATIONS
@@ -66,6 +67,13 @@ class CraftControls:
             "models": number("surrogates", s.models, 1, 24, lambda v: later(models=v)),
             "poisons": number("poisons", 1, 1, 1, lambda v: later(budget=v / len(scenario.train))),
             "seed": number("seed", s.seed, 0, 999, lambda v: later(seed=v)),
+            "fine_tune": Choice(
+                "what trains",
+                [(WORDS[t], t) for t in FINE_TUNE],
+                attack.fine_tune,
+                lambda v: later(fine_tune=v),
+                say,
+            ),
             "network": Choice(
                 "network", list(NETWORKS), attack.network, lambda v: later(network=v), say
             ),
@@ -100,6 +108,7 @@ class CraftControls:
         values = dataclasses.asdict(s) | {
             "epsilon": levels(s.epsilon),
             "poisons": len(scenario.bases),
+            "fine_tune": attack.fine_tune,
             "network": attack.network,
             "target_class": int(scenario.target_labels[0]),
             "poison_class": poison,

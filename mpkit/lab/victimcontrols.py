@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from mpkit.attack import RECIPE, Attack
+from mpkit.finetuning import FINE_TUNE, WORDS, load_weights
 from mpkit.lab.controls import Choice, Number, Say
 from mpkit.networks import NETWORKS
 
@@ -37,8 +38,15 @@ def victim_controls(
         ends = min(low, value), max(high, value)
         found[name] = Number(label, value, *ends, turn, say, step=step)
     now = attack.victim_network or attack.network
-    turns = lambda v: later(victim_network=v), lambda v: later(augment=v == "yes")
+    # A network that is named is trained as surrogates are, or from scratch: the last word counts.
+    turns = (
+        lambda v: later(victim_network=v, victim_fine_tune=None),
+        lambda v: later(augment=v == "yes"),
+    )
     found["network"] = Choice("victims' network", list(NETWORKS), now, turns[0], say)
+    tunings = [(WORDS[t], t) for t in FINE_TUNE]
+    turn = lambda v: later(victim_fine_tune=v)  # noqa: E731
+    found["fine_tune"] = Choice("what they train", tunings, attack.tuning_of_victims, turn, say)
     now = "yes" if r.augment else "no"
     found["augment"] = Choice("augmentation", ["no", "yes"], now, turns[1], say)
     return found
@@ -52,6 +60,7 @@ def show(controls: Controls, attack: Attack, own: dict[str, int]) -> None:
         | {
             "victims": own["wanted"],
             "network": attack.victim_network or attack.network,
+            "fine_tune": attack.tuning_of_victims,
             "augment": "yes" if attack.victim_recipe.augment else "no",
         }
     )
@@ -60,10 +69,16 @@ def show(controls: Controls, attack: Attack, own: dict[str, int]) -> None:
 
 
 def changed(attack: Attack, values: dict[str, object]) -> Attack:
-    """The attack with its victims' network or recipe changed; other names are left out."""
+    """The attack with its victims' network, recipe or tuning changed; other names are left out.
+    To tune weights, victims take the network that the weights are of."""
     recipe = {k: v for k, v in values.items() if k in RECIPE}
+    network = values.get("victim_network", attack.victim_network)
+    tuning = values.get("victim_fine_tune", attack.victim_fine_tune)
+    if tuning in ("last", "all"):
+        network = load_weights(attack.weights).network
     return dataclasses.replace(
         attack,
-        victim_network=values.get("victim_network", attack.victim_network),
+        victim_network=network,
+        victim_fine_tune=tuning,
         victim_recipe=dataclasses.replace(attack.victim_recipe, **recipe),
     )

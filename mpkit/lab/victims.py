@@ -105,6 +105,7 @@ class VictimsLab(Lab):
         self.arrivals, self.crafting, self.begun, self._run = [], None, 0, None
         self.stock.refresh()
         self._lay_out()
+        show(self.controls, self.attack, self._own())
 
     def _lay_out(self) -> None:
         self.figure.clear()
@@ -230,5 +231,4 @@ class VictimsLab(Lab):
         self.stock.attack, self.waiting = attack, {}
         self.share, self.seed, self.wanted = own["share"], own["seed"], own["wanted"]
         self.clear()
-        show(self.controls, attack, self._own())
         self.canvas.draw()
