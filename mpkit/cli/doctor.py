@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import torch
 
-from mpkit import cifar10, fashion
+from mpkit import cifar10, fashion, finetuning
 from mpkit.cli.output import show
 from mpkit.data import cache_folder
 from mpkit.device import cores, describe, pick_device
@@ -93,6 +93,9 @@ def _data():
     clothes = fashion.SPRITE.exists()
     advice = "" if clothes else f"{fashion.SPRITE} ships with mpkit's source code: fetch it again"
     yield clothes, "fashion: here, no download" if clothes else "fashion is missing", advice
+    weights = (finetuning.SHIPPED / f"{finetuning.DEFAULT_WEIGHTS}.safetensors").exists()
+    advice = "" if weights else f"{finetuning.SHIPPED} ships with mpkit's source code: fetch it"
+    yield weights, f"weights to fine-tune: {'here' if weights else 'missing'}", advice
     names = (cifar10.URL.rpartition("/")[2], f"cifar10-{cifar10.SHA256[:16]}.json")
     fetched = any((folder / name).exists() for name in names)
     note = "" if fetched else "optional, 162 MiB: mpkit fetch cifar10"
