@@ -159,7 +159,8 @@ SAMPLES = {
     "classes": ("3", "8"), "size": 12, "noise": 0.25, "difficulty": 0.5, "target_class": "5",
     "target_index": (2, 0), "poison_class": "6", "adversarial_class": "7",
     "goal": "multi-class", "budget": 0.05, "network": "convnet",
-    "batch_norm": "batch", "victims": 3, "victim_network": "convnet-bn", "device": "cpu",
+    "batch_norm": "batch", "fine_tune": "last", "weights": "w.safetensors", "victims": 3,
+    "victim_fine_tune": "all", "victim_network": "convnet-bn", "device": "cpu",
     "epsilon": 0.07, "epsilon_c": 0.02, "unroll_steps": 4, "craft_steps": 5, "models": 7,
     "craft_rate": 0.3, "craft_warmup": 2, "craft_decays": (3, 4), "loss": "cross-entropy",
     "kappa": 9.5, "metagradient": "reverse", "average": "last", "poisoned_steps": "all",
@@ -264,7 +265,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return group.choices
 
 
-@pytest.mark.parametrize("command", ["attack", "sweep", "fetch", "doctor"])
+@pytest.mark.parametrize("command", ["attack", "sweep", "fetch", "pretrain", "doctor"])
 def test_help_explains_every_flag(command):
     said = call(command, "--help")
     assert (said.code, said.err) == (0, "")
@@ -279,7 +280,7 @@ def test_help_explains_every_flag(command):
 
 def test_help_names_every_command():
     said = call("--help")
-    assert set(commands()) == {"attack", "sweep", "fetch", "doctor"}
+    assert set(commands()) == {"attack", "sweep", "fetch", "pretrain", "doctor"}
     for command in commands():
         assert re.search(rf"^ +{command} +\w+", said.out, re.MULTILINE)
     assert call("--version").out == f"mpkit {mpkit.__version__}\n"
@@ -1325,6 +1326,40 @@ def test_a_sweep_refuses_attacks_that_diverge():
     line = refused("sweep", *flags(lr=1000, **NO_PAIR), "--pairs", "1", "--quiet")
     assert "lower --lr" in line
     assert lines("sweep.jsonl") == 0
+
+
+# ── pretrain ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_weights_are_made_and_fine_tuned(tmp_path):
+    file = tmp_path / "w.safetensors"
+    made = ("pretrain", "--data", "fashion", "--pictures", "40", "--epochs", "1", "--out", file)
+    said = call(*made)
+    assert said.code == 0, said
+    assert said.out.startswith(f"{file}: accuracy ")
+    again = refused(*made)
+    assert "is there already" in again
+    run = tmp_path / "run"
+    said = call("attack", *flags(data="fashion"), "--fine-tune", "last", "--weights", file,
+                "--network", "convnet-small", "--out", run)  # fmt: skip
+    assert said.code == 0, said
+    kept = json.loads((run / "settings.json").read_text())["attack"]
+    assert (kept["fine_tune"], kept["weights"]) == ("last", str(file))
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--pictures 5000", "from 10 to 600, not 5000"),
+        ("--pictures 20 --epochs 0", "epochs"),
+        ("--data x", "x"),
+    ],
+)
+def test_pretraining_that_will_not_do_is_refused(flag, words, tmp_path):
+    given = ["--data", "fashion", *flag.split(), "--out", tmp_path / "w.safetensors"]
+    assert words in refused("pretrain", *given)
+    assert not list(tmp_path.iterdir())
+    assert "must end in .safetensors" in refused("pretrain", "--data", "fashion", "--out", "w.pt")
 
 
 # ── fetch and doctor ────────────────────────────────────────────────────────────────────────────

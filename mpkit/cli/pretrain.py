@@ -25,8 +25,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=filled, default="cifar10", help="as for mpkit attack")
     parser.add_argument("--title", help="the data's name in the file (by --data)")
     parser.add_argument("--pictures", type=whole, default=10_000, help="to train on (10000)")
-    parser.add_argument("--epochs", type=whole, default=RECIPE.epochs, help=f"({RECIPE.epochs})")
-    parser.add_argument("--seed", type=whole, default=0, help="(0)")
+    epochs = RECIPE.epochs
+    parser.add_argument("--epochs", type=whole, default=epochs, help=f"of training ({epochs})")
+    parser.add_argument("--seed", type=whole, default=0, help="of weights and shuffles (0)")
     parser.add_argument("--out", type=filled, required=True, help="a .safetensors file to write")
 
 
