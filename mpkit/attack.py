@@ -21,9 +21,7 @@ from mpkit.evaluation import (
     ARMS,
     VictimRecord,
     arm_pictures,
-    mean_accuracy,
     noise_poisons,
-    success_rate,
     train_victims,
 )
 from mpkit.finetuning import DEFAULT_WEIGHTS, FINE_TUNE, tuned_network
@@ -34,6 +32,7 @@ from mpkit.recipe import Recipe
 from mpkit.scale import defaults, scale_name, usual_tuning
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
+from mpkit.tally import tally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,15 +242,9 @@ def prepare(
 
 
 def summarise(attack: Attack, records: list[VictimRecord]) -> dict:
-    """Rates with n and interval, and accuracies, arm by arm."""
+    """What is counted of the victims, arm by arm: see `mpkit.tally`."""
     arms = [arm for arm in ARMS if any(r.arm == arm for r in records)]
-    return {
-        arm: {
-            "success": dataclasses.asdict(success_rate(records, arm)),
-            "accuracy": mean_accuracy(records, arm),
-        }
-        for arm in arms
-    }
+    return {arm: tally(records, arm) for arm in arms}
 
 
 def draw_pairs(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -19,10 +20,11 @@ from torch.func import vmap
 
 from mpkit.device import Plan
 from mpkit.functional import State, for_models, logits, own, seen
-from mpkit.layers import by_batch
+from mpkit.layers import by_batch, evaluations
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import generator, stream, train
+from mpkit.verdict import LAST, VictimRecord, silent, tuples
 
 ARMS = ("poisoned", "clean", "noise")
 
@@ -95,20 +97,6 @@ def fallen(successes: Sequence[int], ns: Sequence[int]) -> Rate:
     return rate(sum(2 * k > n for k, n in zip(successes, ns, strict=True)), len(ns))
 
 
-@dataclasses.dataclass(frozen=True)
-class VictimRecord:
-    """One trained victim. `predicted` and `adversarial_probability`, `true_probability` per target;
-    `accuracy` on the validation images; `success` per target (see `Scenario.succeeded`)."""
-
-    arm: str
-    victim: int
-    predicted: tuple[int, ...]
-    success: tuple[bool, ...]
-    adversarial_probability: tuple[float, ...]
-    true_probability: tuple[float, ...]
-    accuracy: float
-
-
 def victim_seed(seed: int, victim: int) -> int:
     """The seed of a victim: a stream that no surrogate of any run seed uses."""
     return stream(seed, "victim", victim)
@@ -138,37 +126,125 @@ def train_victims(
     recipe: Recipe,
     pictures: dict[str, Tensor],
     *,
-    victims: int,
+    victims: int | range,
     seed: int,
     plan: Plan | None = None,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
-    """Train `victims` on each arm's pictures (name → (N, C, H, W)), all side by side.
+    """Train `victims` (so many, or those of a range) on each arm's pictures, all side by side.
 
-    Yields (epoch, []) while training and (epoch, records) at the end, one record a victim and arm.
+    `pictures`: arm → (N, C, H, W). Yields (epoch, []) while training and (epoch, records) at the
+    end, one record a victim and arm.
     """
-    arms = [(arm, v) for arm in pictures for v in range(victims)]
+    numbers = range(victims) if isinstance(victims, int) else victims
+    arms = [(arm, v) for arm in pictures for v in numbers]
     seeds = [victim_seed(seed, v) for _, v in arms]
     sources = [pictures[arm] for arm, _ in arms]
     x, y = scenario.train.x, scenario.train.y
     runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__)
-    state = None
-    for state, record in runs:  # noqa: B007
+    state, before = None, deque(maxlen=LAST - 1)
+    for state, record in runs:
         if record.epoch < recipe.epochs:
+            if record.epoch > recipe.epochs - LAST:
+                before.append(turned(scenario, network, state, plan))
             yield record.epoch, []
-    yield recipe.epochs, judge(scenario, network, state, arms, plan)
+    yield recipe.epochs, judge(scenario, network, state, arms, plan, before)
+
+
+Turned = dict[str | None, Tensor]
+
+
+def turned(
+    scenario: Scenario, network: nn.Module, state: State, plan: Plan | None = None
+) -> Turned:
+    """Statistics of batch norm (as `evaluations` names them) → whether the attacker has their way
+    with each target, bool (M, T)."""
+    found = {}
+    for name, module in evaluations(network).items():
+        z = predict(module, state, scenario.targets, scenario.train.x, plan=plan)
+        found[name] = scenario.succeeded(z.argmax(-1)) & z.isfinite().all(-1)
+    return found
 
 
 def judge(
-    scenario: Scenario, network: nn.Module, state: State, arms, plan: Plan | None = None
+    scenario: Scenario,
+    network: nn.Module,
+    state: State,
+    arms: Sequence[tuple[str, int]],
+    plan: Plan | None = None,
+    before: Sequence[Turned] | None = None,
+    *,
+    other: bool = True,
 ) -> list[VictimRecord]:
-    """What trained victims say of the targets, and their accuracy; `arms`: (arm, victim) each."""
-    said = predict(network, state, scenario.targets, scenario.train.x, plan=plan)
-    found = predict(network, state, scenario.validation.x, plan=plan).argmax(-1)
-    accuracy = (found == scenario.validation.y).float().mean(1)
+    """What M trained victims say of the targets, and their accuracy; `arms`: (arm, victim) each.
+
+    By the network's own statistics of batch norm; where it has batch norm, by the other ones in
+    `other_statistics` (unless `other` is False). By those of the batch at hand, targets are asked
+    together with 125 clean training pictures, and validation images up to 500 at a time.
+    `before`: what `turned` gave in the epochs before this one, for `held`.
+    """
+    views = list(evaluations(network).items())[: 1 + other]
+    found = [_answers(scenario, view, state, plan, before) for view in views]
+    records = []
+    for arm, *answers in zip(arms, *found, strict=True):
+        first, *rest = (VictimRecord(*arm, **fields) for fields in answers)
+        first, *rest = (silent(r) if r.diverged else r for r in (first, *rest))
+        records.append(dataclasses.replace(first, other_statistics=rest[0]) if rest else first)
+    return records
+
+
+def _answers(
+    scenario: Scenario, view, state: State, plan: Plan | None, before: Sequence[Turned] | None
+) -> list[dict]:
+    """The fields of M victims' records but for arm and number, by one kind of statistics; `view`:
+    its name, and the module that evaluates by it."""
+    name, module = view
+    said = predict(module, state, scenario.targets, scenario.train.x, plan=plan)
+    seen = predict(module, state, scenario.validation.x, plan=plan)
+    weights = (_finite(t) for part in state for t in part.values())
+    fine = torch.stack([_finite(said), _finite(seen), *weights]).all(0)
+    p, predicted = said.softmax(-1), said.argmax(-1)
+    success = scenario.succeeded(predicted) & said.isfinite().all(-1)
+    pick = lambda labels: p.gather(-1, labels.expand(len(p), -1)[..., None])[..., 0].tolist()  # noqa: E731
+    columns = {
+        "predicted": predicted.tolist(),
+        "success": success.tolist(),
+        "adversarial_probability": pick(scenario.adversarial),
+        "true_probability": pick(scenario.target_labels),
+        **_accuracies(scenario, seen.argmax(-1)),
+        "probabilities": p.tolist(),
+        "diverged": (~fine).tolist(),
+    }
+    if before is not None:
+        times = torch.stack([*(earlier[name] for earlier in before), success])
+        shares = times.sum(0).tolist()
+        columns["held"] = [[k / len(times) for k in row] for row in shares]
+    rows = zip(*columns.values(), strict=True)
     return [
-        _victim_record(scenario, *arm, z, a)
-        for arm, z, a in zip(arms, said, accuracy.tolist(), strict=True)
+        {"statistics": name} | {k: tuples(v) for k, v in zip(columns, row, strict=True)}
+        for row in rows
     ]
+
+
+def _finite(values: Tensor) -> Tensor:
+    """Tensors (M, …) → bool (M,): whether all of a model's entries are numbers."""
+    return values.reshape(len(values), -1).isfinite().all(1)
+
+
+def _accuracies(scenario: Scenario, found: Tensor) -> dict[str, list]:
+    """Of M victims' classes (M, V) for the validation images: the shares that are right."""
+    y, labels = scenario.validation.y, scenario.train.y[scenario.bases].unique()
+    right = (found == y).float()
+
+    def share(rows: Tensor) -> list[float | None]:
+        return right[:, rows].mean(1).tolist() if rows.any() else [None] * len(right)
+
+    classes = [share(y == c) for c in range(len(scenario.validation.classes))]
+    return {
+        "accuracy": share(torch.ones_like(y, dtype=torch.bool)),
+        "poison_accuracy": share(torch.isin(y, labels)),
+        "target_accuracy": share(torch.isin(y, scenario.target_labels)),
+        "class_accuracy": [list(row) for row in zip(*classes, strict=True)],
+    }
 
 
 def predict(
@@ -179,10 +255,10 @@ def predict(
     *,
     plan: Plan | None = None,
 ) -> Tensor:
-    """Logits (M, N, classes) of pictures x (N, C, H, W) by M models, 500 pictures at a time.
+    """Logits (M, N, classes) of pictures x (N, …) by M models, at most 500 pictures at a time.
 
-    Where batch norm evaluates by the batch at hand, `company` (N, C, H, W) gives x a batch of 125
-    to stand in, as the official code does for its target.
+    Where batch norm evaluates by the batch at hand, `company` (N, …) gives x a batch of 125 to
+    stand in, as the official code does for its target: alone it would be measured by itself.
     """
     with torch.no_grad():
         x = seen(network, x)
@@ -191,39 +267,30 @@ def predict(
     def work(models: slice, state: State) -> Tensor:
         ask = partial(logits, own(network), train=False)
         ask = ask if models.stop - models.start == 1 else vmap(ask, (0, None))
-        parts = [ask(state, torch.cat([beside, some]))[0] for some in x.split(500)]
+        # In equal parts: a short last one would have statistics of a few pictures.
+        some = x.tensor_split(max(1, -(-len(x) // 500)))
+        parts = [ask(state, torch.cat([beside, part]))[0] for part in some]
         return torch.cat([z[..., len(beside) :, :] for z in parts], -2)
 
     with torch.no_grad():
         return for_models(plan or Plan(), state.models, work, state)
 
 
-def _victim_record(
-    scenario: Scenario, arm: str, victim: int, logits: Tensor, accuracy: float
-) -> VictimRecord:
-    p, predicted = logits.softmax(-1), logits.argmax(-1)
-    pick = lambda labels: tuple(p.gather(1, labels[:, None])[:, 0].tolist())  # noqa: E731
-    return VictimRecord(
-        arm=arm,
-        victim=victim,
-        predicted=tuple(predicted.tolist()),
-        success=tuple(scenario.succeeded(predicted).tolist()),
-        adversarial_probability=pick(scenario.adversarial),
-        true_probability=pick(scenario.target_labels),
-        accuracy=accuracy,
-    )
-
-
 def success_rate(records: list[VictimRecord], arm: str) -> Rate:
-    """Successes over all victims × targets of an arm."""
+    """Successes over all victims × targets of an arm; a victim that diverged has none."""
     outcomes = [s for r in records if r.arm == arm for s in r.success]
     return rate(sum(outcomes), len(outcomes))
 
 
 def mean_accuracy(records: list[VictimRecord], arm: str) -> float:
-    """Validation accuracy, averaged over the victims of an arm."""
-    values = [r.accuracy for r in records if r.arm == arm]
-    return sum(values) / len(values)
+    """Validation accuracy, averaged over an arm's victims that did not diverge; NaN for none."""
+    values = [r.accuracy for r in records if r.arm == arm and r.accuracy is not None]
+    return sum(values) / len(values) if values else math.nan
+
+
+def diverged(records: Sequence[VictimRecord], arm: str) -> int:
+    """How many of an arm's victims diverged."""
+    return sum(r.diverged for r in records if r.arm == arm)
 
 
 def timed(records: Iterator[tuple[int, list[VictimRecord]]]) -> tuple[list[VictimRecord], float]:

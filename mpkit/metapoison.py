@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -255,3 +256,21 @@ def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Ten
     """The poisons as 8-bit pictures within ε: uint8 (P, C, H, W)."""
     perturbation = PERTURBATIONS[settings.perturbation]
     return to_8bit(perturbation, state.parameters, scenario.base_images, settings.epsilon)
+
+
+def refuse_divergence(step: CraftRecord) -> None:
+    """Raises ValueError: from then on pictures would be no numbers, and no longer within ε."""
+    if not math.isfinite(step.loss):
+        raise ValueError(
+            f"the adversarial loss is {step.loss} at craft step {step.step}, as the surrogates' "
+            "training diverged: start anew with a lower --lr"
+        )
+
+
+def converging(
+    steps: Iterator[tuple[CraftState, CraftRecord]],
+) -> Iterator[tuple[CraftState, CraftRecord]]:
+    """The same steps, as far as they are numbers. Raises ValueError like `refuse_divergence`."""
+    for state, record in steps:
+        refuse_divergence(record)
+        yield state, record

@@ -52,7 +52,9 @@ def remember(folder: Path, key: str, build: Callable[[], Pictures]) -> Pictures:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     pictures = build()
-    about = json.dumps({field: getattr(pictures, field) for field in ("classes", *SPLITS)})
+    about = json.dumps(
+        {field: getattr(pictures, field) for field in ("classes", *SPLITS)}, allow_nan=False
+    )
     # The description goes last: where it stands, the pixels stand too.
     if save(folder / f"{key}.npy", lambda file: np.save(file, pictures.pixels)):
         save(folder / f"{key}.json", lambda file: file.write(about.encode()))

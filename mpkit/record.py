@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable
@@ -59,8 +60,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """`value` as readable JSON, written atomically."""
-    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    """`value` as readable JSON, written atomically. Raises ValueError for what JSON has no word
+    for, such as NaN."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
 
 
 def read_json(path: Path) -> dict:
@@ -124,10 +127,28 @@ def append(path: Path, records: Iterable[object]) -> None:
     with open(path, "ab+") as file:
         _end_line(file)
         for record in records:
-            value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
-            file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
+            file.write(_line(record))
         file.flush()
         os.fsync(file.fileno())  # or the state, which is, could be newer after a power cut
+
+
+def write_lines(path: Path, records: Iterable[object]) -> None:
+    """A file of these records alone, one line each, written atomically."""
+    write_atomically(path, b"".join(map(_line, records)))
+
+
+def _line(record: object) -> bytes:
+    """A record as strict JSON, which has no NaN and no infinity: they are written as words."""
+    value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
+    return (json.dumps(_numbers(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _numbers(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _numbers(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _end_line(file: BinaryIO) -> None:
@@ -177,13 +198,20 @@ def replay(folder: Path) -> list[CraftRecord]:
     read_json(folder / "settings.json")
     fields = {f.name for f in dataclasses.fields(CraftRecord)}
     rows = [
-        {k: v for k, v in row.items() if k in fields}
+        {k: _numbers_of(v) for k, v in row.items() if k in fields}
         for row in read_lines(folder / "records.jsonl")
     ]
     try:
         return [CraftRecord(**r | {k: tuple(r[k]) for k in ("losses", "ages")}) for r in rows]
     except (KeyError, TypeError) as error:
         raise RecordError(f"{folder / 'records.jsonl'} is damaged: {error}") from error
+
+
+def _numbers_of(value: object) -> object:
+    """The way back from the words for what is no number."""
+    if isinstance(value, list):
+        return [_numbers_of(v) for v in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def truncate_records(folder: Path, step: int) -> None:
@@ -195,8 +223,7 @@ def truncate_records(folder: Path, step: int) -> None:
     kept = [r for r in replay(folder) if r.step <= step]
     if [r.step for r in kept] != list(range(1, step + 1)):
         raise RecordError(f"{path} is damaged: it lacks steps before {step}; start the run anew")
-    lines = "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in kept)
-    write_atomically(path, lines.encode())
+    write_lines(path, kept)
 
 
 def save_poisons(folder: Path, poisons: Tensor, rows: Tensor) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import shlex
 import time
 from pathlib import Path
@@ -18,10 +17,11 @@ from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe
 from mpkit.evaluation import ARMS, Rate
-from mpkit.metapoison import CraftRecord, CraftState, poisons_of
+from mpkit.metapoison import CraftState, poisons_of, refuse_divergence
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.saved import from_dict, run_folder, run_settings
 from mpkit.summary import summary_picture
+from mpkit.tally import BY, percent, with_diverged, words
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run
 
@@ -190,15 +190,6 @@ def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
     return state
 
 
-def refuse_divergence(step: CraftRecord) -> None:
-    """Raises ValueError: from then on pictures would be no numbers, and no longer within ε."""
-    if not math.isfinite(step.loss):
-        raise ValueError(
-            f"the adversarial loss is {step.loss} at craft step {step.step}, as the surrogates' "
-            "training diverged: start anew with a lower --lr"
-        )
-
-
 def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
     """Victims and controls on the poisons as they are on disk; the summary."""
     poisons, _ = record.load_poisons(folder)
@@ -207,8 +198,7 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
         for epoch, found in ready.judge(poisons):
             progress.reach(epoch)
             victims += found
-    (folder / "victims.jsonl").unlink(missing_ok=True)
-    record.append(folder / "victims.jsonl", victims)
+    record.write_lines(folder / "victims.jsonl", victims)
     steps = record.replay(folder)
     result = {
         "arms": summarise(ready.attack, victims),
@@ -226,17 +216,27 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
 
 def _lines(ready: Prepared, result: dict) -> list[str]:
     """The result in words."""
-    lines = []
     a, names = ready.attack, ready.scenario.train.classes
-    target = names[ready.scenario.target_labels[0]]
-    wanted = (
-        "another class" if a.goal == "self-concealment" else names[ready.scenario.adversarial[0]]
-    )
-    lines.append(f"Victims that call the {target} {wanted}, and their accuracy on other pictures:")
-    labels = {"poisoned": "poisoned", "clean": "no poison", "noise": "random noise"}
-    for arm in ARMS:
-        found = result["arms"][arm]
-        lines.append(
-            f"  {labels[arm]:<13}{Rate(**found['success'])}   accuracy {found['accuracy']:.1%}"
-        )
+    true = names[ready.scenario.target_labels[0]]
+    hide = a.goal == "self-concealment"
+    wanted = "another class" if hide else names[ready.scenario.adversarial[0]]
+    arms = {arm: result["arms"][arm] for arm in ARMS}
+    lines = [f"Victims that call the {true} {wanted}, and their accuracy on other pictures:"]
+    for arm, found in arms.items():
+        lines.append(_line(arm, found))
+        if more := words(found, None if hide else wanted, true, a.victim_recipe.epochs):
+            lines.append(f"  {'':<13}{more}")
+    other = {arm: f["other_statistics"] for arm, f in arms.items() if "other_statistics" in f}
+    if other:
+        by = [BY[f["poisoned"]["statistics"]] for f in (arms, other)]
+        lines.append(f"That was with batch norm by {by[0]}; the same victims by {by[1]}:")
+        lines += [_line(arm, found) for arm, found in other.items()]
     return lines
+
+
+LABELS = {"poisoned": "poisoned", "clean": "no poison", "noise": "random noise"}
+
+
+def _line(arm: str, found: dict) -> str:
+    rate = with_diverged(Rate(**found["success"]), found["diverged"])
+    return f"  {LABELS[arm]:<13}{rate}   accuracy {percent(found['accuracy'])}"

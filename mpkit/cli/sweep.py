@@ -17,12 +17,11 @@ import torch
 
 from mpkit import record
 from mpkit.attack import Attack, draw_pairs, load_scenario, prepare, summarise
-from mpkit.cli.attack import refuse_divergence
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
-from mpkit.evaluation import clustered_rate, fallen
-from mpkit.metapoison import poisons_of
+from mpkit.metapoison import poisons_of, refuse_divergence
 from mpkit.saved import from_dict, to_dict
+from mpkit.tally import BY, by_target, means_of, percent, with_diverged, words
 from mpkit.training import stream
 
 
@@ -133,7 +132,7 @@ def _results(out: Path) -> dict[str, dict]:
 
 
 def _key(attack: Attack) -> str:
-    return json.dumps(to_dict(attack), sort_keys=True)
+    return json.dumps(to_dict(attack), sort_keys=True, allow_nan=False)
 
 
 def _with_pair(attack: Attack, pair: tuple[str, str, int]) -> Attack:
@@ -154,19 +153,35 @@ def _measure(attack: Attack) -> dict:
 
 
 def table(rows: list[tuple[Attack, dict]]) -> list[str]:
-    """Of each cell of the grid and each arm: targets that fell, victims that turned, accuracy."""
+    """Of each cell of the grid and each arm: targets that fell, victims that turned, and means."""
     cells: dict[tuple[float, int], list[dict]] = {}
     for attack, arms in rows:
         cells.setdefault((attack.settings.epsilon, attack.settings.unroll_steps), []).append(arms)
-    lines = []
+    epochs, lines = min(a.victim_recipe.epochs for a, _ in rows), []
     for (epsilon, unroll_steps), found in sorted(cells.items()):
         lines.append(f"ε = {epsilon:.4g} ({255 * epsilon:.1f}/255), K = {unroll_steps}:")
         for arm in found[0]:
-            counts = [(s["successes"], s["n"]) for s in (arms[arm]["success"] for arms in found)]
-            accuracy = sum(arms[arm]["accuracy"] for arms in found) / len(found)
-            lines += [
-                f"  {arm:<9} targets that fell {fallen(*zip(*counts, strict=True))}",
-                f"  {'':<9} victims {clustered_rate(*zip(*counts, strict=True))}, "
-                f"accuracy {accuracy:.1%}",
-            ]
+            lines += _arm(arm, [arms[arm] for arms in found], epochs)
     return lines
+
+
+def _arm(arm: str, tallies: list[dict], epochs: int) -> list[str]:
+    """One arm of a cell; by the other statistics of batch norm as well, where all have them."""
+    means = means_of(tallies)
+    lines = _counts(arm, tallies)
+    if more := words(means, "the wanted class", "the true one", epochs):
+        lines.append(f"  {'':<9} {more}")
+    others = [t["other_statistics"] for t in tallies if t.get("other_statistics")]
+    if len(others) == len(tallies):
+        lines.append(f"  {'':<9} with batch norm by {BY[others[0]['statistics']]}:")
+        lines += _counts("", others)
+    return lines
+
+
+def _counts(arm: str, tallies: list[dict]) -> list[str]:
+    means, (fell, turned) = means_of(tallies), by_target(tallies)
+    victims = with_diverged(turned, means["diverged"])
+    return [
+        f"  {arm:<9} targets that fell {fell}",
+        f"  {'':<9} victims {victims}, accuracy {percent(means['accuracy'])}",
+    ]

@@ -40,7 +40,9 @@ def remember(name: str) -> None:
     known[name] = datetime.date.today().isoformat()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(known, indent=1, sort_keys=True).encode())
+        write_atomically(
+            path, json.dumps(known, indent=1, sort_keys=True, allow_nan=False).encode()
+        )
 
 
 def report(chapter: str, names: list[str]) -> str:

@@ -34,9 +34,9 @@ def show_change(bases: Tensor, poisons: Tensor, target: Tensor, label: str, true
 
 
 def shares(records: Sequence[VictimRecord], arm: str) -> tuple[float, float, float]:
-    """The first target's mean probabilities over an arm's victims: (adversarial class, true class,
-    all others together). Raises ZeroDivisionError for an arm without victims."""
-    mine = [r for r in records if r.arm == arm]
+    """The first target's mean probabilities over an arm's victims that did not diverge:
+    (adversarial class, true class, all others). Raises ZeroDivisionError where there are none."""
+    mine = [r for r in records if r.arm == arm and not r.diverged]
     wanted = sum(r.adversarial_probability[0] for r in mine) / len(mine)
     true = sum(r.true_probability[0] for r in mine) / len(mine)
     return wanted, true, max(0.0, 1 - wanted - true)
@@ -54,7 +54,7 @@ def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
     slide.set(xlim=(0, 1.15), title="as on the slide", xlabel="mean probability for the target")
     slide.invert_yaxis()
     for row, arm in enumerate(ARMS):
-        mine = [r for r in records if r.arm == arm]
+        mine = [r for r in records if r.arm == arm and not r.diverged]
         height = [row + 0.4 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
         seen = [r.adversarial_probability[0] for r in mine]
         colour, marker, _ = LOOKS[arm]

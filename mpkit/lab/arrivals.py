@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
 from torch import Tensor
 
 from mpkit.attack import Prepared
-from mpkit.evaluation import ARMS, VictimRecord, judge, noise_poisons, predict, victim_seed
+from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
 from mpkit.lab.stock import rescaled
 from mpkit.scenario import Scenario
-from mpkit.training import train
 
 
 @dataclasses.dataclass(frozen=True)
 class Arrival:
-    """Some victims with their twins: a record each, and the target's class probabilities by each
-    poisoned one, (victims, classes)."""
+    """Some victims with their twins: a record each."""
 
     records: tuple[VictimRecord, ...]
-    probabilities: tuple[tuple[float, ...], ...]
 
 
 def pictures(
@@ -41,13 +37,15 @@ def pictures(
 
 def arrive(ready: Prepared, sources: dict[str, Tensor], victims: range, seed: int) -> Arrival:
     """Train these victims on each arm's pictures and judge them; twins share their seed."""
-    scenario, model, plan = ready.scenario, ready.victim_network, ready.victim_plan
-    arms = [(arm, v) for v in victims for arm in ARMS]
-    seeds, recipe = [victim_seed(seed, v) for _, v in arms], ready.attack.victim_recipe
-    seen = [sources[arm] for arm, _ in arms].__getitem__
-    data = scenario.train.x, scenario.train.y
-    *_, (state, _) = train(model, *data, recipe, seeds, plan=plan, own_x=seen)
-    records = judge(scenario, model, state, arms, plan)
-    poisoned = state.pick(torch.arange(ARMS.index("poisoned"), len(arms), len(ARMS)))
-    p = predict(model, poisoned, scenario.targets[:1], scenario.train.x)[:, 0].softmax(-1)
-    return Arrival(tuple(records), tuple(map(tuple, p.tolist())))
+    recipe, plan = ready.attack.victim_recipe, ready.victim_plan
+    runs = train_victims(
+        ready.scenario,
+        ready.victim_network,
+        recipe,
+        {arm: sources[arm] for arm in ARMS},
+        victims=victims,
+        seed=seed,
+        plan=plan,
+    )
+    *_, (_, records) = runs
+    return Arrival(tuple(records))

@@ -14,7 +14,8 @@ from mpkit.lab.compareview import CompareView, Row
 from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
-from mpkit.metapoison import CraftRecord, poisons_of
+from mpkit.metapoison import CraftRecord, converging, poisons_of
+from mpkit.tally import counted
 
 Pair = tuple[str, str, int]
 
@@ -95,7 +96,7 @@ class CompareLab(Lab):
             key = attack.without_victims()
             ready = prepare(attack, progress=False)
             if key not in kept:
-                for state, record in ready.craft():  # noqa: B007
+                for state, record in converging(ready.craft()):  # noqa: B007
                     yield name, pair, record
                 kept[key] = poisons_of(ready.scenario, state, attack.settings), record.loss
             poisons, loss = kept[key]
@@ -146,7 +147,8 @@ class CompareLab(Lab):
                 label = name if arm == "poisoned" else f"{name}, {_CALLED[arm]}"
                 records = [r for o in mine for r in o.victims if r.arm == arm]
                 losses = [o.loss for o in mine] if arm == "poisoned" else []
-                found.append(Row(label, arm, records, losses))
+                epochs = self.variants[name].victim_recipe.epochs
+                found.append(Row(label, arm, records, losses, epochs))
         return found
 
     def _doing(self) -> str:
@@ -160,7 +162,7 @@ class CompareLab(Lab):
         if not self.outcomes:
             return about + "Nothing has been counted yet."
         return about + "; ".join(
-            f"{r.label}: {r.rate}, accuracy {r.accuracy:.1%}" for r in self.rows() if r.records
+            f"{r.label}: {counted(r.records, r.arm, r.epochs)}" for r in self.rows() if r.records
         )
 
     # ── the picture and its controls ──────────────────────────────────────────────────────────

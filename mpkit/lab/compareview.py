@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
-from mpkit.evaluation import Rate, VictimRecord, rate
+from mpkit.evaluation import Rate, VictimRecord, diverged, mean_accuracy, rate
 from mpkit.lab.arms import LOOKS, show_count
 from mpkit.lab.canvas import RED, font_size, new_figure
 from mpkit.lab.views import KEPT_STYLES, guess_line, tidy
 
 
 class Row(NamedTuple):
-    """What is counted of one variant in one arm; `losses` of its surrogates, one a target."""
+    """What is counted of one variant in one arm; `losses` of its surrogates, one a target; `epochs`
+    of its victims' training."""
 
     label: str
     arm: str
     records: Sequence[VictimRecord]
     losses: Sequence[float]
+    epochs: int
 
     @property
     def rate(self) -> Rate | None:
@@ -27,8 +30,13 @@ class Row(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """On other pictures, averaged over the victims."""
-        return sum(r.accuracy for r in self.records) / len(self.records)
+        """On other pictures, averaged over the victims that did not diverge; NaN for none."""
+        return mean_accuracy(self.records, self.arm)
+
+    @property
+    def diverged(self) -> int:
+        """How many victims diverged: none of them is a success."""
+        return diverged(self.records, self.arm)
 
 
 class CompareView:
@@ -94,15 +102,15 @@ class CompareView:
                 continue
             point.set_data([found.rate], [place])
             span.set_data([found.low, found.high], [place, place])
-            show_count(words, found)
+            show_count(words, found, row.diverged)
             losses.set_data(row.losses, [place] * len(row.losses))
-            accuracies = [r.accuracy for r in row.records]
+            accuracies = [r.accuracy for r in row.records if not r.diverged]
             levels.set_data(accuracies, [place] * len(accuracies))
-        every = [loss for row in rows for loss in row.losses]
-        low, high = min(*every, 0), max(*every, 0)
+        every = [loss for row in rows for loss in row.losses if isfinite(loss)]
+        low, high = min([*every, 0]), max([*every, 0])
         room = 0.1 * (high - low) + 0.1
         self.losses.set_xlim(low - room, high + room)
-        accuracies = [r.accuracy for row in rows for r in row.records]
+        accuracies = [r.accuracy for row in rows for r in row.records if not r.diverged] or [0.0]
         self.levels.set_xlim(max(0, min(accuracies) - 0.05), min(1.01, max(accuracies) + 0.05))
 
     def compare(self, lines: Sequence) -> None:

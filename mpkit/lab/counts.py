@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from mpkit.evaluation import ARMS, VictimRecord, success_rate
+from mpkit.evaluation import ARMS, VictimRecord, diverged, success_rate
 from mpkit.lab.arms import LOOKS, show_count
 from mpkit.lab.canvas import GREY, font_size
 from mpkit.lab.views import KEPT_STYLES, ProbabilityView, tidy
 from mpkit.scenario import Scenario
+
+
+def _points(x: Sequence[float], y: Sequence[float]) -> np.ndarray:
+    """(N, 2), also for none."""
+    return np.column_stack([x, y]) if x else np.empty((0, 2))
 
 
 class CountsView:
@@ -80,20 +86,23 @@ class CountsView:
         self.rates.set_title(text, loc="left", fontsize=font_size(self.figure, 9))
 
     def update(self, records: Sequence[VictimRecord], probabilities: Sequence[float]) -> None:
-        """Show these victims and twins, and the poisoned ones' mean probabilities (classes,)."""
+        """Show these victims and twins, and the poisoned ones' mean probabilities (classes,).
+
+        Those that diverged have no dot: the words above the rate name them.
+        """
         for row, arm in enumerate(ARMS):
-            mine = [r for r in records if r.arm == arm]
+            mine = [r for r in records if r.arm == arm and not r.diverged]
             # Dots of one arm lie a little apart, each victim always at the same height.
             height = [row + 0.25 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
             wanted = [self.probability(r) for r in mine]
-            self.clouds[arm].set_offsets(list(zip(wanted, height, strict=True)))
-            levels = [r.accuracy for r in mine]
-            self.levels[arm].set_offsets(list(zip(levels, height, strict=True)))
+            self.clouds[arm].set_offsets(_points(wanted, height))
+            self.levels[arm].set_offsets(_points([r.accuracy for r in mine], height))
             found = success_rate(records, arm)
             self.points[arm].set_data([found.rate], [row])
             self.spans[arm].set_data([found.low, found.high], [row, row])
-            show_count(self.words[arm], found)
-        self.accuracy.set_xlim(max(0, min(r.accuracy for r in records) - 0.08), 1.01)
+            show_count(self.words[arm], found, diverged(records, arm))
+        lowest = min((r.accuracy for r in records if not r.diverged), default=0.0)
+        self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)
 
     def probability(self, record: VictimRecord) -> float:

@@ -20,7 +20,7 @@ from mpkit.lab.runner import Phase
 from mpkit.lab.save import save_run
 from mpkit.lab.victim import VictimNow
 from mpkit.lab.views import show_guess
-from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
+from mpkit.metapoison import CraftRecord, CraftState, converging, craft, poisons_of
 from mpkit.scale import TUNED
 
 
@@ -58,7 +58,7 @@ class CraftLab(Lab):
         ready = prepare(attack, progress=False, scenario=self.scenario)
         if run is self._run:  # or another run has begun meanwhile
             self.ready = ready
-        return craft(ready.scenario, ready.network, self.knobs, None, ready.plan)
+        return converging(craft(ready.scenario, ready.network, self.knobs, None, ready.plan))
 
     def take(self, item: tuple[CraftState, CraftRecord]) -> None:
         self.state, record = item
@@ -124,7 +124,9 @@ class CraftLab(Lab):
         self.redraw_kept()
 
     def _draw(self) -> None:
-        logits = predict(self.ready.network, self.state.surrogates, self.ready.scenario.targets[:1])
+        scenario = self.ready.scenario
+        asked = scenario.targets[:1], scenario.train.x
+        logits = predict(self.ready.network, self.state.surrogates, *asked)
         self.probabilities = logits.softmax(-1).mean(0)[0].tolist()
         self.view.update(self.records, self.marks, self.probabilities)
         self._show_poisons()

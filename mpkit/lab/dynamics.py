@@ -152,11 +152,15 @@ class DynamicsLab(Lab):
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
         r = self.records[-1]
+        twins = []
+        for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
+            said = (
+                f"has accuracy {r.accuracies[twin]:.1%} and gives the target {true} "
+                f"{r.true[twin]:.0%}, {wanted} {r.wanted[twin]:.0%}"
+            )
+            twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (
-            f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255: the clean twin has "
-            f"accuracy {r.accuracies[0]:.1%} and gives the target {true} {r.true[0]:.0%}, {wanted} "
-            f"{r.wanted[0]:.0%}; the poisoned twin has accuracy {r.accuracies[1]:.1%} and gives "
-            f"{true} {r.true[1]:.0%}, {wanted} {r.wanted[1]:.0%}."
+            f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255: {'; '.join(twins)}."
             + "".join(f" Changed at epoch {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 

@@ -59,7 +59,9 @@ def remember(lab: str, attack: Attack, work: float, took: float) -> None:
     with contextlib.suppress(OSError):
         file().parent.mkdir(parents=True, exist_ok=True)
         paces = _read() | {_key(lab, attack): took / work}
-        write_atomically(file(), json.dumps(paces, indent=1, sort_keys=True).encode())
+        write_atomically(
+            file(), json.dumps(paces, indent=1, sort_keys=True, allow_nan=False).encode()
+        )
 
 
 def told(seconds: float) -> str:

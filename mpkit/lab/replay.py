@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from mpkit.attack import Attack
-from mpkit.evaluation import ARMS, VictimRecord, mean_accuracy, success_rate
+from mpkit.evaluation import ARMS, VictimRecord, diverged, success_rate
 from mpkit.lab.arms import LOOKS, show_count
 from mpkit.lab.canvas import font_size, new_figure
 from mpkit.lab.controls import Number
@@ -17,6 +16,8 @@ from mpkit.lab.views import LossView, show_guess, tidy
 from mpkit.metapoison import CraftRecord
 from mpkit.record import RecordError, read_json, read_lines, replay
 from mpkit.saved import from_dict
+from mpkit.tally import counted
+from mpkit.verdict import victim_of
 
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "recorded"
 """Runs that ship with a checkout."""
@@ -98,11 +99,8 @@ class ReplayLab(Lab):
             f"After craft step {last.step} the mean adversarial loss is {last.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first."
         )
-        counts = [
-            f" {arm}: {success_rate(self.arrived, arm)}, accuracy "
-            f"{mean_accuracy(self.arrived, arm):.1%}."
-            for arm in self._arms()
-        ]
+        epochs = self.attack.victim_recipe.epochs
+        counts = [f" {arm}: {counted(self.arrived, arm, epochs)}." for arm in self._arms()]
         return about + "".join(counts)
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
@@ -141,8 +139,8 @@ class ReplayLab(Lab):
             self.rates.plot([found.rate], [row], marker, color=colour, ms=7)
             size = font_size(self.figure, 8)
             words = self.rates.text(0.5, row - 0.3, "", ha="center", va="center", fontsize=size)
-            show_count(words, found)
-            levels = [r.accuracy for r in self.arrived if r.arm == arm]
+            show_count(words, found, diverged(self.arrived, arm))
+            levels = [r.accuracy for r in self.arrived if r.arm == arm and not r.diverged]
             self.levels.plot(levels, [row] * len(levels), marker, color=colour, alpha=0.6)
 
 
@@ -160,15 +158,10 @@ def find(run: str | Path) -> Path:
 
 def victims_of(folder: Path) -> list[VictimRecord]:
     """The victims and twins of a recorded run; none if it was not judged. Raises RecordError."""
-    names = {f.name for f in dataclasses.fields(VictimRecord)}
-    found = []
-    for row in read_lines(folder / "victims.jsonl"):
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in names}
-        try:
-            found.append(VictimRecord(**fields))
-        except TypeError as error:
-            raise RecordError(f"{folder / 'victims.jsonl'} is damaged: {error}") from error
-    return found
+    try:
+        return [victim_of(row) for row in read_lines(folder / "victims.jsonl")]
+    except TypeError as error:
+        raise RecordError(f"{folder / 'victims.jsonl'} is damaged: {error}") from error
 
 
 def _told(folder: Path) -> tuple[Attack, str]:

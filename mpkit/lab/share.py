@@ -22,7 +22,7 @@ class ShareError(ValueError):
 
 def encode(kind: str, values: dict) -> str:
     """The code of JSON `values` for labs of a `kind` (letters only)."""
-    text = json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
+    text = json.dumps(values, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
     data = base64.urlsafe_b64encode(zlib.compress(text, 9)).decode().rstrip("=")
     body = f"mpkit{VERSION}.{kind}.{data}"
     return f"{body}.{_check(body)}"

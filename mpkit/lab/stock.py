@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpkit.attack import Attack, Prepared, load_scenario
-from mpkit.metapoison import CraftRecord, craft, poisons_of
+from mpkit.metapoison import CraftRecord, converging, poisons_of
 from mpkit.scenario import Scenario
 
 
@@ -51,7 +51,7 @@ class Stock:
     def craft(self, ready: Prepared) -> Iterator[CraftRecord]:
         """Algorithm 1 for `ready`, the attack prepared; its poisons are kept at the end."""
         key, settings = self.key(), ready.attack.settings
-        for state, record in craft(ready.scenario, ready.network, settings, None, ready.plan):
+        for state, record in converging(ready.craft()):
             if record.step == settings.craft_steps:
                 self.crafted = key, poisons_of(ready.scenario, state, settings)
             yield record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 
@@ -16,7 +17,7 @@ from mpkit.metapoison import target_loss
 class TwinRecord:
     """One epoch of both twins, (clean, poisoned) each: mean training losses, validation
     accuracies, the target's probabilities of its true and of the wanted class, L_adv; and the ε
-    that the poisoned twin trained with."""
+    that the poisoned twin trained with. Of a twin that diverged they are NaN."""
 
     epoch: int
     losses: tuple[float, float]
@@ -25,6 +26,13 @@ class TwinRecord:
     wanted: tuple[float, float]
     adversarial: tuple[float, float]
     epsilon: float
+
+    @property
+    def diverged(self) -> tuple[bool, bool]:
+        """Which of the twins has logits that are no numbers."""
+        return tuple(
+            map(math.isnan, (p + a for p, a in zip(self.true, self.accuracies, strict=True)))
+        )
 
 
 @torch.no_grad()
@@ -36,8 +44,9 @@ def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: f
     scenario, network = ready.scenario, ready.network
     said = predict(network, state, scenario.targets[:1], scenario.train.x)
     p = said[:, 0].softmax(-1)
-    found = predict(network, state, scenario.validation.x[:500]).argmax(-1)
-    right = (found == scenario.validation.y[:500]).float().mean(1)
+    logits = predict(network, state, scenario.validation.x[:500])
+    right = (logits.argmax(-1) == scenario.validation.y[:500]).float().mean(1)
+    right[~logits.isfinite().all(-1).all(-1)] = torch.nan  # argmax would call it class 0
     adversarial = target_loss(scenario, own(network), ready.attack.settings)
     batch = seen(network, scenario.train.x[:50])
     return TwinRecord(

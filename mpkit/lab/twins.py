@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,11 +94,12 @@ class TwinsView:
         for lines, name in zip(self.lines, ("losses", "accuracies", "wanted"), strict=True):
             for twin, line in enumerate(lines):
                 line.set_data(epochs, [getattr(r, name)[twin] for r in records])
-        high = max((max(r.losses) for r in records[1:]), default=1.0)
-        self.axes[0].set_ylim(0, 1.08 * high)
+        losses = [loss for r in records[1:] for loss in r.losses if math.isfinite(loss)]
+        self.axes[0].set_ylim(0, 1.08 * max(losses, default=1.0))
         self.axes[0].set_title("training loss", loc="left", fontsize=font_size(self.figure, 10))
         views.show_marks(self.axes[2], self._marks, marks)
-        self._follow(torch.stack(list(path)))
+        whole = [both for both in path if both.isfinite().all()]  # until one of them diverged
+        self._follow(torch.stack(whole or list(path[:1])))
 
     def _follow(self, path: Tensor) -> None:
         """path (epochs, 2, D): both runs in the plane through the start and the present ends."""
@@ -151,6 +153,8 @@ class TwinsView:
         groups += [poisons[:40], self.scenario.targets[:1]]
         with torch.no_grad():
             found = features(own(network), state, torch.cat(groups))
+        if not found.isfinite().all():  # it diverged: what is shown is of the epoch before
+            return
         rows = found.cpu().double().numpy()
         known = rows[: len(groups[0]) + len(groups[1])]
         labels = np.repeat([0, 1], [len(g) for g in groups[:2]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,12 +14,13 @@ from mpkit.lab.canvas import BLUE, RED, Canvas, font_size, new_figure
 from mpkit.lab.cells import claim, here
 from mpkit.lab.runner import Runner
 from mpkit.lab.views import tidy
+from mpkit.tally import percent
 from mpkit.training import train
 
 
 class Point(NamedTuple):
     """After an epoch: what the victim gives the target's own class and the wanted one, and the
-    accuracy on other pictures of the victim and of its clean twin."""
+    accuracy on other pictures of the victim and of its clean twin; NaN of what diverged."""
 
     epoch: int
     true: float
@@ -69,9 +71,10 @@ class VictimNow:
         runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
         for state, record in runs:
             arms = [("poisoned", self.count), ("clean", self.count)]
-            victim, twin = judge(scenario, network, state, arms)
+            victim, twin = judge(scenario, network, state, arms, other=False)
             true, wanted = victim.true_probability[0], victim.adversarial_probability[0]
-            yield Point(record.epoch, true, wanted, victim.accuracy, twin.accuracy)
+            said = (true, wanted, victim.accuracy, twin.accuracy)
+            yield Point(record.epoch, *(math.nan if p is None else p for p in said))
 
     def take(self, item: Point) -> None:
         self.points.append(item)
@@ -84,10 +87,12 @@ class VictimNow:
         if not self.points:
             return "No victim has been trained yet."
         p = self.points[-1]
-        return (
-            f"A victim trained on the poisons of craft step {self.step}: after epoch {p.epoch} it "
-            f"gives the target's own class {p.true:.0%} and the wanted one {p.wanted:.0%}; its "
-            f"accuracy on other pictures is {p.accuracy:.1%}, its clean twin's {p.clean:.1%}."
+        about = f"A victim trained on the poisons of craft step {self.step}: after epoch {p.epoch} "
+        if math.isnan(p.accuracy):
+            return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
+        return about + (
+            f"it gives the target's own class {p.true:.0%} and the wanted one {p.wanted:.0%}; its "
+            f"accuracy on other pictures is {p.accuracy:.1%}, its clean twin's {percent(p.clean)}."
         )
 
     def clear(self) -> None:

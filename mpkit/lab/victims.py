@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mpkit.attack import Attack, make_attack, prepare
-from mpkit.evaluation import ARMS, VictimRecord, mean_accuracy, success_rate
+from mpkit.evaluation import ARMS, VictimRecord
 from mpkit.lab import pace
 from mpkit.lab.arrivals import Arrival, arrive, pictures
 from mpkit.lab.canvas import new_figure
@@ -21,6 +21,7 @@ from mpkit.lab.runner import Phase
 from mpkit.lab.stock import Stock
 from mpkit.lab.victimcontrols import changed, show, victim_controls
 from mpkit.metapoison import CraftRecord
+from mpkit.tally import counted
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
@@ -151,9 +152,12 @@ class VictimsLab(Lab):
 
     @property
     def probabilities(self) -> list[float]:
-        """The target's class probabilities, averaged over the poisoned victims so far."""
-        rows = torch.tensor([p for a in self.arrivals for p in a.probabilities])
-        return rows.mean(0).tolist()
+        """The target's class probabilities, averaged over the poisoned victims so far; zeros while
+        all of them diverged."""
+        mine = [r for r in self.records if r.arm == "poisoned" and not r.diverged]
+        rows = [r.probabilities[0] for r in mine]
+        classes = self.stock.scenario.train.classes
+        return torch.tensor(rows).mean(0).tolist() if rows else [0.0] * len(classes)
 
     def _crafting_words(self) -> str:
         r, total = self.crafting, self.attack.settings.craft_steps
@@ -173,16 +177,13 @@ class VictimsLab(Lab):
         if not self.arrivals:
             words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
             return about + words
-        lines = [
-            f"{arm}: {success_rate(self.records, arm)}, accuracy "
-            f"{mean_accuracy(self.records, arm):.1%}"
-            for arm in ARMS
-        ]
+        epochs = self.attack.victim_recipe.epochs
+        lines = [f"{arm}: {counted(self.records, arm, epochs)}" for arm in ARMS]
         names = zip(self.stock.scenario.train.classes, self.probabilities, strict=True)
         said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
         return (
             f"{about}Epsilon {255 * self.epsilon:.0f}/255; {'; '.join(lines)}. "
-            f"Poisoned victims on average give the target: {said}."
+            f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
         )
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,11 +59,12 @@ class LossView:
         """Show these records, and a labelled line where a setting changed."""
         x = [r.step for r in records for _ in r.losses]
         y = [loss for r in records for loss in r.losses]
+        finite = [loss for loss in y if math.isfinite(loss)]  # the others diverged
         self.dots.set_offsets(np.column_stack([x, y]) if x else np.empty((0, 2)))
         self.dots.set_array(np.array([a for r in records for a in r.ages], dtype=float))
         self.mean.set_data([r.step for r in records], [r.loss for r in records])
         if y:
-            low, high = min(*y, 0), max(*y, 0)
+            low, high = min([*finite, 0]), max([*finite, 0])
             room, now = 0.1 * (high - low) + 0.1, self.axes.get_ylim()
             fits = now[0] <= low - room / 3 and high + room / 3 <= now[1]  # with all of its dots
             if len(marks) > self.marked or not fits:  # seldom: ticks cost time
@@ -143,7 +145,10 @@ class CloudView:
         parts = np.split(points, np.cumsum(sizes)[:-1])
         for group, part in zip(self.groups, parts, strict=True):
             group.set_data(*part.T)
-        low, high = points.min(0), points.max(0)
+        seen = points[np.isfinite(points).all(1)]
+        if not len(seen):
+            return
+        low, high = seen.min(0), seen.max(0)
         room = 0.08 * (high - low) + 1e-6
         self.axes.set_xlim(low[0] - room[0], high[0] + room[0])
         self.axes.set_ylim(low[1] - room[1], high[1] + room[1])
