@@ -505,8 +505,12 @@ def test_the_summary_of_a_run(unbroken):
     assert list(summary["arms"]) == ["poisoned", "clean", "noise"] == [v["arm"] for v in victims]
     for victim in victims:
         arm = summary["arms"][victim["arm"]]
-        assert set(arm) == {"success", "accuracy"}
-        assert arm["accuracy"] == victim["accuracy"]
+        same = {"accuracy", "poison_accuracy", "target_accuracy", "class_accuracy", "probabilities"}
+        means = {"held", "adversarial_probability", "true_probability"}
+        assert set(arm) == {"success", "diverged", "statistics"} | same | means
+        assert {k: arm[k] for k in same} == {k: victim[k] for k in same}
+        assert {k: [arm[k]] for k in means} == {k: victim[k] for k in means}
+        assert arm["diverged"] == 0
         assert set(arm["success"]) == {"successes", "n", "low", "high"}
         assert (arm["success"]["successes"], arm["success"]["n"]) == (sum(victim["success"]), 1)
         assert 0 <= arm["success"]["low"] <= arm["success"]["high"] <= 1
@@ -517,9 +521,16 @@ def test_a_run_says_what_it_does_on_stderr_and_what_came_out_on_stdout(tmp_path)
     assert said.code == 0
     head, *lines = said.out.splitlines()
     assert head == "Victims that call the 3 8, and their accuracy on other pictures:"
-    for line, name in zip(lines, ("poisoned", "no poison", "random noise"), strict=True):
+    for line, more, name in zip(
+        lines[::2], lines[1::2], ("poisoned", "no poison", "random noise"), strict=True
+    ):
         assert re.fullmatch(
             rf"  {name} +\d/4 = \d+% \(95 % interval \d+% to \d+%\)   accuracy \d+\.\d%", line
+        )
+        assert re.fullmatch(
+            r" {15}held \d\.\d of the last 2 epochs; accuracy of the poison class \d+\.\d%, of the "
+            r"target's \d+\.\d%; mean probability of 8: \d\.\d\d, 3: \d\.\d\d",
+            more,
         )
     assert "60 images of digits, 6 of them poisoned" in said.err
     assert "of class 3, that shall be called 8" in said.err
@@ -533,7 +544,7 @@ def test_a_run_says_what_it_does_on_stderr_and_what_came_out_on_stdout(tmp_path)
 def test_a_quiet_run_says_nothing_but_its_result():
     said = call("attack", *flags(out="run"), "--quiet")
     assert (said.code, said.err) == (0, "")
-    assert len(said.out.splitlines()) == 4
+    assert len(said.out.splitlines()) == 7
 
 
 def test_the_summary_for_machines(unbroken):
@@ -1171,14 +1182,14 @@ def test_the_rates_of_a_sweep_are_pooled(monkeypatch):
     heads = [line for line in table if not line.startswith(" ")]
     cells = sorted({(a.settings.epsilon, a.settings.unroll_steps) for a in stand.asked})
     assert heads == [f"ε = {e:.4g} ({255 * e:.1f}/255), K = {k}:" for e, k in cells]
-    assert len(table) == len(cells) * 7
+    assert len(table) == len(cells) * 10
     for i, cell in enumerate(cells):
         mine = [
             Stand.arms(a) for a in stand.asked
             if (a.settings.epsilon, a.settings.unroll_steps) == cell
         ]  # fmt: skip
         for j, arm in enumerate(("poisoned", "clean", "noise"), 1):
-            targets, victims = table[7 * i + 2 * j - 1 : 7 * i + 2 * j + 1]
+            targets, victims, more = table[10 * i + 3 * j - 2 : 10 * i + 3 * j + 1]
             counts = [arms[arm]["success"]["successes"] for arms in mine]
             fell, won = sum(k > 2 for k in counts), sum(counts)
             accuracy = sum(arms[arm]["accuracy"] for arms in mine) / 4
@@ -1187,6 +1198,8 @@ def test_the_rates_of_a_sweep_are_pooled(monkeypatch):
                 f"            victims {won}/16 = {won / 16:.0%} (95 % interval "
             )
             assert victims.endswith(f"), accuracy {accuracy:.1%}")
+            # As by an earlier mpkit: what it did not write down is not made up.
+            assert more.endswith("not recorded: whether it holds, accuracy by class, probabilities")
 
 
 def test_a_value_given_twice_counts_once(monkeypatch):

@@ -460,3 +460,11 @@ def test_every_lab_has_its_page_in_the_lecture():
         shown.append(match[1])
         assert "".join(cells[0]["source"]).startswith("# ")
     assert sorted(shown) == sorted(labs())
+
+
+def test_json_that_is_written_has_no_nan():
+    for path in [*modules(), *(ROOT / "tests" / "benchmarks").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+            if isinstance(node, ast.Call) and re.fullmatch(r"json\.dumps?", ast.unparse(node.func)):
+                strict = any(ast.unparse(k) == "allow_nan=False" for k in node.keywords)
+                assert strict, f"{path.name}:{node.lineno} writes JSON without allow_nan=False"

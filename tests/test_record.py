@@ -445,3 +445,14 @@ def test_versions_name_what_computes(monkeypatch):
     monkeypatch.setattr(record, "version", missing)
     assert record.versions()["torch"] == "not installed"
     json.dumps(record.versions())
+
+
+def test_lines_are_strict_json_and_lose_nothing(folder):
+    given = [craft_record(1, math.nan, losses=(math.inf, -math.inf, math.nan))]
+    record.append(folder / "records.jsonl", given)
+    json.loads(
+        (folder / "records.jsonl").read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
+    assert repr(record.replay(folder)) == repr(given)
+    with pytest.raises(ValueError, match="JSON"):
+        record.write_json(folder / "x.json", {"loss": math.nan})

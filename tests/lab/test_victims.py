@@ -9,11 +9,11 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
+from mpkit import evaluation as evaluation_module
 from mpkit.attack import make_attack, prepare
 from mpkit.evaluation import ARMS, victim_seed
 from mpkit.functional import init
 from mpkit.lab import CraftLab, VictimsLab
-from mpkit.lab import arrivals as arrivals_module
 from mpkit.lab.panel import Question
 from mpkit.lab.runner import Phase
 
@@ -46,13 +46,13 @@ def changed():
 @pytest.fixture
 def seen(monkeypatch):
     """What every call of `train` was given: its seeds and the pictures of each model."""
-    calls, train = [], arrivals_module.train
+    calls, train = [], evaluation_module.train
 
     def watched(network, x, y, recipe, seeds, *, plan, own_x):
         calls.append((network, list(seeds), [own_x(m) for m in range(len(seeds))], recipe))
         yield from train(network, x, y, recipe, seeds, plan=plan, own_x=own_x)
 
-    monkeypatch.setattr(arrivals_module, "train", watched)
+    monkeypatch.setattr(evaluation_module, "train", watched)
     return calls
 
 
@@ -78,7 +78,10 @@ def test_twins_start_from_the_same_weights_and_victims_do_not(small, until, chan
     lab = small(VictimsLab, poisons=changed, victims=3, seed=4)
     finish(lab, until)
     network, *_ = seen[0]
-    seeds = [seed for _, group, *_ in seen for seed in group]
+    seeds = []
+    for _, group, *_ in seen:  # victim by victim, its twins beside it
+        victims = len(group) // len(ARMS)
+        seeds += [group[arm * victims + v] for v in range(victims) for arm in range(len(ARMS))]
     assert len(seeds) == 9
     weights = [next(iter(init(network, seed).params.values())) for seed in seeds]
     for v in range(3):
@@ -93,7 +96,7 @@ def test_only_the_bases_differ_between_the_arms(small, until, changed, seen):
     lab = small(VictimsLab, poisons=changed)
     finish(lab, until)
     (_, _, pictures, _) = seen[0]
-    poisoned, clean, noise = pictures[:3]
+    poisoned, clean, noise = pictures[:: len(pictures) // len(ARMS)]
     bases = lab.stock.scenario.bases
     others = torch.ones(len(clean), dtype=torch.bool)
     others[bases] = False

@@ -108,4 +108,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def write_json(path: Path | None, results: dict[str, object]) -> None:
     if path:
-        path.write_text(json.dumps({"machine": machine()} | results, indent=1) + "\n")
+        path.write_text(
+            json.dumps({"machine": machine()} | results, indent=1, allow_nan=False) + "\n"
+        )
