@@ -1631,3 +1631,65 @@ def test_python_m_mpkit_hands_on_the_exit_code(monkeypatch, capsys):
         runpy.run_module("mpkit", run_name="__main__")
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("mpkit: epsilon 0 leaves nothing to perturb")
+
+
+# ── victims that diverged, and both statistics ──────────────────────────────────────────────────
+
+# Class 0 is what argmax calls a victim whose answers are no numbers.
+DIVERGING = {"target_class": 1, "poison_class": 0, "victim_weight_decay": 1e4, "victim_epochs": 12}
+
+
+def strict(path: Path) -> list[dict]:
+    """The lines of a file, as JSON that has no NaN."""
+    lines = path.read_text("utf-8").splitlines()
+    return [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in lines]
+
+
+def test_victims_that_diverged_are_named_and_no_successes():
+    said = call("attack", *flags(out="run", victims=2, **DIVERGING), "--quiet")
+    _, *lines = said.out.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert line.endswith("0/2 = 0% (95 % interval 0% to 66%), 2 diverged   accuracy –")
+    assert [row["diverged"] for row in strict(Path("run/victims.jsonl"))] == [True] * 6
+    strict(Path("run/records.jsonl"))
+    text = Path("run/summary.json").read_text()
+    arms = json.loads(text, parse_constant=lambda name: pytest.fail(name))["arms"]
+    assert {arm: (v["diverged"], v["accuracy"]) for arm, v in arms.items()} == dict.fromkeys(
+        ("poisoned", "clean", "noise"), (2, None)
+    )
+
+
+def test_a_sweep_names_them_as_well():
+    given = {k: v for k, v in DIVERGING.items() if "class" not in k}
+    given |= dict.fromkeys(("target_class", "poison_class", "out"))
+    said = call("sweep", *flags(victims=2, **given), "--pairs", "2", "--quiet")
+    assert said.out.count("targets that fell 0/2") == 3
+    assert len(re.findall(r"victims 0/4 = 0% .*, 4 diverged, accuracy –", said.out)) == 3
+    assert len(strict(Path("sweep.jsonl"))) == 2
+
+
+@pytest.mark.parametrize(("own", "other"), [("running", "batch"), ("batch", "running")])
+def test_batch_norm_is_told_by_both_statistics(own, other):
+    given = {"network": "convnet-bn", "batch_norm": own, "victims": 2}
+    said = call("attack", *flags(out="run", **given), "--quiet")
+    names = {"running": "running statistics", "batch": "the statistics of the batch"}
+    words = f"That was with batch norm by {names[own]}; the same victims by {names[other]}:"
+    lines = said.out.splitlines()[7:]
+    assert lines[0] == words
+    arms = record.read_json(Path("run/summary.json"))["arms"]
+    for line, arm in zip(lines[1:], arms.values(), strict=True):
+        found = arm["other_statistics"]
+        assert (arm["statistics"], found["statistics"]) == (own, other)
+        assert f" {found['success']['successes']}/2 = " in line
+        assert line.endswith(f"accuracy {found['accuracy']:.1%}")
+
+
+def test_a_finished_run_of_before_is_opened_and_counted_anew(copy, unbroken):
+    """Its victims lack what is recorded since, and its summary, too."""
+    kept = ("arm", "victim", "predicted", "success", "adversarial_probability")
+    kept += ("true_probability", "accuracy")
+    rows = record.read_lines(copy / "victims.jsonl")
+    record.write_lines(copy / "victims.jsonl", [{k: row[k] for k in kept} for row in rows])
+    assert call("attack", "--resume", str(copy), "--quiet").code == 0
+    assert numbers(copy) == numbers(unbroken)
