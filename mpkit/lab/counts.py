@@ -12,6 +12,7 @@ from mpkit.lab.arms import LOOKS, show_count
 from mpkit.lab.canvas import GREY, font_size
 from mpkit.lab.views import KEPT_STYLES, ProbabilityView, tidy
 from mpkit.scenario import Scenario
+from mpkit.verdict import LAST
 
 
 def _points(x: Sequence[float], y: Sequence[float]) -> np.ndarray:
@@ -20,10 +21,11 @@ def _points(x: Sequence[float], y: Sequence[float]) -> np.ndarray:
 
 
 class CountsView:
-    """Laid out once on a figure for one scenario; `update` brings it up to date."""
+    """Laid out once on a figure for one scenario; `update` brings it up to date. `epochs` is how
+    long victims train."""
 
-    def __init__(self, figure: Figure, scenario: Scenario):
-        names = scenario.train.classes
+    def __init__(self, figure: Figure, scenario: Scenario, epochs: int):
+        names, self.epochs = scenario.train.classes, epochs
         self.figure, self.hide = figure, scenario.goal == "self-concealment"
         true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
         self.true = names[true]
@@ -104,6 +106,22 @@ class CountsView:
         lowest = min((r.accuracy for r in records if not r.diverged), default=0.0)
         self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)
+        size = font_size(self.figure, 8)
+        self.dots.set_xlabel(self._held(records), fontsize=size, loc="left")
+
+    def _held(self, records: Sequence[VictimRecord]) -> str:
+        """Under the dots: whether the poisoned victims' flips hold, and what they would be by the
+        other statistics of batch norm."""
+        mine = [r for r in records if r.arm == "poisoned"]
+        last = min(LAST, self.epochs)
+        held = sum(sum(r.held) / len(r.held) for r in mine) / len(mine)
+        words = f"poisoned: held {held * last:.1f} of the last {last} epochs"
+        others = [r.other_statistics for r in mine if r.other_statistics]
+        if others:
+            found = success_rate(others, "poisoned")
+            by = f"{others[0].statistics} statistics"
+            words += f"; {by}: {found.successes} of {found.n}"
+        return words
 
     def probability(self, record: VictimRecord) -> float:
         """What a victim gives the attacker's wish for the target that is shown."""

@@ -110,7 +110,8 @@ class VictimsLab(Lab):
 
     def _lay_out(self) -> None:
         self.figure.clear()
-        self.view = CountsView(self.figure, self.stock.scenario)
+        epochs = self.attack.victim_recipe.epochs
+        self.view = CountsView(self.figure, self.stock.scenario, epochs)
         self.spans = self.view.spans
         self.redraw_kept()
 

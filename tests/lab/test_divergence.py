@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mpkit.evaluation import success_rate
 from mpkit.lab import CompareLab, CraftLab, DynamicsLab, ReplayLab, VictimsLab
 from mpkit.lab.replay import RECORDED
 from mpkit.lab.runner import Phase
@@ -79,6 +80,11 @@ def test_batch_norm_is_told_by_both_statistics():
     lab = VictimsLab(**SMALL | {"network": "convnet-bn", "craft_steps": 1})
     assert done(lab).count("with batch norm by the statistics of the batch") == 3
     (record, *_) = lab.records
+    found = success_rate([r.other_statistics for r in lab.records], "poisoned")
+    under = lab.view.dots.get_xlabel()
+    assert under.endswith(
+        f" of the last 3 epochs; batch statistics: {found.successes} of {found.n}"
+    )
     assert (record.statistics, record.other_statistics.statistics) == ("running", "batch")
 
 
