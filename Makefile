@@ -22,7 +22,7 @@ NBVAL = -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup lab lecture demo test lint test-unit test-notebooks test-browser bench format constraints clean
+.PHONY: help setup lab lecture demo test lint test-unit test-notebooks test-browser bench format constraints margins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -139,6 +139,12 @@ constraints: $(VENV)/.created ## resolve anew and write constraints.txt
 	@"$(BIN)/python" -c "$$write_pins" "$(VENV)/resolved.json" > "$(VENV)/constraints.txt"
 	@mv "$(VENV)/constraints.txt" constraints.txt
 	@echo "constraints.txt is written: make test, and look at the difference, before committing it."
+
+margins: $(VENV)/.with-library ## compute anew the clean margins that ship in data/margins
+	rm -f data/margins/*.safetensors
+	@kept=$$(mktemp -d); for data in digits signs fashion; do for scale in laptop ci; do \
+	    MPKIT_DATA="$$kept" "$(BIN)/mpkit" targets --data $$data --scale $$scale --keep data/margins --quiet \
+	    | head -n 1 || exit 1; done; done; rm -rf "$$kept"
 
 clean: ## remove caches and what building leaves; the environment and downloaded data stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .ipynb_checkpoints notebooks/.ipynb_checkpoints

@@ -1,4 +1,4 @@
-"""The command line: ``mpkit attack | sweep | fetch | pretrain | doctor``; ``python -m mpkit``."""
+"""The command line, ``mpkit attack | sweep | targets | …``, also ``python -m mpkit``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import mpkit
-from mpkit.cli import attack, doctor, pretrain, sweep
+from mpkit.cli import attack, doctor, pretrain, sweep, targets
 from mpkit.cli.options import add_attack_flags
 from mpkit.data import fetch_cifar10
 from mpkit.device import out_of_memory
@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("attack", attack, "craft poisons, train victims and controls, count"),
         ("sweep", sweep, "success over many random attacks, and over ε and K"),
+        ("targets", targets, "test pictures by how near they are to the class they shall get"),
     ):
         command = commands.add_parser(
             name, help=text, description=module.__doc__, allow_abbrev=False

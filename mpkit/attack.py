@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 
 import torch
 from torch import Tensor, nn
 
+from mpkit import targets
 from mpkit.data import load_dataset
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import (
@@ -38,7 +40,8 @@ from mpkit.tally import tally
 @dataclasses.dataclass(frozen=True)
 class Attack:
     """Everything that decides a run. Names of classes, not numbers, except for several targets'
-    indices; None takes the default of `load_dataset`. Units as in `Settings` and `Recipe`.
+    indices; None takes the default of `load_dataset`, and for `target_index` the rule of
+    `mpkit.targets.default_target`. Units as in `Settings` and `Recipe`.
 
     `fine_tune` is what surrogates train, one of `mpkit.finetuning.FINE_TUNE`, and `weights` what
     they begin with. Victims do as they do, unless `victim_fine_tune` says otherwise or their
@@ -57,7 +60,7 @@ class Attack:
     noise: float = 0.5
     difficulty: float = 1.0
     target_class: str | None = None
-    target_index: tuple[int, ...] = (0,)
+    target_index: tuple[int, ...] | None = None
     poison_class: str | None = None
     adversarial_class: str | None = None
     goal: str = "targeted"
@@ -197,15 +200,49 @@ class Prepared:
 
 
 def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
-    """The data of an attack, and who attacks whom in it. Raises DataError and ValueError."""
+    """The data of an attack, and who attacks whom in it. Raises DataError and ValueError.
+
+    Where the attack names no target the rule does, which trains clean models if their margins are
+    not known yet (see `clean_margins`).
+    """
     names = ("n_train", "n_test", "max_train", "max_test", "classes")
     names = (*names, "size", "noise", "difficulty")
     wanted = {name: getattr(attack, name) for name in names}
     train, test = load_dataset(attack.data, **wanted, progress=progress)
     target, poison = _default_classes(attack, train.classes)
-    names = ("adversarial_class", "target_index", "budget", "goal")
-    given = {name: getattr(attack, name) for name in names}
-    return make_scenario(train, test, target, poison, **given)
+    given = {name: getattr(attack, name) for name in ("adversarial_class", "budget", "goal")}
+    if attack.target_index is not None:
+        return make_scenario(train, test, target, poison, target_index=attack.target_index, **given)
+    first = make_scenario(train, test, target, poison, **given)
+    index = by_rule(first, clean_margins(attack, first, progress))
+    return make_scenario(train, test, target, poison, target_index=index, **given)
+
+
+def clean_setup(attack: Attack, scenario: Scenario) -> targets.Clean:
+    """What the clean margins of an attack's test pictures depend on: they train as victims do."""
+    return targets.Clean(
+        scenario.train,
+        targets.test_set(scenario),
+        attack.victim_network or attack.network,
+        attack.batch_norm,
+        attack.victim_recipe,
+        attack.tuning_of_victims,
+        attack.weights,
+        attack.device,
+    )
+
+
+def clean_margins(attack: Attack, scenario: Scenario, progress: bool = True) -> targets.Margins:
+    """Clean margins of an attack's test pictures: known, or else computed and kept."""
+    return targets.clean_margins(clean_setup(attack, scenario), progress=progress)
+
+
+def by_rule(scenario: Scenario, margins: targets.Margins) -> tuple[int, ...]:
+    """The target's index by the rule, for the classes of a scenario. Raises ValueError for none."""
+    names = scenario.train.classes
+    true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+    called = "any other class" if scenario.goal == "self-concealment" else names[wanted]
+    return (targets.default_target(margins.targets(true, wanted), names[true], called).index,)
 
 
 def _default_classes(attack: Attack, names: tuple[str, ...]) -> tuple[str, str | None]:
@@ -230,10 +267,14 @@ def prepare(
     """Load data, build networks, and choose how to compute.
 
     Plans that are given are kept, and so is a `scenario` that was loaded for this attack before.
+    The attack that is prepared names its target, whoever has named it.
     """
     device = pick_device(attack.device)
     make_reproducible(device)
-    scenario = (scenario or load_scenario(attack, progress)).to(device)
+    scenario = scenario or load_scenario(attack, progress)
+    if attack.target_index is None:
+        attack = dataclasses.replace(attack, target_index=targets.target_index(scenario))
+    scenario = scenario.to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate, victim = attack.networks(shape, classes)
     plan = plan or plan_for(attack.settings.models, device)
@@ -248,18 +289,24 @@ def summarise(attack: Attack, records: list[VictimRecord]) -> dict:
 
 
 def draw_pairs(
-    names: tuple[str, ...], count: int, seed: int, targets: int = 20
+    names: tuple[str, ...],
+    count: int,
+    seed: int,
+    targets: int | Mapping[tuple[str, str], Sequence[int]] = 20,
 ) -> list[tuple[str, str, int]]:
     """`count` different attacks drawn by a seed: target class, poison class, target index.
 
-    The index is below `targets`. One attack drawn twice would count its victims twice. Raises
-    ValueError where there are fewer.
+    The index is below `targets`, or one of those listed there for the two classes. One attack
+    drawn twice would count its victims twice. Raises ValueError where there are fewer.
     """
-    there = len(names) * (len(names) - 1) * targets
+    some = targets if isinstance(targets, Mapping) else dict.fromkeys(permutations(names, 2))
+    indices = {k: range(targets) if v is None else sorted(v) for k, v in some.items()}
+    there = sum(len(found) for found in indices.values())
     if count > there:
         raise ValueError(f"pairs must be at most {there}, as many as there are, not {count}")
     draw, pairs = random.Random(seed), {}
     while len(pairs) < count:
         target, poison = draw.sample(names, 2)
-        pairs[target, poison, draw.randrange(targets)] = None
+        if found := indices.get((target, poison)):
+            pairs[target, poison, found[draw.randrange(len(found))]] = None
     return list(pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
@@ -12,6 +13,7 @@ from mpkit.device import describe, pick_device
 from mpkit.recipe import Recipe
 from mpkit.record import digest, versions
 from mpkit.settings import Settings
+from mpkit.targets import Target
 
 
 def to_dict(attack: Attack) -> dict:
@@ -51,11 +53,15 @@ def _check_types(part: Attack | Settings | Recipe) -> None:
             raise TypeError(f"{name} can't be {value!r}")
 
 
-def run_settings(ready: Prepared, version: str) -> dict:
-    """What a run folder's settings.json holds: all that is needed to run again, and `version`."""
+def run_settings(ready: Prepared, version: str, targets: Sequence[Target] = ()) -> dict:
+    """What a run folder's settings.json holds: all that is needed to run again, and `version`.
+
+    `targets`, where their margins are known: a resumed run takes them from there.
+    """
     return {
         "format": 1,
         "attack": to_dict(ready.attack),
+        "targets": [dataclasses.asdict(target) for target in targets],
         "plan": dataclasses.asdict(ready.plan),
         "victim_plan": dataclasses.asdict(ready.victim_plan),
         "device": describe(pick_device(ready.attack.device)),

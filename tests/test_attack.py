@@ -41,7 +41,7 @@ from mpkit.tracing import WAYS
 
 TINY = {
     "size": 10, "n_train": 60, "models": 2, "craft_steps": 2, "epochs": 2, "victims": 2,
-    "batch": 20, "unroll_steps": 2,
+    "batch": 20, "unroll_steps": 2, "target_index": (0,),
 }  # fmt: skip
 NAMES = tuple("0123456789")
 
@@ -80,7 +80,7 @@ def random_attack(seed: int) -> Attack:
             "poisoned_steps": ("first", "all"), "surrogate_data": ("poisoned", "clean"),
             "perturbation": tuple(PERTURBATIONS), "compute": WAYS, "device": ("auto", "cpu"),
             "data": ("digits", "my data/图.zip"), "classes": (None, ("a,b", "猫"), ("3", "8", "5")),
-            "target_index": ((0,), (3, 1, 4)),
+            "target_index": (None, (0,), (3, 1, 4)),
         }  # fmt: skip
         if field.name in ("settings", "recipe", "victim_recipe"):
             return filled({"settings": Settings}.get(field.name, Recipe), plain=of is Settings)
@@ -286,7 +286,11 @@ def test_there_is_a_pair_for_every_source(data):
 
 def test_several_targets_and_another_adversarial_class():
     given = make_attack(
-        "ci", **TINY, target_class="1", poison_class="2", adversarial_class="7", target_index=(4, 0)
+        "ci",
+        **TINY | {"target_index": (4, 0)},
+        target_class="1",
+        poison_class="2",
+        adversarial_class="7",
     )
     s = load_scenario(given)
     assert s.adversarial.tolist() == [7, 7]

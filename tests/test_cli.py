@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +31,22 @@ import mpkit
 from mpkit import __main__ as command_line
 from mpkit import cifar10, fashion, record
 from mpkit.__main__ import build_parser, main
-from mpkit.attack import Attack, draw_pairs, load_scenario, make_attack, prepare
+from mpkit.attack import Attack, clean_margins, draw_pairs, load_scenario, make_attack, prepare
 from mpkit.cli import attack as attack_command
 from mpkit.cli import doctor, options, output, sweep
 from mpkit.cli.options import attack_from, given
+from mpkit.cli.thirds import short
+from mpkit.evaluation import clustered_rate
 from mpkit.metapoison import poisons_of
 from mpkit.recipe import Recipe
-from mpkit.saved import from_dict
+from mpkit.saved import from_dict, to_dict
 from mpkit.settings import Settings
+from mpkit.targets import Target
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
     "scale": "ci", "size": 10, "n-train": 60, "n-test": 100, "models": 2, "craft-steps": 3,
-    "epochs": 2, "batch": 20, "unroll-steps": 2, "victims": 1,
+    "epochs": 2, "batch": 20, "unroll-steps": 2, "victims": 1, "target-index": 0,
 }  # fmt: skip
 FILES = {
     "settings.json", "records.jsonl", "state.safetensors", "poisons.safetensors", "poisons",
@@ -52,6 +56,9 @@ FILES = {
 
 PAIR = {"target-class": "3", "poison-class": "8"}
 NO_PAIR = {"target_class": None, "poison_class": None}
+# A rule that picks targets wants models that have learnt something.
+BY_RULE = {"target_index": None, "noise": 0, "epochs": 20, "lr": 0.2}
+DRAWN = NO_PAIR | BY_RULE
 
 
 def flags(**changes) -> list[str]:
@@ -265,7 +272,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return group.choices
 
 
-@pytest.mark.parametrize("command", ["attack", "sweep", "fetch", "pretrain", "doctor"])
+@pytest.mark.parametrize("command", ["attack", "sweep", "targets", "fetch", "pretrain", "doctor"])
 def test_help_explains_every_flag(command):
     said = call(command, "--help")
     assert (said.code, said.err) == (0, "")
@@ -280,7 +287,7 @@ def test_help_explains_every_flag(command):
 
 def test_help_names_every_command():
     said = call("--help")
-    assert set(commands()) == {"attack", "sweep", "fetch", "pretrain", "doctor"}
+    assert set(commands()) == {"attack", "sweep", "targets", "fetch", "pretrain", "doctor"}
     for command in commands():
         assert re.search(rf"^ +{command} +\w+", said.out, re.MULTILINE)
     assert call("--version").out == f"mpkit {mpkit.__version__}\n"
@@ -446,7 +453,7 @@ def test_a_summary_that_may_not_be_written_is_refused_before_the_run(monkeypatch
 def test_the_folder_of_a_run(unbroken):
     assert {p.name for p in unbroken.iterdir()} == FILES
     attack = from_dict(json.loads((unbroken / "settings.json").read_text())["attack"])
-    wanted = TINY | PAIR
+    wanted = TINY | PAIR | {"target-index": (0,)}
     assert attack == make_attack(**{name.replace("-", "_"): v for name, v in wanted.items()})
     s = load_scenario(attack)
     poisons, rows = record.load_poisons(unbroken)
@@ -467,7 +474,7 @@ def test_the_folder_of_a_run(unbroken):
 def test_the_settings_of_a_run(unbroken):
     settings = json.loads((unbroken / "settings.json").read_text())
     assert list(settings) == [
-        "format", "attack", "plan", "victim_plan", "device", "data", "versions"
+        "format", "attack", "targets", "plan", "victim_plan", "device", "data", "versions"
     ]  # fmt: skip
     assert settings["format"] == 1
     assert settings["versions"]["mpkit"] == mpkit.__version__
@@ -1137,21 +1144,31 @@ class Stand:
         return {arm: {"success": rate(), "accuracy": draw.random()} for arm in names}
 
 
+def drawable(true: str, wanted: str) -> list[Target]:
+    """The targets that a sweep may draw, near first."""
+    attack = from_flags(*flags(**DRAWN | {"target_index": 0}))
+    scenario = load_scenario(attack)
+    found = clean_margins(attack, scenario).targets(int(true), int(wanted))
+    return [t for t in found if t.third]
+
+
+def good(true: str, wanted: str) -> list[int]:
+    return [t.index for t in drawable(true, wanted)]
+
+
 GRID = ["--epsilons", "0.2,0.1,20/255", "--unrolls", "2,1", "--pairs", "4"]
 
 
 def swept(monkeypatch, stand: Stand, *arguments: str) -> Said:
     monkeypatch.setattr(sweep, "_measure", stand)
-    return call("sweep", *flags(epsilon=None, unroll_steps=None, **NO_PAIR), "--quiet", *arguments)
+    return call("sweep", *flags(epsilon=None, unroll_steps=None, **DRAWN), "--quiet", *arguments)
 
 
 def test_every_cell_of_a_sweep_sees_the_same_pairs_and_each_pair_its_own_seeds(monkeypatch):
     stand = Stand()
     assert swept(monkeypatch, stand, *GRID, "--pairs-seed", "9").code == 0
-    tested = load_scenario(make_attack("ci", n_train=60, n_test=100, size=10))
-    fewest = torch.cat([tested.validation.y, tested.target_labels]).bincount().min().item()
-    assert fewest < 20  # targets that every class has
-    pairs = draw_pairs(tuple("0123456789"), 4, 9, fewest)
+    names = tuple("0123456789")
+    pairs = draw_pairs(names, 4, 9, {pair: good(*pair) for pair in permutations(names, 2)})
     by_cell, seeds = {}, {}
     for a in stand.asked:
         pair = (a.target_class, a.poison_class, a.target_index[0])
@@ -1165,6 +1182,56 @@ def test_every_cell_of_a_sweep_sees_the_same_pairs_and_each_pair_its_own_seeds(m
     assert all(found == pairs for found in by_cell.values())
     assert all(len(own) == 1 for own in seeds.values()), "one pair, one seed"
     assert len(set.union(*seeds.values())) == len(pairs), "and no pair another's"
+
+
+def test_a_sweep_draws_targets_only_and_writes_their_thirds_down(monkeypatch):
+    stand = Stand()
+    assert swept(monkeypatch, stand, "--pairs", "40").code == 0
+    for row in record.read_lines(Path("sweep.jsonl")):
+        a, target = from_dict(row["attack"]), Target(**row["target"])
+        assert (target.index,) == a.target_index
+        assert target in drawable(a.target_class, a.poison_class)
+        assert target.third in ("near", "middle", "far")
+    assert len(stand.asked) == 40
+    refusal = refused("sweep", *flags(**DRAWN), "--pairs", "9999", "--quiet")
+    there = sum(len(good(*pair)) for pair in permutations("0123456789", 2))
+    assert f"at most {there}, as many as there are" in refusal
+
+
+def test_a_sweep_of_before_targets_had_margins_goes_on(monkeypatch):
+    """It drew among the first of each class, and so does what is left of it."""
+    old = draw_pairs(tuple("0123456789"), 12, 9, 7)  # the rarest class has 7 test pictures
+    base = from_flags(*flags(epsilon=0.1, unroll_steps=2, **DRAWN))
+    attacks = [sweep._with_pair(base, pair) for pair in old]
+    rows = [{"attack": to_dict(a), "arms": Stand.arms(a)} for a in attacks]
+    Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:2]), "utf-8")
+    stand, how = Stand(), ["--epsilons", "0.1", "--unrolls", "2", "--pairs", "12"]
+    said = swept(monkeypatch, stand, *how, "--pairs-seed", "9")
+    assert stand.asked == attacks[2:]
+    assert "no target" in said.out  # margins are not what it drew by
+    assert swept(monkeypatch, Stand(0), *how, "--pairs-seed", "9").out == said.out
+    # Another draw is no part of it.
+    stand = Stand()
+    assert swept(monkeypatch, stand, *how, "--pairs-seed", "8").code == 0
+    assert all(a.target_index[0] in good(a.target_class, a.poison_class) for a in stand.asked)
+
+
+def test_the_thirds_stand_side_by_side(monkeypatch):
+    stand = Stand()
+    said = swept(monkeypatch, stand, "--pairs", "30").out.splitlines()
+    mine = {third: [] for third in ("near", "middle", "far")}
+    for a in stand.asked:
+        (found,) = [
+            t for t in drawable(a.target_class, a.poison_class) if t.index == a.target_index[0]
+        ]
+        mine[found.third].append(Stand.arms(a)["poisoned"]["success"]["successes"])
+    head, targets, victims, _ = said[-4:]
+    assert head.split() == ["by", "clean", "margin", "near", "middle", "far"]
+    cells = re.findall(r"(\d+)/(\d+) = \d+% \(\d+ to \d+\)", targets)
+    assert cells == [(str(sum(k > 2 for k in v)), str(len(v))) for v in mine.values()]
+    cells = re.findall(r"(\d+)/(\d+) = ", victims)
+    assert cells == [(str(sum(v)), str(4 * len(v))) for v in mine.values()]
+    assert short(clustered_rate(mine["far"], [4] * len(mine["far"]))) in victims
 
 
 def test_every_target_of_a_sweep_is_there(monkeypatch):
@@ -1182,7 +1249,8 @@ def test_the_rates_of_a_sweep_are_pooled(monkeypatch):
     heads = [line for line in table if not line.startswith(" ")]
     cells = sorted({(a.settings.epsilon, a.settings.unroll_steps) for a in stand.asked})
     assert heads == [f"ε = {e:.4g} ({255 * e:.1f}/255), K = {k}:" for e, k in cells]
-    assert len(table) == len(cells) * 10
+    assert len(table) == len(cells) * 14
+    table = [line for i, line in enumerate(table) if i % 14 < 10]  # the thirds are below
     for i, cell in enumerate(cells):
         mine = [
             Stand.arms(a) for a in stand.asked
@@ -1266,7 +1334,7 @@ def test_control_c_while_a_sweep_is_loading(monkeypatch):
 
 
 def test_a_sweep_measures_what_an_attack_does():
-    how = flags(epsilon=0.1, unroll_steps=None, **NO_PAIR)
+    how = flags(epsilon=0.1, unroll_steps=None, **DRAWN)
     said = call("sweep", *how, "--unrolls", "2", "--pairs", "1", "--pairs-seed", "4")
     assert said.code == 0
     assert re.search("^sweep attack 1 of 1$", said.err, re.MULTILINE)
@@ -1274,7 +1342,7 @@ def test_a_sweep_measures_what_an_attack_does():
     a = from_dict(row["attack"])
     pair = {"target_class": a.target_class, "poison_class": a.poison_class}
     own = {"target_index": a.target_index[0], "seed": a.settings.seed}
-    how = flags(epsilon=0.1, **pair, **own, out="run")
+    how = flags(epsilon=0.1, **pair, **BY_RULE | own, out="run")
     assert call("attack", *how, "--quiet").code == 0
     assert record.read_json(Path("run/summary.json"))["arms"] == row["arms"]
     assert row["attack"] == record.read_json(Path("run/settings.json"))["attack"]
@@ -1314,7 +1382,7 @@ def test_bad_sweeps_get_one_clear_line_before_the_work(arguments, words, monkeyp
     for name, text in mine.items():
         Path(name).write_text(text)
     monkeypatch.setattr(sweep, "_measure", Stand(0))
-    how = flags(epsilon=None, unroll_steps=None, **NO_PAIR)
+    how = flags(epsilon=None, unroll_steps=None, **DRAWN)
     assert words in refused("sweep", *how, "--quiet", *shlex.split(arguments))
     assert {name: Path(name).read_text() for name in mine} == mine
     assert not Path("sweep.jsonl").exists() or not lines("sweep.jsonl")
@@ -1331,12 +1399,12 @@ def test_the_rarest_class_must_hold_the_poisons_of_a_sweep(monkeypatch):
             pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(Path("mine", split, name, f"{i}.png"))
     monkeypatch.setattr(sweep, "_measure", Stand(0))
-    how = flags(data="mine", n_train=27, n_test=6, network="mlp", budget=0.2, **NO_PAIR)
+    how = flags(data="mine", n_train=27, n_test=6, network="mlp", budget=0.2, **DRAWN)
     assert "class b has only 3 of the 27" in refused("sweep", *how, "--pairs", "3", "--quiet")
 
 
 def test_a_sweep_refuses_attacks_that_diverge():
-    line = refused("sweep", *flags(lr=1000, **NO_PAIR), "--pairs", "1", "--quiet")
+    line = refused("sweep", *flags(**DRAWN | {"lr": 1000}), "--pairs", "1", "--quiet")
     assert "lower --lr" in line
     assert lines("sweep.jsonl") == 0
 

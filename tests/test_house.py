@@ -58,6 +58,7 @@ FLOORS = (
     "baselines",
     "record",
     "pretraining",
+    "targets",
     "attack",
     "saved",
     "summary",

@@ -12,7 +12,7 @@ import torch
 
 import mpkit
 from mpkit import record
-from mpkit.attack import Prepared, prepare, summarise
+from mpkit.attack import Prepared, clean_margins, prepare, summarise
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe
@@ -22,6 +22,7 @@ from mpkit.perturbation import PERTURBATIONS
 from mpkit.saved import from_dict, run_folder, run_settings
 from mpkit.summary import summary_picture
 from mpkit.tally import BY, percent, with_diverged, words
+from mpkit.targets import Target, chosen, misleading
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run
 
@@ -43,7 +44,11 @@ def run(options: argparse.Namespace) -> int:
     refuse_unwritable(options.json)
     folder = Path(options.resume) if options.resume else None
     try:
-        folder, ready = _resumed(options) if options.resume else _new(options)
+        folder, ready, targets = _resumed(options) if options.resume else _new(options)
+        if not options.quiet:
+            say(_opening(ready, folder, targets))
+            for line in filter(None, map(misleading, targets)):
+                say(f"mpkit: {line}")
         _complete(folder, ready, began, options)
     except KeyboardInterrupt:
         say(f"\n{_stopped(folder)}")
@@ -54,8 +59,6 @@ def run(options: argparse.Namespace) -> int:
 def _complete(folder: Path, ready: Prepared, began: float, options: argparse.Namespace) -> None:
     """Craft, judge, and say what came out."""
     try:
-        if not options.quiet:
-            say(_opening(ready, folder))
         _craft(folder, ready, began, options.quiet)
         result = _judge(folder, ready, options.quiet)
         result["seconds"]["total"] = round(time.perf_counter() - began, 2)
@@ -88,7 +91,7 @@ def _stopped(folder: Path | None) -> str:
     return f"Stopped before the first craft step was done. {_go_on(folder)}"
 
 
-def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
+def _new(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
     """A run in a folder of its own: what is left of another must not be taken for its beginning."""
     attack = attack_from(options)
     folder = Path(options.out or run_folder(attack, time.strftime("%Y%m%d-%H%M%S")))
@@ -98,7 +101,8 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
             f"or go on with --resume {shlex.quote(str(folder))}"
         )
     ready = prepare(attack, progress=not options.quiet)
-    settings = run_settings(ready, mpkit.__version__)
+    targets = chosen(ready.scenario, clean_margins(attack, ready.scenario, not options.quiet))
+    settings = run_settings(ready, mpkit.__version__, targets)
     try:
         if options.out:
             folder.mkdir(parents=True, exist_ok=True)
@@ -109,11 +113,14 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared]:
         raise ValueError(
             f"no run can be written to {folder}: {error}; name another --out"
         ) from error
-    return folder, ready
+    return folder, ready, targets
 
 
-def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared]:
-    """The run in a folder as it was asked for; flags beside --resume could only contradict it."""
+def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
+    """The run in a folder as it was asked for; flags beside --resume could only contradict it.
+
+    Its targets and their margins are those it began with; of runs of old the latter are not known.
+    """
     if also := [k for k in given(options) if k != "device"] + ["out"] * bool(options.out):
         raise ValueError(
             f"--resume takes every setting from the run: leave out --{also[0].replace('_', '-')}"
@@ -126,6 +133,7 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared]:
         attack = from_dict(saved["attack"])
         if options.device:
             attack = dataclasses.replace(attack, device=options.device)
+        targets = [Target(**target) for target in saved.get("targets", [])]
         plans, data = (Plan(**saved["plan"]), Plan(**saved["victim_plan"])), saved["data"]
     except record.RecordError:
         raise
@@ -134,10 +142,10 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared]:
     ready = prepare(attack, not options.quiet, *plans)
     if record.digest(ready.scenario) != data:
         raise record.RecordError(f"the data are not those of the run in {folder}: start a new run")
-    return folder, ready
+    return folder, ready, targets
 
 
-def _opening(ready: Prepared, folder: Path) -> str:
+def _opening(ready: Prepared, folder: Path, targets: list[Target]) -> str:
     a, s = ready.attack, ready.scenario
     names = s.train.classes
     wanted = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
@@ -145,7 +153,7 @@ def _opening(ready: Prepared, folder: Path) -> str:
         f"{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned; "
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
-        f"that shall be called {wanted}\n"
+        f"that shall be called {wanted}{''.join(f'; {target}' for target in targets)}\n"
         f"ε = {255 * a.settings.epsilon:.1f}/255, K = {a.settings.unroll_steps}, "
         f"M = {a.settings.models}, network {a.network}, seed {a.settings.seed}; "
         f"{describe(s.targets.device)}: surrogates {ready.plan}, victims {ready.victim_plan}\n"

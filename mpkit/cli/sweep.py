@@ -1,4 +1,4 @@
-"""``mpkit sweep``: the success rate over many attacks drawn by a seed, and its dose–response.
+"""``mpkit sweep``: the success rate over many targets drawn by a seed, and its dose–response.
 
 Every cell of the grid ε × K sees the same (target, poison class) pairs, so that cells differ by the
 dose alone; each pair has seeds of its own, so that pairs are independent. Results are appended one
@@ -13,16 +13,20 @@ import itertools
 import json
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
 from mpkit import record
-from mpkit.attack import Attack, draw_pairs, load_scenario, prepare, summarise
+from mpkit.attack import Attack, clean_margins, draw_pairs, load_scenario, prepare, summarise
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
+from mpkit.cli.thirds import thirds_table
 from mpkit.metapoison import poisons_of, refuse_divergence
 from mpkit.saved import from_dict, to_dict
 from mpkit.tally import BY, by_target, means_of, percent, with_diverged, words
+from mpkit.targets import Target
 from mpkit.training import stream
+
+Pair = tuple[str, str, int]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,20 +65,23 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, out: Path) -> int:
     base = attack_from(options)
     grid = _grid(base, options)
-    attacks = [_with_pair(cell, pair) for pair in _pairs(base, options) for cell in grid]
     done = _results(out)
-    missing = {_key(a): a for a in attacks if _key(a) not in done}
+    drawn = _drawn(base, grid, options, done)
+    attacks = {_key(a): (a, t) for pair, t in drawn for a in (_with_pair(c, pair) for c in grid)}
+    missing = {key: attack for key, attack in attacks.items() if key not in done}
     known = len(attacks) - len(missing)
     try:
         record.append(out, [])  # refused before the work, if it can't be written to
         with Progress("sweep", "attack", len(attacks), known, options.quiet) as progress:
-            for key, attack in missing.items():
-                done[key] = _measure(attack)
-                record.append(out, [{"attack": to_dict(attack), "arms": done[key]}])
+            for key, (attack, target) in missing.items():
+                done[key] = {"attack": to_dict(attack), "arms": _measure(attack)}
+                done[key]["target"] = dataclasses.asdict(target)
+                record.append(out, [done[key]])
                 progress.reach(progress.done + 1)
     except OSError as error:
         raise ValueError(f"results can't be written: {error}; name another --out") from error
-    show("\n".join(table([(attack, done[_key(attack)]) for attack in attacks])))
+    rows = [(a, done[key]["arms"], dataclasses.asdict(t)) for key, (a, t) in attacks.items()]
+    show("\n".join(table(rows)))
     return 0
 
 
@@ -103,28 +110,52 @@ def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
     ]
 
 
-def _pairs(base: Attack, options: argparse.Namespace) -> list[tuple[str, str, int]]:
-    """What is drawn, from targets that every class has; the rarest class must hold the poisons.
+def _drawn(
+    base: Attack, grid: list[Attack], options: argparse.Namespace, done: dict[str, dict]
+) -> list[tuple[Pair, Target]]:
+    """What is drawn among the targets of every two classes; the rarest class must hold the poisons.
 
     So that nothing is refused in the middle of a sweep. Raises ValueError.
     """
     if options.pairs < 1:
         raise ValueError(f"pairs must be at least 1, not {options.pairs}")
-    whole_test = load_scenario(base, not options.quiet)
-    names = whole_test.train.classes
-    tested = torch.cat([whole_test.validation.y, whole_test.target_labels]).bincount()
-    rarest = whole_test.train.y.bincount(minlength=len(names)).argmin().item()
+    first = dataclasses.replace(base, target_index=(0,))
+    scenario = load_scenario(first, not options.quiet)
+    names = scenario.train.classes
+    rarest = scenario.train.y.bincount(minlength=len(names)).argmin().item()
     load_scenario(_with_pair(base, (names[rarest - 1], names[rarest], 0)), progress=False)
-    return draw_pairs(names, options.pairs, options.pairs_seed, min(20, tested.min().item()))
+    margins = clean_margins(first, scenario, not options.quiet)
+    numbers = list(itertools.permutations(range(len(names)), 2))
+    found = {(names[a], names[b]): margins.targets(a, b) for a, b in numbers}
+    if any("diverged" in t.why for targets in found.values() for t in targets):
+        raise ValueError("the training of the clean models diverged: use a lower --lr")
+    good = {pair: [t.index for t in targets if t.third] for pair, targets in found.items()}
+    old = _drawn_of_old(margins.labels, names, options)
+    keys = {_key(_with_pair(cell, pair)) for pair in old for cell in grid}
+    begun = any("target" not in done[key] for key in keys & done.keys())
+    drawn = old if begun else draw_pairs(names, options.pairs, options.pairs_seed, good)
+    by_index = {pair: {t.index: t for t in targets} for pair, targets in found.items()}
+    return [((true, wanted, i), by_index[true, wanted][i]) for true, wanted, i in drawn]
+
+
+def _drawn_of_old(
+    labels: Tensor, names: tuple[str, ...], options: argparse.Namespace
+) -> list[Pair]:
+    """What the same command drew before targets were chosen by their margins: a sweep that was
+    begun then goes on."""
+    tested = min(20, labels.bincount(minlength=len(names)).min().item())
+    there = len(names) * (len(names) - 1) * tested
+    return draw_pairs(names, min(options.pairs, there), options.pairs_seed, tested)
 
 
 def _results(out: Path) -> dict[str, dict]:
-    """Attack as JSON → its arms, of what an earlier sweep has done. Raises RecordError.
+    """Attack as JSON → its row, of what an earlier sweep has done. Raises RecordError.
 
     A setting that did not exist when a row was written has its usual value.
     """
     try:
-        return {_key(from_dict(row["attack"])): row["arms"] for row in record.read_lines(out)}
+        rows = [(row["arms"], row) for row in record.read_lines(out)]
+        return {_key(from_dict(row["attack"])): row for _, row in rows}
     except KeyError as error:
         raise record.RecordError(f"{out} holds no results of a sweep: it lacks {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -135,7 +166,7 @@ def _key(attack: Attack) -> str:
     return json.dumps(to_dict(attack), sort_keys=True, allow_nan=False)
 
 
-def _with_pair(attack: Attack, pair: tuple[str, str, int]) -> Attack:
+def _with_pair(attack: Attack, pair: Pair) -> Attack:
     """The attack on one target, with surrogates and victims of its own."""
     (target, poison, index), s = pair, attack.settings
     own = dataclasses.replace(s, seed=stream(s.seed, "pair", *pair))
@@ -152,16 +183,20 @@ def _measure(attack: Attack) -> dict:
     return summarise(attack, victims)
 
 
-def table(rows: list[tuple[Attack, dict]]) -> list[str]:
-    """Of each cell of the grid and each arm: targets that fell, victims that turned, and means."""
-    cells: dict[tuple[float, int], list[dict]] = {}
-    for attack, arms in rows:
-        cells.setdefault((attack.settings.epsilon, attack.settings.unroll_steps), []).append(arms)
-    epochs, lines = min(a.victim_recipe.epochs for a, _ in rows), []
-    for (epsilon, unroll_steps), found in sorted(cells.items()):
+def table(rows: list[tuple[Attack, dict, dict]]) -> list[str]:
+    """Of each cell of the grid and each arm: targets that fell, victims that turned, and means; and
+    the thirds side by side. `rows`: attack, its arms, its target as JSON."""
+    cells: dict[tuple[float, int], list[tuple[dict, dict]]] = {}
+    for attack, arms, target in rows:
+        cell = attack.settings.epsilon, attack.settings.unroll_steps
+        cells.setdefault(cell, []).append((target, arms))
+    epochs, lines = min(a.victim_recipe.epochs for a, *_ in rows), []
+    for (epsilon, unroll_steps), both in sorted(cells.items()):
+        found = [arms for _, arms in both]
         lines.append(f"ε = {epsilon:.4g} ({255 * epsilon:.1f}/255), K = {unroll_steps}:")
         for arm in found[0]:
             lines += _arm(arm, [arms[arm] for arms in found], epochs)
+        lines += thirds_table(both)
     return lines
 
 

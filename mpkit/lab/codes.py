@@ -6,10 +6,13 @@ from mpkit.attack import Attack, load_scenario
 from mpkit.lab.share import ShareError, decode, differences, encode, merged
 from mpkit.saved import from_dict, to_dict
 
+# A code that names no target means the first picture, as the oldest codes do.
+USUAL = to_dict(Attack(target_index=(0,)))
+
 
 def attack_code(kind: str, attack: Attack, **own: object) -> str:
     """The code of an attack, for labs of this kind; `own` are further JSON values."""
-    values = differences(to_dict(attack), to_dict(Attack()))
+    values = differences(to_dict(attack), USUAL)
     return encode(kind, values | ({"lab": own} if own else {}))
 
 
@@ -29,7 +32,7 @@ def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, 
         if not fits and usual[name] is not None:
             raise ShareError(f"This code holds a {name} that does not fit: {value!r}"[:200])
     try:
-        attack = from_dict(merged(to_dict(Attack()), values))
+        attack = from_dict(merged(USUAL, values))
     except (KeyError, TypeError, AttributeError) as error:
         raise ShareError(f"This code holds settings that do not fit: {error}") from error
     check(attack)

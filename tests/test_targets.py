@@ -1,0 +1,489 @@
+"""Clean margins against a plain computation, the thirds, the rule, and what is kept of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mpkit import targets
+from mpkit.attack import Attack, clean_setup, load_scenario, make_attack, prepare
+from mpkit.data import Dataset, load_dataset
+from mpkit.ensemble import Ensemble
+from mpkit.evaluation import predict, victim_seed
+from mpkit.functional import State, logits
+from mpkit.networks import network
+from mpkit.recipe import Recipe
+from mpkit.scenario import adversarial_loss, make_scenario
+from mpkit.targets import (
+    MODELS,
+    Clean,
+    Margins,
+    Target,
+    clean_margins,
+    compute_margins,
+    default_target,
+    known_margins,
+    measure,
+    read_margins,
+    write_margins,
+)
+from mpkit.training import train
+
+SMALL = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}
+RECIPE = Recipe(epochs=4, batch=20, lr=0.2)
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
+    monkeypatch.delenv("MPKIT_SCALE", raising=False)
+    monkeypatch.setattr(targets, "_kept", {})
+
+
+@pytest.fixture(scope="module")
+def data():
+    names = ("n_train", "n_test", "size", "noise")
+    return load_dataset("digits", **{name: SMALL[name] for name in names})
+
+
+@pytest.fixture
+def clean(data) -> Clean:
+    return Clean(*data, recipe=RECIPE)
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[Clean]:
+    """What the clean models were trained for since."""
+    seen, compute = [], targets.compute_margins
+    monkeypatch.setattr(targets, "compute_margins", lambda c, *a: seen.append(c) or compute(c, *a))
+    return seen
+
+
+def same(a: Margins, b: Margins) -> bool:
+    return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("margin", "votes", "labels"))
+
+
+# ── what is measured ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
+def test_margins_are_those_of_models_trained_one_by_one(data, name):
+    found = compute_margins(Clean(*data, name, recipe=RECIPE))
+    module = network(name, data.train.shape, 10)
+    margin, votes = torch.zeros(100, 10), torch.zeros(100, 10, dtype=torch.long)
+    for seed in targets.clean_seeds():
+        *_, (state, _) = train(module, data.train.x, data.train.y, RECIPE, [seed])
+        one = State(*({k: v[0] for k, v in part.items()} for part in state))
+        z = logits(module, one, data.test.x, train=False)[0].detach()
+        for n in range(100):
+            for c in range(10):
+                others = [z[n, j].item() for j in range(10) if j != c]
+                margin[n, c] += (max(others) - z[n, c].item()) / MODELS
+            votes[n, max(range(10), key=z[n].tolist().__getitem__)] += 1
+    assert torch.allclose(found.margin, margin, atol=1e-4)
+    assert torch.equal(found.votes, votes)
+    assert torch.equal(found.labels, data.test.y)
+
+
+def test_margins_of_fine_tuned_models_are_those_of_victims(data):
+    attack = make_attack(
+        "ci", **SMALL, fine_tune="last", network="convnet-small", epochs=4, target_index=(0,)
+    )
+    scenario = load_scenario(attack)
+    _, module = attack.networks(data.train.shape, 10)
+    seeds, recipe = targets.clean_seeds(), attack.victim_recipe
+    *_, (state, _) = train(module, data.train.x, data.train.y, recipe, seeds)
+    wanted = measure(predict(module, state, data.test.x), data.test.y)
+    found = compute_margins(clean_setup(attack, scenario))
+    assert torch.allclose(found.margin, wanted.margin, atol=1e-4)
+    assert torch.equal(found.votes, wanted.votes)
+
+
+@pytest.mark.parametrize("goal", ["targeted", "self-concealment", "multi-class"])
+def test_a_margin_is_the_mean_adversarial_loss(data, goal):
+    draw = torch.Generator().manual_seed(1)
+    z = torch.randn(MODELS, 100, 10, generator=draw)
+    other = {"targeted": {"poison_class": 7}, "multi-class": {"adversarial_class": 7}}.get(goal, {})
+    rows = data.test.rows_of(1)
+    chosen = list(range(len(rows)))
+    scenario = make_scenario(*data, 1, **other, goal=goal, target_index=chosen, budget=0.05)
+    true, wanted = 1, int(scenario.adversarial[0])
+    found = measure(z, data.test.y).targets(true, wanted)
+    assert len(found) == len(rows)
+    for t in found:
+        assert t.row == rows[t.index]
+        alone = dataclasses.replace(scenario, adversarial=scenario.adversarial[:1])
+        loss = adversarial_loss(z[:, t.row, None], alone).mean()
+        assert t.margin == pytest.approx(loss.item(), abs=1e-5)
+
+
+def test_the_clean_models_are_no_victim_twin_or_surrogate():
+    own = targets.clean_seeds()
+    assert len(set(own)) == MODELS
+    others = set()
+    for seed in (0, 1, 2, 17, 2**40):
+        others |= {victim_seed(seed, v) for v in range(200)}  # twins have their victim's
+        surrogates = Ensemble(24, Recipe(epochs=5), seed)
+        others |= {s for step in range(60) for s in surrogates.seeds(step)}
+    assert not others & set(own)
+
+
+# ── who is a target ─────────────────────────────────────────────────────────────────────────────
+
+
+def voted(*votes: list[int], margins: list[float] | None = None) -> Margins:
+    """Pictures of class 0 of three, with these votes and margins for class 1."""
+    margin = torch.zeros(len(votes), 3)
+    margin[:, 1] = torch.tensor(margins or [1.0] * len(votes))
+    return Margins(margin, torch.tensor(votes), torch.zeros(len(votes), dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("votes", "why"),
+    [
+        ([8, 0, 0], ""),
+        ([5, 3, 0], ""),
+        ([4, 4, 0], ""),  # a tie: half get it wrong, which is not most
+        ([4, 0, 4], ""),
+        ([3, 0, 5], "5 of 8 clean models get it wrong"),
+        ([3, 2, 3], "5 of 8 clean models get it wrong"),
+        ([3, 5, 0], "5 of 8 clean models already give it the adversarial class"),
+        ([0, 8, 0], "8 of 8 clean models already give it the adversarial class"),
+        ([0, 4, 4], "8 of 8 clean models get it wrong"),
+    ],
+)
+def test_no_target_is_what_most_models_get_wrong(votes, why):
+    (found,) = voted(votes).targets(0, 1)
+    assert found.why == why
+    assert (found.third is None) == bool(why)
+    assert bool(targets.misleading(found)) == bool(why)
+    assert why in targets.misleading(found)
+
+
+def test_a_model_that_diverged_gives_no_class():
+    z = torch.zeros(MODELS, 1, 3)
+    z[:, :, 0] = 5
+    assert measure(z, torch.tensor([0])).votes.tolist() == [[8, 0, 0]]
+    z[:4] = torch.nan
+    found = measure(z, torch.tensor([0]))
+    assert found.votes.tolist() == [[4, 0, 0]]
+    assert "diverged" in found.targets(0, 1)[0].why
+    with pytest.raises(ValueError, match="lower --lr"):
+        default_target(found.targets(0, 1), "a", "b")
+
+
+@pytest.mark.parametrize("n", range(1, 14))
+def test_the_thirds_are_equal_but_for_one(n):
+    draw = torch.rand(n, generator=torch.Generator().manual_seed(n)).tolist()
+    found = voted(*[[8, 0, 0]] * n, [0, 8, 0], margins=[*draw, -9.0]).targets(0, 1)
+    assert [t.margin for t in found[:n]] == pytest.approx(sorted(draw))
+    assert found[n].third is None, "what is no target comes last, however near"
+    thirds = [t.third for t in found[:n]]
+    assert thirds == sorted(thirds, key=("near", "middle", "far").index)
+    sizes = [thirds.count(third) for third in ("near", "middle", "far")]
+    assert max(sizes) - min(sizes) <= 1
+    assert sizes == sorted(sizes, reverse=True)
+    assert [t.rank for t in found[:n]] == list(range(1, n + 1))
+    assert {t.of for t in found[:n]} == {n}
+
+
+def test_equal_margins_are_in_the_order_of_the_pictures():
+    found = voted(*[[8, 0, 0]] * 6).targets(0, 1)
+    assert [t.index for t in found] == list(range(6))
+
+
+def test_the_rule_takes_the_middle_of_the_near_third():
+    for n, wanted in ((1, 0), (3, 0), (4, 0), (7, 1), (9, 1), (10, 1), (13, 2), (15, 2)):
+        margins = [float(n - i) for i in range(n)]  # the last picture is the nearest
+        found = voted(*[[8, 0, 0]] * n, margins=margins).targets(0, 1)
+        taken = default_target(found, "a", "b")
+        assert taken.third == "near"
+        assert taken.index == n - 1 - wanted
+
+
+def test_without_a_target_the_rule_says_what_would_do():
+    found = voted([0, 0, 8], [3, 5, 0]).targets(0, 1)
+    with pytest.raises(ValueError, match="no test picture of class cat is a target for dog") as no:
+        default_target(found, "cat", "dog")
+    assert "half of 8 clean models" in str(no.value)
+    assert "--target-index 0 … 1" in str(no.value)
+
+
+def test_the_default_target_of_an_attack():
+    attack = make_attack("ci", **SMALL, epochs=20, batch=20, lr=0.2)
+    assert attack.target_index is None
+    ready = prepare(attack, progress=False)
+    s = ready.scenario
+    found = known_margins(clean_setup(attack, s)).targets(1, 7)
+    near = [t for t in found if t.third == "near"]
+    assert ready.attack.target_index == (near[(len(near) - 1) // 2].index,)
+    assert targets.target_index(s) == ready.attack.target_index
+    (told,) = targets.chosen(s, known_margins(clean_setup(attack, s)))
+    assert (told.index,) == ready.attack.target_index
+    assert (told.row, told.third) == (*s.target_rows, "near")
+    again = prepare(dataclasses.replace(attack, target_index=(3, 0)), progress=False)
+    assert again.attack.target_index == (3, 0) == targets.target_index(again.scenario)
+
+
+def test_self_concealment_has_a_default_target_too():
+    attack = make_attack(
+        "ci", **SMALL, epochs=20, batch=20, lr=0.2, goal="self-concealment", target_class="3"
+    )
+    s = load_scenario(attack)
+    found = known_margins(clean_setup(attack, s)).targets(3, 3)
+    good = [t for t in found if t.third]
+    assert all(t.margin > -1 for t in good)
+    assert targets.target_index(s) == (default_target(found, "3", "any").index,)
+
+
+def test_the_run_seed_and_the_poisons_do_not_matter(trained):
+    how = {**SMALL, "epochs": 20, "batch": 20, "lr": 0.2}
+    first = load_scenario(make_attack("ci", **how))
+    for other in ({"seed": 5}, {"budget": 0.05}, {"epsilon": 0.2}, {"models": 2}, {"victims": 3}):
+        assert load_scenario(make_attack("ci", **how | other)).target_rows == first.target_rows
+    assert len(trained) == 1
+    # An index that is given needs no models.
+    load_scenario(make_attack("ci", **SMALL, target_index=(0,), epochs=5))
+    assert len(trained) == 1
+
+
+def test_the_whole_test_set_is_put_together_again(data):
+    for index in ((0,), (3, 1)):
+        s = make_scenario(*data, "1", "7", target_index=index)
+        whole = targets.test_set(s)
+        assert torch.equal(whole.x, data.test.x)
+        assert torch.equal(whole.y, data.test.y)
+        assert targets.target_index(s) == index
+
+
+# ── what is kept ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_kept_is_what_was_computed(clean, tmp_path, trained, monkeypatch):
+    first = clean_margins(clean, tmp_path)
+    assert same(clean_margins(clean, tmp_path), first)
+    monkeypatch.setattr(targets, "_kept", {})  # another process
+    assert same(clean_margins(clean, tmp_path), first)
+    assert len(trained) == 1
+    (file,) = tmp_path.glob("margins-*")
+    assert file.name == f"margins-{clean.key}.safetensors"
+
+
+def one_pixel(data: Dataset) -> Dataset:
+    x = data.x.clone()
+    x[3, 0, 5, 5] = (x[3, 0, 5, 5] + 1 / 255) % 1
+    return dataclasses.replace(data, x=x)
+
+
+def one_label(data: Dataset) -> Dataset:
+    y = data.y.clone()
+    y[3] = (y[3] + 1) % 10
+    return dataclasses.replace(data, y=y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: {"train": one_pixel(c.train)},
+        lambda c: {"test": one_pixel(c.test)},
+        lambda c: {"train": one_label(c.train)},
+        lambda c: {"test": one_label(c.test)},
+        lambda c: {"network": "convnet"},
+        lambda c: {"batch_norm": "batch"},
+        lambda c: {"network": "convnet-small"},
+        lambda c: {"fine_tune": "last"},
+        lambda c: {"fine_tune": "all"},
+        *(
+            lambda c, k=k, v=v: {"recipe": dataclasses.replace(c.recipe, **{k: v})}
+            for k, v in {
+                "epochs": 5, "batch": 21, "lr": 0.3, "warmup": 1, "decays": (2,), "flip": True,
+                "weight_decay": 1e-4, "momentum": 0.5, "augment": True,
+            }.items()
+        ),
+    ],
+)  # fmt: skip
+def test_whatever_matters_is_computed_anew(change, clean):
+    other = dataclasses.replace(clean, **change(clean))
+    assert other.key != clean.key
+    assert dataclasses.replace(clean, device="cpu").key == clean.key
+
+
+def test_a_changed_pixel_trains_again(clean, tmp_path, trained):
+    clean_margins(clean, tmp_path)
+    clean_margins(dataclasses.replace(clean, train=one_pixel(clean.train)), tmp_path)
+    assert len(trained) == 2
+    assert len(list(tmp_path.glob("margins-*"))) == 2
+
+
+def test_another_procedure_is_not_taken_for_this_one(data, monkeypatch):
+    before = Clean(*data, recipe=RECIPE).key
+    monkeypatch.setattr(targets, "VERSION", targets.VERSION + 1)
+    assert Clean(*data, recipe=RECIPE).key != before
+
+
+def foreign(path: Path, clean: Clean) -> None:
+    """A sound file of other data, under this one's name."""
+    other = dataclasses.replace(clean, train=one_pixel(clean.train))
+    write_margins(path.parent, other, measure(torch.rand(MODELS, 100, 10), clean.test.y))
+    path.with_name(f"margins-{other.key}.safetensors").replace(path)
+
+
+def bare(path: Path, clean: Clean) -> None:
+    save_file({"margin": torch.zeros(100, 10), "votes": torch.zeros(100, 10).byte()}, path)
+
+
+def flipped(path: Path, _) -> None:
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+
+
+def shaped(path: Path, clean: Clean) -> None:
+    write_margins(path.parent, clean, measure(torch.rand(MODELS, 90, 10), clean.test.y))
+
+
+def stuffed(path: Path, clean: Clean) -> None:
+    found = measure(torch.rand(MODELS, 100, 10), clean.test.y)
+    write_margins(path.parent, clean, dataclasses.replace(found, votes=found.votes + 1))
+
+
+DAMAGE = {
+    "empty": lambda path, _: path.write_bytes(b""),
+    "cut": lambda path, _: path.write_bytes(path.read_bytes()[:-100]),
+    "a text": lambda path, _: path.write_text("margins"),
+    "a pickle": lambda path, _: torch.save({"margin": torch.zeros(1)}, path),
+    "a folder": lambda path, _: (path.unlink(), path.mkdir()),
+    "one bit": flipped,
+    "no metadata": bare,
+    "of other data": foreign,
+    "of another shape": shaped,
+    "too many votes": stuffed,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.filterwarnings("ignore:cannot write")
+def test_what_is_damaged_or_foreign_is_computed_anew(damage, clean, tmp_path, trained, monkeypatch):
+    first = clean_margins(clean, tmp_path)
+    monkeypatch.setattr(targets, "_kept", {})
+    (path,) = tmp_path.glob("margins-*")
+    DAMAGE[damage](path, clean)
+    assert read_margins(tmp_path, clean) is None
+    assert same(clean_margins(clean, tmp_path), first)
+    assert len(trained) == 2
+    if damage != "a folder":  # which is left alone
+        assert same(read_margins(tmp_path, clean), first)
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(clean, tmp_path, trained):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.warns(UserWarning, match="going on without it"):
+        found = clean_margins(clean, file / "inside")
+    assert same(found, compute_margins(clean))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert clean_margins(clean, file / "inside") is found  # in memory
+    assert len(trained) == 1
+
+
+def test_two_threads_train_once(clean, tmp_path, trained):
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(clean_margins(clean, tmp_path)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(trained) == 1
+    assert all(one is found[0] for one in found)
+
+
+def _in_a_process(folder: str, gate) -> None:
+    splits = load_dataset("digits", cache=folder, n_train=60, n_test=100, size=10, noise=0)
+    clean = Clean(*splits, recipe=RECIPE)
+    gate.wait(60)
+    found = clean_margins(clean, folder, progress=False)
+    assert same(found, read_margins(Path(folder), clean))
+
+
+def test_two_processes_at_once(clean, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(2)
+    both = [context.Process(target=_in_a_process, args=(str(tmp_path), gate)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert same(read_margins(tmp_path, clean), compute_margins(clean))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_the_listener_raises_ends_the_training(clean, tmp_path):
+    seen = []
+
+    def tell(epoch: int, epochs: int) -> None:
+        seen.append((epoch, epochs))
+        if epoch == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        clean_margins(clean, tmp_path, tell=tell)
+    assert seen == [(1, 4), (2, 4)]
+    assert known_margins(clean, tmp_path) is None
+    assert clean_margins(clean, tmp_path, progress=False) is not None  # and no lock is left
+
+
+# ── what ships ──────────────────────────────────────────────────────────────────────────────────
+
+SHIPPED = [(data, scale) for data in ("digits", "signs", "fashion") for scale in ("laptop", "ci")]
+
+
+def shipped(data: str, scale: str) -> Clean:
+    attack = dataclasses.replace(make_attack(scale, data=data), target_index=(0,))
+    return clean_setup(attack, load_scenario(attack, progress=False))
+
+
+@pytest.mark.parametrize(("data", "scale"), SHIPPED)
+def test_the_margins_of_the_data_that_ship_ship_too(data, scale, trained):
+    """Where this fails since data, recipe, or procedure changed: make margins."""
+    clean = shipped(data, scale)
+    assert read_margins(targets.SHIPPED, clean) is not None, "run make margins"
+    gpu = shipped(data, "gpu") if scale == "laptop" else clean
+    assert gpu.key == clean.key
+    assert known_margins(clean) is not None
+    assert not trained
+
+
+def test_nothing_else_ships():
+    names = {f"margins-{shipped(*one).key}.safetensors" for one in SHIPPED}
+    assert {path.name for path in targets.SHIPPED.iterdir()} == names
+
+
+@pytest.mark.parametrize("data", ["digits", "fashion"])
+def test_what_ships_can_be_computed_again(data):
+    """Other processors round otherwise: the models part a little, and the order hardly."""
+    clean = shipped(data, "ci")
+    kept, anew = read_margins(targets.SHIPPED, clean), compute_margins(clean)
+    assert torch.allclose(kept.margin, anew.margin, atol=0.05, rtol=0.01)
+    assert (kept.votes - anew.votes).abs().float().mean() < 0.02
+
+
+def test_the_defaults_are_near_targets():
+    for data in ("digits", "signs", "fashion"):
+        attack = make_attack("laptop", data=data)
+        s = load_scenario(attack, progress=False)
+        (found,) = targets.chosen(s, known_margins(clean_setup(attack, s)))
+        assert isinstance(found, Target)
+        assert found.third == "near"
+    assert Attack().target_index is None
