@@ -210,12 +210,14 @@ def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     wanted = {name: getattr(attack, name) for name in names}
     train, test = load_dataset(attack.data, **wanted, progress=progress)
     target, poison = _default_classes(attack, train.classes)
-    given = {name: getattr(attack, name) for name in ("adversarial_class", "budget", "goal")}
+    names = ("adversarial_class", "budget", "goal")
+    given = {name: getattr(attack, name) for name in names}
     if attack.target_index is not None:
-        return make_scenario(train, test, target, poison, target_index=attack.target_index, **given)
-    first = make_scenario(train, test, target, poison, **given)
-    index = by_rule(first, clean_margins(attack, first, progress))
-    return make_scenario(train, test, target, poison, target_index=index, **given)
+        given["target_index"] = attack.target_index
+    scenario = make_scenario(train, test, target, poison, **given)
+    if attack.target_index is not None:
+        return scenario
+    return targets.aimed(scenario, by_rule(scenario, clean_margins(attack, scenario, progress)))
 
 
 def clean_setup(attack: Attack, scenario: Scenario) -> targets.Clean:
@@ -232,9 +234,28 @@ def clean_setup(attack: Attack, scenario: Scenario) -> targets.Clean:
     )
 
 
-def clean_margins(attack: Attack, scenario: Scenario, progress: bool = True) -> targets.Margins:
+def clean_margins(
+    attack: Attack, scenario: Scenario, progress: bool = True, tell: targets.Tell | None = None
+) -> targets.Margins:
     """Clean margins of an attack's test pictures: known, or else computed and kept."""
-    return targets.clean_margins(clean_setup(attack, scenario), progress=progress)
+    return targets.clean_margins(clean_setup(attack, scenario), progress=progress, tell=tell)
+
+
+def loaded_at_once(attack: Attack) -> tuple[Attack, Scenario]:
+    """As `load_scenario`, without training anything, and the attack with its target in it.
+
+    Where its target is by the rule, and margins are not known, it stays None, and the scenario has
+    the first picture for the time being.
+    """
+    if attack.target_index is not None:
+        return attack, load_scenario(attack, progress=False)
+    first = dataclasses.replace(attack, target_index=(0,))
+    scenario = load_scenario(first, progress=False)
+    margins = targets.known_margins(clean_setup(attack, scenario))
+    if margins is None:
+        return attack, scenario
+    index = by_rule(scenario, margins)
+    return dataclasses.replace(attack, target_index=index), targets.aimed(scenario, index)
 
 
 def by_rule(scenario: Scenario, margins: targets.Margins) -> tuple[int, ...]:

@@ -304,6 +304,22 @@ def test_set(scenario: Scenario) -> Dataset:
     return Dataset(x, y, rest.classes, rest.name)
 
 
+def aimed(scenario: Scenario, index: tuple[int, ...]) -> Scenario:
+    """The same scenario with other test pictures of the class as targets."""
+    test, true = test_set(scenario), int(scenario.target_labels[0])
+    rows = test.rows_of(true)[list(index)]
+    kept = torch.ones(len(test), dtype=torch.bool)
+    kept[rows] = False
+    return dataclasses.replace(
+        scenario,
+        validation=test.subset(kept),
+        targets=test.x[rows],
+        target_labels=test.y[rows],
+        target_rows=tuple(rows.tolist()),
+        adversarial=scenario.adversarial[:1].expand(len(rows)).clone(),
+    )
+
+
 def target_index(scenario: Scenario) -> tuple[int, ...]:
     """Which pictures of their class the targets are: what `make_scenario` was given."""
     labels = test_set(scenario).y

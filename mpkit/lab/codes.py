@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpkit.attack import Attack, load_scenario
+from mpkit.attack import Attack, loaded_at_once
 from mpkit.lab.share import ShareError, decode, differences, encode, merged
 from mpkit.saved import from_dict, to_dict
 
@@ -41,5 +41,6 @@ def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, 
 
 def check(attack: Attack) -> None:
     """Raises ValueError for an attack that cannot be run."""
-    train = load_scenario(attack, progress=False).train
+    _, scenario = loaded_at_once(attack)
+    train = scenario.train
     attack.networks(train.shape, len(train.classes))

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from mpkit.attack import Attack, load_scenario, make_attack, prepare, retuned
+from mpkit.attack import (
+    Attack,
+    by_rule,
+    clean_margins,
+    loaded_at_once,
+    make_attack,
+    prepare,
+    retuned,
+)
 from mpkit.evaluation import predict
 from mpkit.lab import pace
 from mpkit.lab.codes import attack_code, attack_of, check
@@ -18,10 +27,12 @@ from mpkit.lab.knobs import Knobs
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
 from mpkit.lab.save import save_run
+from mpkit.lab.targetpicker import Closed, TargetPicker
 from mpkit.lab.victim import VictimNow
 from mpkit.lab.views import show_guess
 from mpkit.metapoison import CraftRecord, CraftState, converging, craft, poisons_of
 from mpkit.scale import TUNED
+from mpkit.targets import aimed
 
 
 class CraftLab(Lab):
@@ -38,6 +49,7 @@ class CraftLab(Lab):
         self.records: list[CraftRecord] = []
         self.state: CraftState | None = None
         self.view = CraftView(large)
+        self.picker = TargetPicker(lambda i: self._later(target_index=(i,)), self.say)
         self._load()
         self._lay_out()
         self.victim = VictimNow(self, large)
@@ -48,12 +60,15 @@ class CraftLab(Lab):
         self.controls = self._controls.all
         self._show_controls()
         live, later = self._controls.widgets()
-        self.assemble(self.view.figure, live, question, below=[self.victim.widget], later=later)
+        below = [self.picker.widget, self.victim.widget]
+        self.assemble(self.view.figure, live, question, below=below, later=later)
+        self._aim_later()
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[tuple[CraftState, CraftRecord]]:
         run = self._run = object()
+        self._aim()
         attack = dataclasses.replace(self.attack, settings=self.knobs())
         ready = prepare(attack, progress=False, scenario=self.scenario)
         if run is self._run:  # or another run has begun meanwhile
@@ -73,6 +88,7 @@ class CraftLab(Lab):
         self.victim.clear()
         self._lay_out()
         self._show_controls()
+        self._aim_later()
 
     def total(self) -> int:
         return self.knobs().craft_steps
@@ -110,13 +126,48 @@ class CraftLab(Lab):
         return self.view.moving()
 
     def _load(self) -> None:
-        scenario = self.scenario = load_scenario(self.attack, progress=False)
+        self.attack, self.scenario = loaded_at_once(self.attack)
+        scenario = self.scenario
         names = scenario.train.classes
         chosen = {"target_class": names[scenario.target_labels[0]]}
         if self.attack.goal == "targeted":
             chosen["poison_class"] = names[scenario.train.y[scenario.bases[0]]]
         # By name from now on: what was a default must not follow the other choice around.
         self.attack = dataclasses.replace(self.attack, **chosen)
+
+    def _aim(self) -> None:
+        """Find the target by the rule, where none is named and clean models had to train first.
+
+        Raises ValueError where no picture is a target, and `Closed` where nobody waits for it.
+        """
+        attack, scenario = self.attack, self.scenario
+        if attack.target_index is not None:
+            return
+        index = by_rule(scenario, clean_margins(attack, scenario, tell=self.picker.told))
+        with self.canvas.lock:
+            if self.attack is not attack:  # found by another thread, or not wanted any more
+                return
+            self.attack = dataclasses.replace(attack, target_index=index)
+            self.scenario = aimed(scenario, index)
+            self._lay_out()
+        self._show_controls()
+        self.canvas.draw()
+
+    def _aim_later(self) -> None:
+        """The same in a thread, so that opening a lab takes no longer. A run waits for it."""
+        if self.attack.target_index is not None or self.runner.mode != "thread":
+            return
+        self.say("The first picture is shown until clean models have found the target.")
+        threading.Thread(target=self._aim_quietly, name="mpkit margins", daemon=True).start()
+
+    def _aim_quietly(self) -> None:
+        try:
+            self._aim()
+            self.say("")
+        except Closed:
+            return
+        except Exception as error:  # it belongs into the panel
+            self.say(str(error), bad=True)
 
     def _lay_out(self) -> None:
         settings = self.knobs()
@@ -149,6 +200,7 @@ class CraftLab(Lab):
 
     def end(self) -> None:
         super().end()
+        self.picker.close()
         self.victim.runner.close()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
@@ -156,6 +208,7 @@ class CraftLab(Lab):
     def _show_controls(self) -> None:
         now = dataclasses.replace(self.attack, settings=self.knobs())
         self._controls.show(now, self.scenario, self.view.page + 1, self.view.strip.pages)
+        self.picker.show(now, self.scenario)
 
     def _turn(self, **values: object) -> None:
         """A setting that acts at the next step."""
@@ -168,6 +221,8 @@ class CraftLab(Lab):
 
     def _later(self, **values: object) -> None:
         """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
+        if {"target_class", "poison_class"} & values.keys():
+            values["target_index"] = None  # a number among others: the rule takes one of these
         other = {"network": "fine_tune", "fine_tune": "network"}  # the last word says both
         kept = {k: v for k, v in self.waiting.items() if k not in map(other.get, values)}
         check(_with(self.attack, kept | values))

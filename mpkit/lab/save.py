@@ -8,7 +8,9 @@ from pathlib import Path
 
 import mpkit
 from mpkit import record
+from mpkit.attack import clean_setup
 from mpkit.saved import run_folder, run_settings
+from mpkit.targets import chosen, known_margins
 
 
 def save_run(lab, parent: Path = Path("runs")) -> Path:
@@ -24,7 +26,9 @@ def save_run(lab, parent: Path = Path("runs")) -> Path:
     attack = dataclasses.replace(lab.ready.attack, settings=lab.knobs())
     ready = dataclasses.replace(lab.ready, attack=attack)
     folder = record.new_folder(run_folder(attack, time.strftime("%Y%m%d-%H%M%S"), parent))
-    record.write_json(folder / "settings.json", run_settings(ready, mpkit.__version__))
+    margins = known_margins(clean_setup(attack, ready.scenario))
+    targets = chosen(ready.scenario, margins) if margins else []
+    record.write_json(folder / "settings.json", run_settings(ready, mpkit.__version__, targets))
     record.append(folder / "records.jsonl", records)
     record.save_state(folder, state)
     record.save_poisons(folder, lab.poisons(), ready.scenario.bases)

@@ -11,6 +11,7 @@ from torch import Tensor
 from mpkit.attack import Attack, Prepared, load_scenario
 from mpkit.metapoison import CraftRecord, converging, poisons_of
 from mpkit.scenario import Scenario
+from mpkit.targets import target_index
 
 
 class Stock:
@@ -19,7 +20,7 @@ class Stock:
     def __init__(self, source, attack: Attack):
         self.source, self.attack = source, attack
         self.crafted: tuple[Attack, Tensor] | None = None
-        self._loaded: Attack | None = None
+        self._loaded: tuple[Attack, ...] = ()
         self.refresh()
 
     def refresh(self) -> bool:
@@ -33,9 +34,12 @@ class Stock:
             self.attack = dataclasses.replace(
                 live.attack, settings=live.knobs(), **{k: getattr(self.attack, k) for k in own}
             )
-        if self._loaded == self.key():
+        if self.key() in self._loaded:
+            self._name_target()
             return False
-        self.scenario, self._loaded = load_scenario(self.attack, progress=False), self.key()
+        asked, self.scenario = self.key(), load_scenario(self.attack, progress=False)
+        self._name_target()
+        self._loaded = (asked, self.key())
         bases = self.scenario.base_images
         if isinstance(live, Tensor) and (live.dtype != torch.uint8 or live.shape != bases.shape):
             raise ValueError(
@@ -43,6 +47,10 @@ class Stock:
                 f"not {live.dtype} {tuple(live.shape)}"
             )
         return True
+
+    def _name_target(self) -> None:
+        """By number from now on: a target by the rule must not change with the victims' network."""
+        self.attack = dataclasses.replace(self.attack, target_index=target_index(self.scenario))
 
     def key(self) -> Attack:
         """The attack without what is the victims' own: poisons depend on nothing else."""

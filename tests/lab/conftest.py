@@ -13,6 +13,7 @@ from mpkit.lab.controls import Number
 SMALL = {
     "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,
     "epochs": 3, "craft_steps": 6, "batch": 20, "victims": 2, "victim_epochs": 3,
+    "target_index": (0,),
 }  # fmt: skip
 
 
