@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mpkit import targets
-from mpkit.data import load_dataset
+from mpkit.data import DEFAULT_DATA, load_dataset
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import (
     ARMS,
@@ -50,7 +50,7 @@ class Attack:
     Raises ValueError for no victims, and for an ε (or ε_c) that no 8-bit picture can show.
     """
 
-    data: str = "digits"
+    data: str = DEFAULT_DATA
     n_train: int | None = None
     n_test: int | None = None
     max_train: int | None = None
@@ -127,7 +127,9 @@ PAIRS = (
     ("airplane", "frog"),
     ("bird", "dog"),
 )
-"""(target class, poison class) where none is named; the last two are the paper's."""
+"""(target class, poison class) where none is named: the first whose classes are both there.
+
+The last two are the paper's."""
 
 SETTINGS = tuple(f.name for f in dataclasses.fields(Settings) if f.name != "recipe")
 RECIPE = tuple(f.name for f in dataclasses.fields(Recipe))
@@ -141,7 +143,7 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     out of range and TypeError for unknown names.
     """
     given = {k: v for k, v in given.items() if v is not None}
-    data = given.get("data", "digits")
+    data = given.get("data", DEFAULT_DATA)
     gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
     scale = scale_name(scale, gpu)
     tuning = given.get("fine_tune") or usual_tuning(data, scale, given.get("network"))
@@ -267,7 +269,7 @@ def by_rule(scenario: Scenario, margins: targets.Margins) -> tuple[int, ...]:
 
 
 def _default_classes(attack: Attack, names: tuple[str, ...]) -> tuple[str, str | None]:
-    """Target and poison class; those left out follow the paper's pairs, or 1 → 7 of the digits."""
+    """Target and poison class; those left out follow PAIRS, or else the order of the classes."""
     target, poison = attack.target_class, attack.poison_class
     pairs = [p for p in PAIRS if p[0] in names and p[1] in names] + [(names[0], names[-1])]
     if target is None:

@@ -20,6 +20,9 @@ from mpkit.archives import ARCHIVES, DataError, fingerprint
 from mpkit.digits import DIGITS, camera, read_digits
 from mpkit.pictures import SPLITS, Pictures, read_pictures, remember
 
+DEFAULT_DATA = "digits"
+"""The data set where none is named: of `load_dataset`, of an attack, of labs and commands."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -73,7 +76,7 @@ class Splits(NamedTuple):
 
 
 def load_dataset(
-    source: str | Path = "digits",
+    source: str | Path = DEFAULT_DATA,
     *,
     n_train: int | None = None,
     n_test: int | None = None,

@@ -40,8 +40,8 @@ from mpkit.signs import SIGNS
 from mpkit.tracing import WAYS
 
 TINY = {
-    "size": 10, "n_train": 60, "models": 2, "craft_steps": 2, "epochs": 2, "victims": 2,
-    "batch": 20, "unroll_steps": 2, "target_index": (0,),
+    "data": "digits", "size": 10, "n_train": 60, "models": 2, "craft_steps": 2, "epochs": 2,
+    "victims": 2, "batch": 20, "unroll_steps": 2, "target_index": (0,),
 }  # fmt: skip
 NAMES = tuple("0123456789")
 
@@ -448,5 +448,6 @@ def test_pairs_are_drawn_evenly():
     ],
 )
 def test_the_name_of_a_run_says_when_and_what_and_is_one_folder(given, name):
-    folder = run_folder(make_attack("ci", **given), "20260102-030405", Path("parent"))
+    attack = make_attack("ci", **{"data": "digits"} | given)
+    folder = run_folder(attack, "20260102-030405", Path("parent"))
     assert folder == Path("parent") / f"20260102-030405-{name}"

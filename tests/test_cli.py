@@ -45,8 +45,8 @@ from mpkit.targets import Target
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
-    "scale": "ci", "size": 10, "n-train": 60, "n-test": 100, "models": 2, "craft-steps": 3,
-    "epochs": 2, "batch": 20, "unroll-steps": 2, "victims": 1, "target-index": 0,
+    "scale": "ci", "data": "digits", "size": 10, "n-train": 60, "n-test": 100, "models": 2,
+    "craft-steps": 3, "epochs": 2, "batch": 20, "unroll-steps": 2, "victims": 1, "target-index": 0,
 }  # fmt: skip
 FILES = {
     "settings.json", "records.jsonl", "state.safetensors", "poisons.safetensors", "poisons",

@@ -456,8 +456,10 @@ def test_every_lab_has_its_page_in_the_lecture():
         cells = json.loads(path.read_text("utf-8"))["cells"]
         (code,) = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
         last = ast.parse(code).body[-1]
-        match = re.fullmatch(r"page\((\w+)\(large=True\)\)", ast.unparse(last))
-        assert match, f"{path.name} ends with {ast.unparse(last)}, and not with page(…(large=True))"
+        match = re.fullmatch(r"page\((\w+)\((?:data='\w+', )?large=True\)\)", ast.unparse(last))
+        assert match, (
+            f"{path.name} ends with {ast.unparse(last)}, and not with page(…Lab(large=True))"
+        )
         shown.append(match[1])
         assert "".join(cells[0]["source"]).startswith("# ")
     assert sorted(shown) == sorted(labs())

@@ -13,7 +13,7 @@ import torch
 
 from mpkit import cifar10, fashion, finetuning
 from mpkit.cli.output import show
-from mpkit.data import cache_folder
+from mpkit.data import DEFAULT_DATA, cache_folder
 from mpkit.device import cores, describe, pick_device
 from mpkit.scale import scale_name
 
@@ -57,7 +57,7 @@ def _packages():
 
 def _device():
     device = pick_device()
-    advice = "" if device.type == "cuda" else "no GPU: the digits run in seconds all the same"
+    advice = "" if device.type == "cuda" else f"no GPU: the {DEFAULT_DATA} do without one"
     return (
         True,
         f"device: {device.type}, {describe(device)}, torch's threads: {torch.get_num_threads()}",

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from mpkit.attack import RECIPE, Attack, make_attack
+from mpkit.data import DEFAULT_DATA
 from mpkit.finetuning import FINE_TUNE
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.networks import NETWORKS
@@ -58,7 +59,11 @@ def filled(text: str) -> str:
 Flags = dict[str, tuple[Callable | tuple[str, ...], str]]
 
 DATA: Flags = {
-    "data": (str, "digits, signs, fashion, cifar10, or a path: a folder or archive of pictures"),
+    "data": (
+        str,
+        "digits, signs, fashion, cifar10, or a path: a folder or archive of pictures "
+        f"({DEFAULT_DATA})",
+    ),
     "n_train": (whole, "training images to draw, exactly (digits: 500, signs: 600)"),
     "n_test": (whole, "test images to draw, exactly"),
     "max_train": (whole, "training images at most, where --n-train isn't given (by --scale)"),

@@ -2,8 +2,8 @@
 
 All on two CPU cores (AMD EPYC, 2.6 GHz), torch 2.13.0, the digits at the laptop's scale (500
 pictures, 50 poisons, ε = 26/255, K = 3, M = 8, 20 craft steps unless said otherwise): eight targets
-drawn at random × 6 fresh victims, by ``mpkit sweep --pairs 8 --pairs-seed 2 --victims 6`` and the
-flags named. CIFAR-10 is a single attack; its table says how it was run.
+drawn at random × 6 fresh victims, by ``mpkit sweep --data digits --pairs 8 --pairs-seed 2
+--victims 6`` and the flags named. CIFAR-10 is a single attack; its table says how it was run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WHERE = (
 )
 
 
-SWEEP = "mpkit sweep --pairs 8 --pairs-seed 2 --victims 6"
+SWEEP = "mpkit sweep --data digits --pairs 8 --pairs-seed 2 --victims 6"
 
 
 class Result(NamedTuple):
@@ -111,7 +111,7 @@ TABLES: dict[str, Table] = {
             Result("random noise of the same ε", 0, 120, "--pairs 20", 0.861),
         ],
         WHERE.replace("8 random targets", "20 random targets"),
-        "mpkit sweep --victims 6",
+        "mpkit sweep --data digits --victims 6",
     ),
     "budget": Table(
         [

@@ -52,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     a = parser.parse_args(arguments)
     print(headline())
     turned = {(kind, arm): 0 for kind in ("last layer", "scratch") for arm in ("poisoned", "clean")}
-    names = prepare(make_attack(), progress=False).scenario.train.classes
+    names = prepare(make_attack(data="digits"), progress=False).scenario.train.classes
     for true, wanted, index in draw_pairs(names, a.pairs, 2):
-        attack = make_attack(target_class=true, poison_class=wanted, target_index=(index,))
+        pair = {"target_class": true, "poison_class": wanted, "target_index": (index,)}
+        attack = make_attack(data="digits", **pair)
         ready = prepare(attack, progress=False)
         scenario, recipe = ready.scenario, attack.victim_recipe
         y, target = scenario.train.y, scenario.targets[0]

@@ -21,7 +21,10 @@ from bench.clock import add_json, headline, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
-CELLS = ["from mpkit.lab import CraftLab", "lab = CraftLab(craft_steps=100_000)\nlab"]
+CELLS = [
+    "from mpkit.lab import CraftLab",
+    "lab = CraftLab(data='digits', craft_steps=100_000)\nlab",
+]
 KERNEL = (
     "[__import__('psutil').Process().memory_info().rss / 1e6, "
     "sum(t.name == 'mpkit lab' for t in __import__('threading').enumerate()), lab.runner.steps, "

@@ -28,7 +28,7 @@ def drawing(seconds: float) -> dict:
     without, and so on."""
     from mpkit.lab import CraftLab
 
-    lab = CraftLab(craft_steps=10_000)
+    lab = CraftLab(data="digits", craft_steps=10_000)
     update, draw, take = lab.canvas.update, lab._draw, lab.runner.on_item
     took, last = {True: [], False: []}, []
 
@@ -113,7 +113,10 @@ def answering(presses: int) -> dict:
     from playwright.sync_api import sync_playwright
     from server import CHROMIUM, JUPYTERLAB, Notebook, served
 
-    cells = ["from mpkit.lab import CraftLab", "lab = CraftLab(craft_steps=10_000)\nlab"]
+    cells = [
+        "from mpkit.lab import CraftLab",
+        "lab = CraftLab(data='digits', craft_steps=10_000)\nlab",
+    ]
     with (
         tempfile.TemporaryDirectory() as folder,
         served(Path(folder), JUPYTERLAB, "api") as server,

@@ -22,7 +22,8 @@ import sys, time
 import torch
 from mpkit.attack import make_attack, prepare
 from mpkit.training import train
-ready = prepare(make_attack(scale="ci", target_class="1", poison_class="7"), progress=False)
+attack = make_attack("ci", data="digits", target_class="1", poison_class="7")
+ready = prepare(attack, progress=False)
 torch.set_num_threads(int(sys.argv[1]))
 x, y = ready.scenario.train.x, ready.scenario.train.y
 began = time.perf_counter()

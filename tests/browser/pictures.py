@@ -22,12 +22,12 @@ from server import CHROMIUM, JUPYTERLAB, ROOT, Notebook, served, sync_playwright
 from test_voila import PAGES, VOILA
 
 LABS = {
-    "CollisionLab": ("CollisionLab()", 60),
+    "CollisionLab": ("CollisionLab(data='digits')", 60),
     "UnrollLab": ("UnrollLab()", 25),
-    "DynamicsLab": ("DynamicsLab()", None),
-    "CraftLab": ("CraftLab()", None),
-    "VictimsLab": ("VictimsLab()", None),
-    "CompareLab": ("CompareLab(pairs=1)", None),
+    "DynamicsLab": ("DynamicsLab(data='digits')", None),
+    "CraftLab": ("CraftLab(data='digits')", None),
+    "VictimsLab": ("VictimsLab(data='digits')", None),
+    "CompareLab": ("CompareLab(pairs=1, data='digits')", None),
 }
 """How each is made, and after how many steps it is photographed (None: at its end)."""
 
@@ -80,7 +80,7 @@ def lecture_pictures(page, server, folder: Path) -> None:
 
 def readme_pictures(page, server, docs: Path) -> None:
     """A run of CraftLab with a change of ε: a picture of its end, and an animated one."""
-    cells = ["from mpkit.lab import CraftLab", "lab = CraftLab()\nlab"]
+    cells = ["from mpkit.lab import CraftLab", "lab = CraftLab(data='digits')\nlab"]
     book = Notebook.open(page, server, "readme.ipynb", cells)
     book.run_all()
     book.button("Run").wait_for()

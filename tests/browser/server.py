@@ -25,13 +25,13 @@ except ImportError:  # the fixture `browser` says so
 CHROMIUM = os.environ.get("MPKIT_CHROMIUM", "/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
 SCENE = (
-    "n_train=100, n_test=100, classes=('1', '7'), models=2, epochs=4, size=16, batch=25, "
-    "victims=2, victim_epochs=4"
+    "data='digits', n_train=100, n_test=100, classes=('1', '7'), models=2, epochs=4, size=16, "
+    "batch=25, victims=2, victim_epochs=4"
 )
 """A small one, of which a craft step takes about a tenth of a second."""
 SMALL = (
-    "CraftLab(n_train=100, n_test=100, classes=('1', '7'), models=2, epochs=4, craft_steps=400, "
-    "size=16, batch=25)"
+    "CraftLab(data='digits', n_train=100, n_test=100, classes=('1', '7'), models=2, epochs=4, "
+    "craft_steps=400, size=16, batch=25)"
 )
 """A lab whose steps take about a tenth of a second, and of which there are many."""
 
