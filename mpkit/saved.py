@@ -15,14 +15,18 @@ from mpkit.record import digest, versions
 from mpkit.settings import Settings
 from mpkit.targets import Target
 
+UNNAMED_DATA = "digits"
+"""What is meant by runs, sweeps and share codes that name no data: the default when they were
+made. It stays what it is whatever the default becomes; what is written now names its data."""
+
 
 def to_dict(attack: Attack) -> dict:
-    """The attack as plain JSON values; `from_dict` turns them back."""
+    """The attack as plain JSON values, its data named; `from_dict` turns them back."""
     return dataclasses.asdict(attack)
 
 
 def from_dict(values: dict) -> Attack:
-    """The inverse of `to_dict`, also after JSON.
+    """The inverse of `to_dict`, also after JSON. Without a name of data, it means UNNAMED_DATA.
 
     Raises KeyError, TypeError and ValueError for values that are missing, unknown or wrong.
     """
@@ -30,7 +34,7 @@ def from_dict(values: dict) -> Attack:
     def lists(d: dict) -> dict:
         return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
 
-    values = lists(values)
+    values = {"data": UNNAMED_DATA} | lists(values)
     settings = lists(values.pop("settings"))
     recipe = Recipe(**lists(settings.pop("recipe")))
     victim_recipe = Recipe(**lists(values.pop("victim_recipe")))

@@ -126,6 +126,13 @@ def test_reading_an_attack_leaves_the_dictionary_as_it_was():
     assert json.dumps(values) == before
 
 
+def test_what_was_written_without_a_name_of_data_is_of_the_digits():
+    for data in ("digits", "signs"):
+        values = to_dict(make_attack("ci", data=data))
+        assert values["data"] == data  # whatever the default
+        assert from_dict({k: v for k, v in values.items() if k != "data"}).data == "digits"
+
+
 def test_settings_that_are_unknown_or_missing_are_refused():
     for path in ((), ("settings",), ("settings", "recipe"), ("victim_recipe",)):
         values = json.loads(json.dumps(to_dict(Attack())))

@@ -1296,6 +1296,25 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(stop, half, monkeypatch):
     assert swept(monkeypatch, third, *GRID).out == wanted  # nothing is left to do
 
 
+def test_a_sweep_that_does_not_name_its_data_is_of_the_digits(monkeypatch):
+    first, second, third = Stand(), Stand(0), Stand()
+    wanted = swept(monkeypatch, first, "--pairs", "3").out
+    rows = [json.loads(line) for line in Path("sweep.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        assert row["attack"].pop("data") == "digits"
+    Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert swept(monkeypatch, second, "--pairs", "3").out == wanted
+    assert swept(monkeypatch, third, "--pairs", "3", "--data", "signs").code == 0
+    assert [a.data for a in third.asked] == ["signs"] * 3
+
+
+def test_a_run_that_does_not_name_its_data_is_of_the_digits(copy):
+    saved = record.read_json(copy / "settings.json")
+    assert saved["attack"].pop("data") == "digits"
+    record.write_json(copy / "settings.json", saved)
+    assert call("attack", "--resume", copy, "--quiet").code == 0
+
+
 def test_a_sweep_of_before_a_setting_existed_goes_on(monkeypatch):
     first, second = Stand(), Stand(0)
     wanted = swept(monkeypatch, first, "--pairs", "3").out

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from mpkit.attack import Attack, loaded_at_once
 from mpkit.lab.share import ShareError, decode, differences, encode, merged
-from mpkit.saved import from_dict, to_dict
+from mpkit.saved import UNNAMED_DATA, from_dict, to_dict
 
-# A code that names no target means the first picture, as the oldest codes do.
-USUAL = to_dict(Attack(target_index=(0,)))
+# A code that names no data means the digits, and one without a target the first picture, as the
+# oldest codes do.
+USUAL = to_dict(Attack(data=UNNAMED_DATA, target_index=(0,)))
 
 
 def attack_code(kind: str, attack: Attack, **own: object) -> str:
-    """The code of an attack, for labs of this kind; `own` are further JSON values."""
-    values = differences(to_dict(attack), USUAL)
+    """The code of an attack, for labs of this kind; `own` are further JSON values.
+
+    It names its data even where that is the default: another mpkit may have another.
+    """
+    values = {"data": attack.data} | differences(to_dict(attack), USUAL)
     return encode(kind, values | ({"lab": own} if own else {}))
 
 
 def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, object]]:
     """What `attack_code` was given; `usual` are the lab's own values where a code names none.
+
+    Codes from before they named their data are of UNNAMED_DATA.
 
     Raises ShareError for what is no such code, and ValueError for settings that cannot be run.
     """

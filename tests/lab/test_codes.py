@@ -1,0 +1,88 @@
+"""Share codes of attacks name their data, and old ones that do not still mean what they meant."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mpkit import saved
+from mpkit.attack import Attack, make_attack
+from mpkit.lab import codes
+from mpkit.lab.codes import attack_code, attack_of
+from mpkit.lab.share import decode
+from mpkit.settings import Settings
+
+# Made when the digits were the default and a code left the default's name out.
+OLD = [
+    ("craft", "mpkit1.craft.eNqrrgUAAXUA-Q.5b758d0c", Attack("digits")),
+    (
+        "craft",
+        "mpkit1.craft.eNo9zE0KgCAURtG9fGMJTcufzYSUiCAqPWfi3qtJwwuHO9BqolqOM3siOBgwUOg9lfjmQGiUci1w"
+        "fOHaKCmkXjdlubD7B8MFpyZD93cM_b9IzAccsRvK.8238a8dd",
+        make_attack(
+            "laptop",
+            data="digits",
+            target_class="3",
+            poison_class="8",
+            seed=4,
+            epsilon=20 / 255,
+        ),
+    ),
+    (
+        "victims",
+        "mpkit1.victims.eNptjDEKgDAMRe-SuYOKIniZUmLUgNrSBAeldzcOOrnl5b__L0iRJe4e1yACA_TgQEiV99nwAsxh"
+        "Ui9KybCuHGxxpNXu1kEm5ESPRSni8ghdKdbn076NyRryTPqN1zZ-MCpv_rf7pkZNuQHXRDOZ.4c19c04c",
+        make_attack(
+            "laptop",
+            data="digits",
+            target_class="1",
+            poison_class="7",
+            models=4,
+            craft_steps=10,
+            epochs=15,
+            victims=2,
+            size=20,
+        ),
+    ),
+    (
+        "dynamics",
+        "mpkit1.dynamics.eNpFzMEOgjAQhOF3mfPGtFBE9mVMtZU0WVvDlhPpuwsH8TaHb_4NwVcPhqY5KwjiH-AN8aNJSgbn"
+        "VYSgMQawbceqNeVZD_Rc_Kvete4Y7Az9X-ZixpvrbT92g5uMna6EdwlRdmh_uY6w5qWInInWviHzLbc.a8020796",
+        make_attack(
+            "laptop",
+            data="signs",
+            models=1,
+            craft_steps=40,
+            epsilon=20 / 255,
+            unroll_steps=4,
+            seed=2,
+        ),
+    ),
+]
+
+
+@pytest.fixture(params=["digits", "signs"])
+def default(request, monkeypatch) -> str:
+    """The default data set, as it is, was or may become."""
+
+    class Other(Attack):
+        def __init__(self, data: str = request.param, **given):
+            super().__init__(data, **given)
+
+    monkeypatch.setattr(codes, "Attack", Other)
+    monkeypatch.setattr(saved, "Attack", Other)
+    return request.param
+
+
+@pytest.mark.parametrize(("kind", "code", "meant"), OLD, ids=["all", "craft", "victims", "signs"])
+def test_old_codes_mean_what_they_meant(kind, code, meant, default):
+    found, _ = attack_of(kind, code, seed=0, epsilon=None)
+    assert saved.to_dict(found) == saved.to_dict(meant)
+
+
+@pytest.mark.parametrize("data", ["digits", "signs"])
+def test_new_codes_name_their_data_and_are_short_all_the_same(data, default):
+    code = attack_code("craft", dataclasses.replace(Attack(data), settings=Settings(seed=3)))
+    assert decode("craft", code) == {"data": data, "settings": {"seed": 3}}
+    assert attack_of("craft", code)[0].data == data
