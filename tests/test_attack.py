@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import random
@@ -24,6 +25,8 @@ from mpkit.attack import (
     prepare,
     summarise,
 )
+from mpkit.cli.options import DATA
+from mpkit.data import DEFAULT_DATA, load_dataset
 from mpkit.device import Plan
 from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
 from mpkit.fashion import CLASSES
@@ -204,6 +207,14 @@ def test_what_is_not_given_comes_from_the_scale_then_from_the_defaults(data, sca
         by_default = scaled.get(own, value) if name.removeprefix("victim_") in RECIPE else value
         assert made[name] == scaled.get(name, by_default), name
     assert make_attack(scale, data=data, models=5).settings.models == 5
+
+
+def test_one_constant_says_which_data_are_the_default():
+    assert inspect.signature(load_dataset).parameters["source"].default == DEFAULT_DATA
+    for scale in SCALES:
+        assert make_attack(scale) == make_attack(scale, data=DEFAULT_DATA)
+    assert Attack().data == DEFAULT_DATA
+    assert f"({DEFAULT_DATA})" in DATA["data"][1]
 
 
 def test_victims_follow_the_surrogates_unless_told_otherwise():

@@ -36,6 +36,7 @@ from mpkit.cli import attack as attack_command
 from mpkit.cli import doctor, options, output, sweep
 from mpkit.cli.options import attack_from, given
 from mpkit.cli.thirds import short
+from mpkit.data import DEFAULT_DATA
 from mpkit.evaluation import clustered_rate
 from mpkit.metapoison import poisons_of
 from mpkit.recipe import Recipe
@@ -1507,7 +1508,7 @@ def test_the_doctor_looks_at_everything(monkeypatch):
         assert line_with(name, findings) == f"✓ {name} {len(name)}.0"
     if not torch.cuda.is_available():
         assert "device: cpu" in line_with("device", findings)
-        assert "no GPU: the digits" in line_with("device", findings)
+        assert f"no GPU: the {DEFAULT_DATA} do" in line_with("device", findings)
     assert "GiB" in line_with("memory", findings)
     assert line_with("scale", findings).endswith(
         "scale: gpu" if torch.cuda.is_available() else "scale: laptop"

@@ -36,7 +36,7 @@ def own_cache(tmp_path, monkeypatch):
 def digits_cache(tmp_path_factory):
     """scikit-learn is imported once, not in every test of the digits."""
     folder = tmp_path_factory.mktemp("digits")
-    load_dataset(cache=folder)
+    load_dataset("digits", cache=folder)
     return folder
 
 
@@ -173,8 +173,8 @@ def test_dataset_refuses_other_types_and_shapes(x, y):
 # --- digits ---------------------------------------------------------------------------------------
 
 
-def test_digits_by_default(digits_cache):
-    splits = load_dataset(cache=digits_cache)
+def test_digits(digits_cache):
+    splits = load_dataset("digits", cache=digits_cache)
     check_invariants(splits)
     assert (len(splits.train), len(splits.test)) == (500, 1297)
     assert splits.train.shape == (1, 32, 32)
@@ -186,7 +186,7 @@ def test_clean_digits_of_8_pixels_are_the_originals(digits_cache):
     from sklearn.datasets import load_digits
 
     original = load_digits()
-    train, test = load_dataset(size=8, noise=0, seed=3, cache=digits_cache)
+    train, test = load_dataset("digits", size=8, noise=0, seed=3, cache=digits_cache)
 
     def bag(labels, levels):  # 0 … 16, as many as there are
         return Counter(zip(labels, map(bytes, levels.astype(np.uint8)), strict=True))
@@ -199,7 +199,7 @@ def test_clean_digits_of_8_pixels_are_the_originals(digits_cache):
 
 def test_digits_to_train_on_are_balanced_and_none_is_lost(digits_cache):
     for n, counts in ((None, {50}), (500, {50}), (33, {3, 4})):
-        train, test = load_dataset(n_train=n, seed=7, cache=digits_cache)
+        train, test = load_dataset("digits", n_train=n, seed=7, cache=digits_cache)
         assert set(Counter(train.y.tolist()).values()) == counts
         assert len(train) + len(test) == 1797
 
@@ -250,7 +250,7 @@ def test_camera_turns_its_gain_down_with_the_noise():
 
 def test_a_digit_keeps_its_noise_whatever_the_split(digits_cache):
     def bag(seed):
-        parts = load_dataset(seed=seed, size=10, cache=digits_cache)
+        parts = load_dataset("digits", seed=seed, size=10, cache=digits_cache)
         return Counter(row.numpy().tobytes() for part in parts for row in part.x)
 
     assert bag(0) == bag(1)
@@ -259,23 +259,23 @@ def test_a_digit_keeps_its_noise_whatever_the_split(digits_cache):
 
 def test_same_arguments_same_digits_and_no_global_random_state(digits_cache):
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    one = load_dataset(n_train=100, n_test=80, seed=5, cache=digits_cache)
+    one = load_dataset("digits", n_train=100, n_test=80, seed=5, cache=digits_cache)
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
     torch.rand(3)
-    assert same(one, load_dataset(n_train=100, n_test=80, seed=5, cache=digits_cache))
-    assert not same(one, load_dataset(n_train=100, n_test=80, seed=6, cache=digits_cache))
+    assert same(one, load_dataset("digits", n_train=100, n_test=80, seed=5, cache=digits_cache))
+    assert not same(one, load_dataset("digits", n_train=100, n_test=80, seed=6, cache=digits_cache))
     assert (len(one.train), len(one.test)) == (100, 80)
 
 
 def test_digits_of_some_classes_are_relabelled(digits_cache):
-    named = load_dataset(classes=["8", "3"], cache=digits_cache)
+    named = load_dataset("digits", classes=["8", "3"], cache=digits_cache)
     check_invariants(named)
-    assert same(named, load_dataset(classes=(8, np.int64(3)), cache=digits_cache))
+    assert same(named, load_dataset("digits", classes=(8, np.int64(3)), cache=digits_cache))
     assert named.train.classes == ("8", "3")
     assert len(named.train) == 2 * 50
     assert len(named.test) == 174 + 183 - 100  # eights and threes in scikit-learn's digits
-    everything = load_dataset(cache=digits_cache)
+    everything = load_dataset("digits", cache=digits_cache)
     eights = {row.numpy().tobytes() for part in everything for row in part.x[part.y == 8]}
     assert {row.numpy().tobytes() for part in named for row in part.x[part.y == 0]} == eights
 
@@ -289,11 +289,11 @@ def test_digits_are_the_same_where_scikit_learn_keeps_them_elsewhere(tmp_path, m
 
 
 def test_digits_come_from_the_cache_the_second_time(tmp_path, monkeypatch):
-    first = load_dataset(cache=tmp_path / "kept")
+    first = load_dataset("digits", cache=tmp_path / "kept")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert same(first, load_dataset(cache=tmp_path / "kept"))
+    assert same(first, load_dataset("digits", cache=tmp_path / "kept"))
     with pytest.raises(DataError, match="pip install scikit-learn"):
-        load_dataset(cache=tmp_path / "empty")
+        load_dataset("digits", cache=tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_digits_come_from_the_cache_the_second_time(tmp_path, monkeypatch):
 )
 def test_wrong_arguments_for_digits(arguments, message, digits_cache):
     with pytest.raises(DataError, match=message):
-        load_dataset(cache=digits_cache, **arguments)
+        load_dataset("digits", cache=digits_cache, **arguments)
 
 
 @pytest.mark.parametrize("source", ["mnist", "no/such/folder", ""])
@@ -467,7 +467,7 @@ def test_at_most_so_many_is_no_demand(tmp_path):
 
 def test_at_most_so_many_digits(digits_cache):
     def sizes(**given):
-        return [len(part) for part in load_dataset(cache=digits_cache, size=8, **given)]
+        return [len(part) for part in load_dataset("digits", cache=digits_cache, size=8, **given)]
 
     assert sizes(max_train=90, max_test=80) == [90, 80]
     assert sizes(max_train=9000, max_test=9000) == [500, 1297]
