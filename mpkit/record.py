@@ -6,7 +6,7 @@
     poisons.safetensors the 8-bit poisons, and the training rows they replace
     poisons/*.png       the same, as pictures
     victims.jsonl       one line a victim
-    summary.json        rates with n and interval;  summary.png shows base, δ and poison
+    summary.json        rates with n and interval;  summary.png shows it (see `mpkit.summary`)
 
 Tensors are safetensors and everything else is JSON: opening somebody else's run executes nothing.
 """

@@ -61,6 +61,8 @@ FLOORS = (
     "targets",
     "attack",
     "saved",
+    "ghost",
+    "sheet",
     "summary",
 )
 # What stands on top of the library, and may ask for the notebooks' packages.

@@ -1,6 +1,8 @@
-"""The picture of a run: every cell is compared with a plain enlargement of what it shows."""
+"""The picture of a run: every cell is looked for as a plain enlargement of what it shows."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,13 +10,14 @@ import torch
 from PIL import Image
 
 from mpkit.data import Dataset
+from mpkit.evaluation import rate
+from mpkit.ghost import changes, likeness, spread
 from mpkit.scenario import make_scenario
-from mpkit.summary import CELL, COLUMNS, GAP, summary_picture
+from mpkit.sheet import cell
+from mpkit.summary import COLUMNS, EDGE, summary_picture, title
 
-LINES = ["Victims that call the a b:", "  poisoned   1/2 = 50%"]
 
-
-def scenario(channels=1, size=8, poisons=4, classes=("a", "b")):
+def scenario(channels=1, size=8, poisons=4, classes=("a", "b"), **how):
     """Random pictures, the first `poisons` of class b being bases."""
     draw = torch.Generator().manual_seed(channels)
 
@@ -22,7 +25,14 @@ def scenario(channels=1, size=8, poisons=4, classes=("a", "b")):
         x = torch.randint(0, 256, (n, channels, size, size), generator=draw).float() / 255
         return Dataset(x, torch.arange(n) % 2, classes, "random")
 
-    return make_scenario(dataset(40), dataset(6), classes[0], classes[1], budget=poisons / 40)
+    poison = None if how.get("goal", "targeted") != "targeted" else classes[1]
+    return make_scenario(dataset(40), dataset(12), classes[0], poison, budget=poisons / 40, **how)
+
+
+def arms(won=1, n=2, which=("poisoned", "clean", "noise")) -> dict[str, dict]:
+    """As `mpkit.attack.summarise` gives them."""
+    counts = {arm: rate(won if arm == "poisoned" else 0, n) for arm in which}
+    return {k: {"success": dataclasses.asdict(r), "accuracy": 0.9} for k, r in counts.items()}
 
 
 def levels(pictures: torch.Tensor) -> np.ndarray:
@@ -30,47 +40,70 @@ def levels(pictures: torch.Tensor) -> np.ndarray:
 
 
 def changed(s, by: int) -> torch.Tensor:
-    """Poisons: each base with its first half of rows brighter, its second darker."""
-    sign = torch.ones(s.base_images.shape[-1], 1, dtype=torch.int64)
+    """Poisons: each base with its first half of rows brighter, its second darker; the later it
+    comes, the more of its columns."""
+    sign = torch.ones(s.base_images.shape[-2:], dtype=torch.int64)
     sign[len(sign) // 2 :] = -1
-    found = torch.from_numpy(levels(s.base_images)) + by * sign
+    found = torch.from_numpy(levels(s.base_images))
+    for i, picture in enumerate(found):
+        picture[..., : 1 + i % sign.shape[1]] += by * sign[:, : 1 + i % sign.shape[1]]
     return found.clamp(0, 255).to(torch.uint8)
 
 
-def enlarged(picture: np.ndarray) -> np.ndarray:
-    """(C, H, W) levels → (CELL, CELL, 3), each pixel repeated; CELL is a multiple of 8 and 7."""
-    times = CELL // picture.shape[-1]
+def enlarged(picture: np.ndarray, about: int = 128) -> np.ndarray:
+    """(C, H, W) levels → RGB, each pixel repeated."""
+    times = max(round(about / picture.shape[-1]), -(-96 // picture.shape[-1]))
     rgb = np.broadcast_to(picture, (3, *picture.shape[1:]))
     return rgb.repeat(times, 1).repeat(times, 2).transpose(1, 2, 0)
 
 
-def drawn(path, s, poisons, lines=LINES) -> np.ndarray:
-    summary_picture(path, s, poisons, lines)
+def drawn(path, s, poisons, counted=None) -> np.ndarray:
+    summary_picture(path, s, poisons, counted or arms())
     with Image.open(path) as picture:
         assert (picture.format, picture.mode) == ("PNG", "RGB")
-        return np.asarray(picture)
+        return np.asarray(picture).astype(int)
 
 
-def cell(sheet: np.ndarray, row: int, column: int, lines=LINES) -> np.ndarray:
-    top, left = 22 * (len(lines) + 1) + row * (CELL + GAP), 90 + column * (CELL + GAP)
-    return sheet[top : top + CELL, left : left + CELL]
+def places(sheet: np.ndarray, block: np.ndarray) -> list[tuple[int, int]]:
+    """(column, row) of the pixels where a block stands in the sheet."""
+    high, wide = block.shape[:2]
+    rows, columns = sheet.shape[0] - high + 1, sheet.shape[1] - wide + 1
+    found = np.argwhere((sheet[:rows, :columns] == block[0, 0]).all(-1))
+    for y in range(0, high, 9):  # fewer and fewer of them, before all pixels are compared
+        for x in range(0, wide, 9):
+            found = found[(sheet[found[:, 0] + y, found[:, 1] + x] == block[y, x]).all(-1)]
+    return [(x, y) for y, x in found if (sheet[y : y + high, x : x + wide] == block).all()]
+
+
+def place(sheet: np.ndarray, block: np.ndarray) -> tuple[int, int]:
+    (only,) = places(sheet, block)
+    return only
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [7, 8, 16])
-@pytest.mark.parametrize("poisons", [1, 4, COLUMNS + 3])
-def test_cells_show_bases_changes_poisons_and_the_target(channels, size, poisons, tmp_path):
+@pytest.mark.parametrize("size", [8, 28, 128])
+@pytest.mark.parametrize("poisons", [1, COLUMNS + 3])
+def test_base_change_and_poison_stand_under_one_another(channels, size, poisons, tmp_path):
     s = scenario(channels, size, poisons)
     found = changed(s, by=10)
     sheet = drawn(tmp_path / "summary.png", s, found)
-    shown = min(COLUMNS, poisons)
     delta = found.numpy().astype(int) - levels(s.base_images)
-    for c in range(shown):
-        assert (cell(sheet, 0, c) == enlarged(levels(s.base_images)[c])).all()
-        assert (cell(sheet, 1, c) == enlarged(128 + 12 * delta[c])).all()  # 127 // 10
-        assert (cell(sheet, 2, c) == enlarged(found.numpy()[c])).all()
-    top, left = 22 * 3, 90 + shown * (CELL + GAP) + GAP
-    assert (sheet[top : top + CELL, left : left + CELL] == enlarged(levels(s.targets)[0])).all()
+    shown = spread(changes(s, found).sizes, COLUMNS)
+    seen = []
+    for i in shown:
+        columns, rows = zip(
+            place(sheet, enlarged(levels(s.base_images)[i])),
+            min(places(sheet, enlarged(128 + 12 * delta[i]))),  # 127 // 10; a single one has a twin
+            place(sheet, enlarged(found.numpy()[i])),
+            strict=True,
+        )
+        assert len(set(columns)) == 1
+        assert list(rows) == sorted(set(rows))
+        seen.append(columns[0])
+    assert seen == sorted(set(seen))
+    assert len(seen) == min(COLUMNS, poisons)
+    right, _ = place(sheet, enlarged(levels(s.targets)[0], 160))
+    assert right > seen[-1]
 
 
 @pytest.mark.parametrize(("by", "factor"), [(0, 127), (1, 127), (2, 63), (127, 1), (200, 1)])
@@ -79,34 +112,140 @@ def test_changes_are_magnified_as_far_as_fits(by, factor, tmp_path):
     found = changed(s, by)
     delta = found.numpy().astype(int) - levels(s.base_images)
     sheet = drawn(tmp_path / "summary.png", s, found)
-    expected = np.clip(128 + factor * delta[0], 0, 255)
-    assert (cell(sheet, 1, 0) == enlarged(expected)).all()
+    assert places(sheet, enlarged(np.clip(128 + factor * delta[-1], 0, 255)))
 
 
-def test_the_text_is_above_and_none_of_it_is_cut_off(tmp_path):
-    s = scenario()
-    narrow = drawn(tmp_path / "a.png", s, changed(s, 1))
-    long = ["x" * 300, *LINES[1:]]
-    wide = drawn(tmp_path / "b.png", s, changed(s, 1), long)
-    head = 22 * len(LINES)
-    for sheet in (narrow, wide):
-        ink = (sheet[:head].min(-1) < 128).any(0).nonzero()[0]
-        assert len(ink)
-        # The last letter is whole: a margin of paper follows it.
-        assert ink.max() <= sheet.shape[1] - GAP
-    assert wide.shape[1] > narrow.shape[1]
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_ghost_is_the_mean_change_of_all_poisons(channels, tmp_path):
+    s = scenario(channels, poisons=9)
+    found = changed(s, 3)
+    mean = (found.numpy().astype(int) - levels(s.base_images)).mean(0)
+    factor = int(127 / np.quantile(abs(mean), 0.95))
+    ghost = np.clip(128 + factor * mean, 0, 255).astype(np.uint8)
+    sheet = drawn(tmp_path / "summary.png", s, found)
+    target = place(sheet, enlarged(levels(s.targets)[0], 160))
+    x, y = place(sheet, enlarged(ghost, 160))
+    assert x == target[0]
+    assert y > target[1] + 160
+
+
+@pytest.mark.parametrize("targets", [2, 3, 5])
+def test_up_to_three_targets_are_shown(targets, tmp_path):
+    s = scenario(3, target_index=tuple(range(targets)))
+    sheet = drawn(tmp_path / "summary.png", s, changed(s, 3), arms(3, 2 * targets))
+    found = [bool(places(sheet, enlarged(t, 160))) for t in levels(s.targets)]
+    assert found == [i < 3 for i in range(targets)]
+
+
+def test_nothing_is_cut_off(tmp_path):
+    long = ("x" * 40, "W" * 300)
+    for name, s in (("a", scenario()), ("b", scenario(classes=long))):
+        for which in (("poisoned",), ("poisoned", "clean", "noise")):
+            counted = arms(12_000, 24_000, which)
+            sheet = drawn(tmp_path / f"{name}.png", s, changed(s, 1), counted)
+            assert sheet.shape[1] < 2200
+            for edge in (sheet[:EDGE], sheet[-EDGE:], sheet[:, :EDGE], sheet[:, -EDGE:]):
+                assert (edge == 255).all()
 
 
 @pytest.mark.parametrize(
-    "names", [("Kätzchen", "猫"), ("a b", "née\u2028x"), ("ε\n", "\U0001f600")]
+    ("how", "counted", "words"),
+    [
+        ({}, arms(8, 8), "A “a” is called “b” by 8 of 8 victims"),
+        ({}, arms(0, 8), "A “a” is called “b” by 0 of 8 victims"),
+        ({}, arms(which=("clean",)), "A “a” is to be called “b”"),
+        (
+            {"target_index": (0, 2)},
+            arms(7, 16),
+            "2 pictures of “a” are called “b” in 7 of 16 cases",
+        ),
+        (
+            {"goal": "self-concealment"},
+            arms(3, 8),
+            "A “a” is called something else by 3 of 8 victims",
+        ),
+        (
+            {"classes": ("Kätzchen\n", "n" * 50)},
+            arms(),
+            f"A “Katzchen” is called “{'n' * 31}…” by 1 of 2 victims",
+        ),
+    ],
+)
+def test_the_title_says_what_happened(how, counted, words):
+    assert title(scenario(**how), counted) == words
+
+
+@pytest.mark.parametrize(
+    "names", [("Kätzchen", "猫"), ("a b", "née\u2028x"), ("ε\n", "\U0001f600"), (" ", "\u0301")]
 )
 def test_any_class_name_can_be_written(names, tmp_path):
     s = scenario(classes=names)
-    drawn(tmp_path / "bild 图.png", s, changed(s, 1), [f"{names[0]} as {names[1]}"])
+    drawn(tmp_path / "bild 图.png", s, changed(s, 1))
+
+
+@pytest.mark.parametrize("goal", ["self-concealment", "multi-class"])
+def test_every_goal_has_its_picture(goal, tmp_path):
+    how = {"adversarial_class": "b"} if goal == "multi-class" else {}
+    s = scenario(goal=goal, **how)
+    drawn(tmp_path / "summary.png", s, changed(s, 5))
 
 
 def test_the_pictures_handed_in_are_left_alone(tmp_path):
     s, found = scenario(), changed(scenario(), 3)
     before = s.train.x.clone(), s.targets.clone(), found.clone()
-    summary_picture(tmp_path / "summary.png", s, found, LINES)
+    summary_picture(tmp_path / "summary.png", s, found, arms())
     assert all(map(torch.equal, before, (s.train.x, s.targets, found)))
+
+
+@pytest.mark.parametrize("side", [1, 5, 7, 8, 20, 28, 32, 48, 64, 80, 95, 96, 100, 128, 200, 500])
+@pytest.mark.parametrize("about", [128, 160])
+def test_no_cell_is_small_or_huge(side, about):
+    picture = cell(np.zeros((3, side, side)), about)
+    assert min(picture.size) >= 96
+    assert max(picture.size) <= 1.5 * about
+
+
+# ── the mean change ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_changes_are_those_of_a_plain_difference():
+    s = scenario(3, poisons=9)
+    found = changed(s, 7)
+    delta = found.numpy().astype(int) - levels(s.base_images)
+    told = changes(s, found)
+    assert np.allclose(told.mean, delta.mean(0))
+    assert np.allclose(told.sizes, abs(delta).mean((1, 2, 3)))
+    assert told.largest == abs(delta).max()
+
+
+def test_likeness_is_the_cosine_with_the_target_less_its_mean_in_each_channel():
+    draw = np.random.default_rng(0)
+    delta, target = draw.normal(size=(3, 6, 5)), draw.random((3, 6, 5))
+    seen = np.stack([channel - channel.mean() for channel in target])
+    angle = (delta * seen).sum() / np.sqrt((delta**2).sum() * (seen**2).sum())
+    assert likeness(torch.tensor(delta), torch.tensor(target)) == pytest.approx(angle, rel=1e-12)
+
+
+def test_likeness_is_of_what_is_seen_and_not_of_how_bright_it_is():
+    target = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    seen = target - target.mean((1, 2), keepdim=True)
+    brighter = target + torch.tensor([0.1, 0.2, 0.3])[:, None, None]
+    for picture in (target, brighter, 0.3 * target):
+        assert likeness(seen, picture) == pytest.approx(1, abs=1e-6)
+        assert likeness(-2 * seen, picture) == pytest.approx(-1, abs=1e-6)
+    assert likeness(torch.ones(3, 8, 8), target) == pytest.approx(0, abs=1e-6)
+    for nothing in (torch.zeros(3, 8, 8), torch.full((3, 8, 8), 0.5)):
+        assert likeness(seen, nothing) == 0
+    assert likeness(torch.zeros(3, 8, 8), target) == 0
+
+
+def test_poisons_are_shown_at_equal_distances_from_the_most_changed_to_the_least():
+    sizes = torch.tensor([3.0, 9.0, 1.0, 5.0, 7.0])
+    assert spread(sizes, 5) == spread(sizes, 8) == [1, 4, 3, 0, 2]
+    assert spread(sizes, 3) == [1, 3, 2]
+    assert spread(sizes, 1) == [1]
+    assert spread(torch.zeros(4), 4) == [0, 1, 2, 3]
+    many = spread(torch.arange(5000.0), 6)
+    assert many[0] == 4999
+    assert many[-1] == 0
+    assert len(set(many)) == 6

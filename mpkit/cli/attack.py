@@ -218,7 +218,7 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
             "victims": round(time.perf_counter() - began, 2),
         },
     }
-    summary_picture(folder / "summary.png", ready.scenario, poisons, _lines(ready, result))
+    summary_picture(folder / "summary.png", ready.scenario, poisons, result["arms"])
     return result
 
 

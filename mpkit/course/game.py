@@ -16,7 +16,7 @@ from torch import Tensor
 from mpkit.evaluation import Rate, rate
 from mpkit.lab.controls import Number
 from mpkit.lab.runner import how_to_run
-from mpkit.summary import picture_tag
+from mpkit.sheet import picture_tag
 from mpkit.training import generator
 
 SIDES = ("A", "B")

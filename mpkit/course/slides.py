@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpkit.evaluation import ARMS, VictimRecord
 from mpkit.lab.arms import LOOKS
-from mpkit.summary import picture_tag
+from mpkit.sheet import picture_tag
 
 
 def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:

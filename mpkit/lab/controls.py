@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from mpkit.lab.runner import Phase, Runner
-from mpkit.summary import picture_tag
+from mpkit.sheet import picture_tag
 
 Say = Callable[[str], object]
 """Shows a line in the panel."""
