@@ -16,8 +16,8 @@ from mpkit.lab.runner import Phase
 from mpkit.record import RecordError
 
 FLAGS = (
-    "attack --scale ci --n-train 60 --n-test 60 --classes 1,7 --size 8 --models 2 --epochs 3 "
-    "--craft-steps 4 --batch 20 --victims 2 --quiet"
+    "attack --scale ci --data digits --n-train 60 --n-test 60 --classes 1,7 --size 8 --models 2 "
+    "--epochs 3 --craft-steps 4 --batch 20 --victims 2 --quiet"
 )
 
 
