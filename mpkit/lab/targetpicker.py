@@ -37,7 +37,7 @@ class TargetPicker:
         self.rows: dict[str, Row] = {}
         self.attack: Attack | None = None
         self.scenario: Scenario | None = None
-        self._closed, self._stale = threading.Event(), True
+        self._closed, self._stale, self._filling = threading.Event(), True, threading.Lock()
         self.status = widgets.HTML()
         self.sort = widgets.Button(
             description="Sort by margin",
@@ -62,10 +62,13 @@ class TargetPicker:
     # ── what is shown ─────────────────────────────────────────────────────────────────────────
 
     def _fill(self) -> None:
-        """Make the thumbnails, once they are looked at."""
-        if not self._stale or not self.opener.value:
-            return
-        self._stale = False
+        """Make the thumbnails, once they are looked at; one thread at a time."""
+        with self._filling:
+            if self._stale and self.opener.value:
+                self._stale = False
+                self._make()
+
+    def _make(self) -> None:
         setup = clean_setup(self.attack, self.scenario)
         true, wanted = int(self.scenario.target_labels[0]), int(self.scenario.adversarial[0])
         margins, name = known_margins(setup), setup.test.classes[true]
@@ -80,16 +83,17 @@ class TargetPicker:
             groups = {"in plain order": [Target(i, row, 0.0) for i, row in enumerate(rows)]}
             text = f"Which are near is not known yet: it takes {MODELS} clean models."
         pictures, used = test_set(self.scenario).x, target_index(self.scenario)[0]
-        self.rows = {
+        rows = {
             group: Row(f"{name}, {group}", pictures, some, self._pick, self.say)
             for group, some in groups.items()
             if some
         }
-        for row in self.rows.values():
+        for row in rows.values():
             row.open_at(used)
         self._tell(text)
         tools = [] if margins else [self.sort]
-        self.inside.children = [self.status, *tools, *(row.widget for row in self.rows.values())]
+        self.inside.children = [self.status, *tools, *(row.widget for row in rows.values())]
+        self.rows = rows
 
     def _tell(self, text: str) -> None:
         self.status.value = f'<span role="status">{text}</span>'
