@@ -49,7 +49,7 @@ class CraftLab(Lab):
         self.records: list[CraftRecord] = []
         self.state: CraftState | None = None
         self.view = CraftView(large)
-        self.picker = TargetPicker(lambda i: self._later(target_index=(i,)), self.say)
+        self.picker = TargetPicker(self._pick, self.say)
         self._load()
         self._lay_out()
         self.victim = VictimNow(self, large)
@@ -232,6 +232,21 @@ class CraftLab(Lab):
             self.canvas.draw()
         else:
             self.say("After reset (↺).")
+
+    def _pick(self, index: int) -> None:
+        """Another picture of the target's class. Raises ValueError where that is to change."""
+        if {"target_class", "poison_class"} & self.waiting.keys():
+            raise ValueError("The classes change after reset: ↺ first, and then pick a picture.")
+        if self.runner.phase is not Phase.READY:
+            self.waiting["target_index"] = (index,)
+            return self.say("After reset (↺).")
+        self.waiting.pop("target_index", None)
+        with self.canvas.lock:  # nothing need be loaded for it
+            self.attack = dataclasses.replace(self.attack, target_index=(index,))
+            self.scenario = aimed(self.scenario, (index,))
+            self._lay_out()
+        self._show_controls()
+        self.canvas.draw()
 
     def _apply_waiting(self) -> None:
         attack = _with(self.attack, self.waiting)

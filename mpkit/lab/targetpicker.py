@@ -154,7 +154,7 @@ class Row:
 
     def _show(self) -> None:
         some = self._shown()
-        names = [f"{t.margin:+.1f}" if t.third else str(t.index) for t in some]
+        names = [f"{t.margin:.1f}" if t.third else str(t.index) for t in some]
         self.thumbs.put(self.pictures[[t.row for t in some]], names, -1)
         for button, t in zip(self.thumbs.buttons, some, strict=True):
             button.tooltip = f"test picture {t.index}" + (f": {t}" if t.third else "")

@@ -93,7 +93,7 @@ def test_sorting_happens_in_a_thread_and_leaves_thirds(small, held, until):
             if row.turns[1].disabled:
                 break
             row.turns[1].click()
-        assert pages == [f"{t.margin:+.1f}" for t in mine]
+        assert pages == [f"{t.margin:.1f}" for t in mine]
 
 
 def opened(small, **given) -> CraftLab:
