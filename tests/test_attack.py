@@ -30,13 +30,14 @@ from mpkit.data import DEFAULT_DATA, load_dataset
 from mpkit.device import Plan
 from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
 from mpkit.fashion import CLASSES
+from mpkit.finetuning import FINE_TUNE
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import craft, poisons_of
 from mpkit.networks import NETWORKS, network
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
 from mpkit.saved import from_dict, run_folder, to_dict
-from mpkit.scale import SCALES, defaults
+from mpkit.scale import SCALES, defaults, usual_tuning
 from mpkit.scenario import GOALS
 from mpkit.settings import Settings
 from mpkit.signs import SIGNS
@@ -84,6 +85,7 @@ def random_attack(seed: int) -> Attack:
             "perturbation": tuple(PERTURBATIONS), "compute": WAYS, "device": ("auto", "cpu"),
             "data": ("digits", "my data/图.zip"), "classes": (None, ("a,b", "猫"), ("3", "8", "5")),
             "target_index": (None, (0,), (3, 1, 4)),
+            "fine_tune": FINE_TUNE, "victim_fine_tune": (None, *FINE_TUNE),
         }  # fmt: skip
         if field.name in ("settings", "recipe", "victim_recipe"):
             return filled({"settings": Settings}.get(field.name, Recipe), plain=of is Settings)
@@ -104,6 +106,10 @@ def random_attack(seed: int) -> Attack:
         values = {f.name: some(f, of) for f in dataclasses.fields(of)}
         if of is Recipe and plain:  # what Settings wants of its recipe
             values |= {"weight_decay": 0.0, "momentum": 0.0, "augment": False, "flip": False}
+        tunings = values.get("fine_tune"), values.get("victim_fine_tune")
+        if "last" in tunings:  # a last layer takes no augmentation
+            recipe = dataclasses.replace(values["victim_recipe"], augment=False, flip=False)
+            return of(**values | {"victim_recipe": recipe})
         return of(**values)
 
     return filled(Attack)
@@ -200,7 +206,8 @@ def test_the_flat_names_are_all_the_fields():
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("data", ["digits", "signs", "fashion", "cifar10"])
 def test_what_is_not_given_comes_from_the_scale_then_from_the_defaults(data, scale):
-    made, scaled = flat(make_attack(scale, data=data, models=None)), defaults(data, scale)
+    made = flat(make_attack(scale, data=data, models=None))
+    scaled = defaults(data, scale, usual_tuning(data, scale))
     for name, value in flat(Attack(data=data)).items():
         own = name.removeprefix("victim_")
         # Victims train as surrogates do where nothing else is said.
