@@ -122,7 +122,7 @@ class Attack:
 PAIRS = (
     ("1", "7"),
     ("3", "8"),
-    ("stop", "priority"),
+    ("stop", "speed 50"),
     ("pullover", "coat"),
     ("airplane", "frog"),
     ("bird", "dog"),

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
-COLOURS = ((0, 0, 0), (196, 22, 34), (246, 246, 246), (22, 22, 24), (252, 200, 12))
+COLOURS = ((0, 0, 0), (196, 22, 34), (246, 246, 246), (22, 22, 24))
 """Red, green and blue of 0 … 255; number 0 is where the sign is not."""
 
-NOTHING, RED, WHITE, BLACK, YELLOW = range(len(COLOURS))
+NOTHING, RED, WHITE, BLACK = range(len(COLOURS))
 
 SIDE = 256  # points a side at which a face is known, twice as many as are ever asked for
 
@@ -27,13 +27,12 @@ GLYPHS = {
     "T": ["-100,-100 100,-100", "0,-100 0,100"],
     "O": ["-40,-100 40,-100 90,-55 90,55 40,100 -40,100 -90,55 -90,-55 -40,-100"],
     "P": ["-80,100 -80,-100 40,-100 90,-70 90,-20 40,10 -80,10"],
-    "3": [
-        "-90,-70 -50,-100 50,-100 90,-70 90,-35 50,-5 -20,-5",
-        "50,-5 95,30 95,65 50,100 -50,100 -95,65",
-    ],
     "5": ["85,-100 -75,-100 -85,-15 -40,-30 40,-30 95,5 95,60 50,100 -50,100 -95,70"],
     "0": ["-40,-100 40,-100 85,-55 85,55 40,100 -40,100 -85,55 -85,-55 -40,-100"],
 }
+
+# An arrow that turns: its shaft and its head.
+_LEFT = [(0.22, 0.5), (0.22, -0.18), (-0.4, -0.18)], [(-0.16, -0.46), (-0.44, -0.18), (-0.16, 0.1)]
 
 
 @cache
@@ -53,21 +52,30 @@ def _stop(x, y):
     yield _text("STOP", x, y, (1.42, 0.52), 0.062), WHITE
 
 
-def _priority(x, y):
-    spread = np.abs(x) + np.abs(y)
-    yield spread <= 1, WHITE
-    yield spread <= 0.76, YELLOW
-
-
 def _give_way(x, y):
     yield _triangle(x, y, 1.0), RED
     yield _triangle(x, y, 0.56), WHITE
+
+
+def _danger(x, y):
+    yield _triangle(x, -y, 1.0), RED
+    yield _triangle(x, -y, 0.56), WHITE
+    yield (np.abs(x) <= 0.09) & (np.abs(y - 0.1) <= 0.27), BLACK
+    yield _disc(x, y - 0.54, 0.11), BLACK
 
 
 def _no_entry(x, y):
     yield _disc(x, y, 0.98), WHITE
     yield _disc(x, y, 0.93), RED
     yield (np.abs(x) <= 0.66) & (np.abs(y) <= 0.17), WHITE
+
+
+def _no_left_turn(x, y):
+    yield _disc(x, y, 0.98), RED
+    yield _disc(x, y, 0.77), WHITE
+    for line in _LEFT:
+        yield _stroke(line, x, y, 0.1), BLACK
+    yield _stroke([(-0.58, -0.58), (0.58, 0.58)], x, y, 0.09), RED
 
 
 def _speed(text: str):
@@ -81,10 +89,10 @@ def _speed(text: str):
 
 _LAYERS = {
     "stop": _stop,
-    "priority": _priority,
     "give way": _give_way,
+    "danger": _danger,
     "no entry": _no_entry,
-    "speed 30": _speed("30"),
+    "no left turn": _no_left_turn,
     "speed 50": _speed("50"),
 }
 SIGNS = tuple(_LAYERS)

@@ -52,12 +52,12 @@ def ranges(difficulty: float = 1.0) -> dict[str, tuple[float, float]]:
         )
     return {
         "turn": (-15 * d, 15 * d),
-        "size": (0.7 - 0.25 * d, 0.7 + 0.2 * d),
-        "shift": (-0.12 * d, 0.12 * d),
+        "size": (0.65 - 0.15 * d, 0.65 + 0.1 * d),
+        "shift": (-0.1 * d, 0.1 * d),
         "width": (1 - 0.2 * d, 1 + 0.1 * d),
-        "light": (0.35**d, 1.1**d),
+        "light": (0.4**d, 0.9**d),
         "tint": (1 - 0.15 * d, 1 + 0.15 * d),
-        "background": (0.5**d, 1.1**d),
+        "background": (0.5**d, 1.0),
         "blur": (0.0, 1.0 * d),
         "noise": (0.04 * d, 0.04 * d),
     }
