@@ -123,6 +123,7 @@ PAIRS = (
     ("1", "7"),
     ("3", "8"),
     ("stop", "speed 50"),
+    ("stop", "priority"),
     ("pullover", "coat"),
     ("airplane", "frog"),
     ("bird", "dog"),

@@ -18,9 +18,10 @@ import torch
 from mpkit import cifar10, fashion, signs
 from mpkit.archives import ARCHIVES, DataError, fingerprint
 from mpkit.digits import DIGITS, camera, read_digits
+from mpkit.faces import SIGNS, USUAL_SIGNS
 from mpkit.pictures import SPLITS, Pictures, read_pictures, remember
 
-DEFAULT_DATA = "digits"
+DEFAULT_DATA = "signs"
 """The data set where none is named: of `load_dataset`, of an attack, of labs and commands."""
 
 
@@ -97,7 +98,7 @@ def load_dataset(
         class to train on and all the others to test on, of the signs 100 and 50 a class.
     max_train, max_test: at most how many that None takes, and fewer where there are fewer.
     classes: names, or positions in the source's own list, of those to keep. They become labels
-        0, 1, … in the order given. None keeps all.
+        0, 1, … in the order given. None keeps all; of the signs, the six that are red and white.
     seed: of the draw, which for the digits is the split too, and for the signs all that is in
         them. A larger n extends a smaller one's.
     size, noise: of the digits, see `camera`; pictures from elsewhere come with their own.
@@ -183,7 +184,7 @@ def _split_digits(x, labels, numbers, limits, classes, generator) -> Splits:
 
 
 def _draw_signs(numbers, limits, classes, seed: int, difficulty: float) -> Splits:
-    kept, splits = _kept(signs.SIGNS, classes), []
+    kept, splits = _kept(SIGNS, USUAL_SIGNS if classes is None else classes), []
     for k, (split, n, limit) in enumerate(zip(SPLITS, numbers, limits, strict=True)):
         usual = signs.USUAL[split] * len(kept)
         asked, n = ("n", n) if n else ("max", min(limit or usual, usual))
@@ -191,7 +192,7 @@ def _draw_signs(numbers, limits, classes, seed: int, difficulty: float) -> Split
         picks = signs.pick(kept, n, k, seed)
         x = torch.from_numpy(signs.draw(picks, k, seed, difficulty)).float().div_(255)
         labels = np.array([sign for sign, _ in picks])
-        splits.append(_relabelled(x, labels, signs.SIGNS, kept, "signs"))
+        splits.append(_relabelled(x, labels, SIGNS, kept, "signs"))
     return Splits(*splits)
 
 

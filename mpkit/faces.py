@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
-COLOURS = ((0, 0, 0), (196, 22, 34), (246, 246, 246), (22, 22, 24))
+COLOURS = ((0, 0, 0), (196, 22, 34), (246, 246, 246), (22, 22, 24), (252, 200, 12))
 """Red, green and blue of 0 … 255; number 0 is where the sign is not."""
 
-NOTHING, RED, WHITE, BLACK = range(len(COLOURS))
+NOTHING, RED, WHITE, BLACK, YELLOW = range(len(COLOURS))
 
 SIDE = 256  # points a side at which a face is known, twice as many as are ever asked for
 
@@ -78,6 +78,12 @@ def _no_left_turn(x, y):
     yield _stroke([(-0.58, -0.58), (0.58, 0.58)], x, y, 0.09), RED
 
 
+def _priority(x, y):
+    spread = np.abs(x) + np.abs(y)
+    yield spread <= 1, WHITE
+    yield spread <= 0.76, YELLOW
+
+
 def _speed(text: str):
     def layers(x, y):
         yield _disc(x, y, 0.98), RED
@@ -94,8 +100,12 @@ _LAYERS = {
     "no entry": _no_entry,
     "no left turn": _no_left_turn,
     "speed 50": _speed("50"),
+    "priority": _priority,
 }
 SIGNS = tuple(_LAYERS)
+USUAL_SIGNS = SIGNS[:6]
+"""Those that are drawn where none are named: red and white all of them, as a yellow one is known by
+its colour alone, and nothing is hard about it."""
 
 
 def _disc(x, y, radius: float) -> np.ndarray:

@@ -62,7 +62,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: object) -> None:
     """`value` as readable JSON, written atomically. Raises ValueError for what JSON has no word
     for, such as NaN."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
 
 
@@ -140,14 +140,15 @@ def write_lines(path: Path, records: Iterable[object]) -> None:
 def _line(record: object) -> bytes:
     """A record as strict JSON, which has no NaN and no infinity: they are written as words."""
     value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
-    return (json.dumps(_numbers(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(strict(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _numbers(value: object) -> object:
+def strict(value: object) -> object:
+    """The same value with words for floats that are not finite, and lists for tuples."""
     if isinstance(value, dict):
-        return {k: _numbers(v) for k, v in value.items()}
+        return {k: strict(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_numbers(v) for v in value]
+        return [strict(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -31,6 +31,7 @@ FINER = 4  # a sign is drawn so many times too large, and then reduced
 TOGETHER = 20  # pictures drawn at a time
 DRAWN = ("turn", "size", "shift", "shift", "width", "light", "tint", "tint", "tint")
 DRAWN += ("background", "blur")  # what takes a random number, in this order
+LOTS = 2**32  # the stream that decides in which order signs come, beyond those of all signs
 _VERSION = 1  # part of the key of all random numbers
 
 
@@ -70,7 +71,7 @@ def pick(kept: Sequence[int], n: int, split: int, seed: int) -> list[tuple[int, 
     """
     picks = []
     for number in range(-(-n // len(kept))):
-        lots = _raw(seed, (number, len(SIGNS), split), len(SIGNS))
+        lots = _raw(seed, (number, LOTS, split), len(SIGNS))
         picks += [(sign, number) for sign in sorted(kept, key=lots.__getitem__)]
     return picks[:n]
 

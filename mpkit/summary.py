@@ -27,6 +27,7 @@ from mpkit.sheet import (
     lines,
     stacked,
 )
+from mpkit.tally import percent, with_diverged
 
 EDGE, GAP, COLUMNS, TARGETS, LABELS = 20, 8, 6, 3, 140
 """Pixels around the sheet and between pictures; how many poisons and targets are shown; the least
@@ -192,7 +193,8 @@ def _counts(scenario: Scenario, arms: Mapping[str, dict]) -> Image.Image:
         x = left + wide * found.rate
         draw.ellipse([x - 7, y - 7, x + 7, y + 7], colour)
         words = f"{found.successes:,} of {found.n:,} ({found.low:.0%} to {found.high:.0%})"
+        words = with_diverged(words, arms[arm].get("diverged", 0))
         draw.text((left + wide + 24, y), words, INK, small, anchor="lm")
-        words = f"accuracy on other pictures {arms[arm]['accuracy']:.1%}"
+        words = f"accuracy on other pictures {percent(arms[arm]['accuracy'])}"
         draw.text((left + wide + 260, y), words, MUTED, small, anchor="lm")
     return sheet

@@ -155,7 +155,7 @@ class Clean:
         how |= {"shapes": [list(self.train.x.shape), list(self.test.x.shape)]}
         how |= {"classes": len(self.train.classes), "fine_tune": self.fine_tune}
         how |= {"weights": None if self.fine_tune == "no" else load_weights(self.weights).digest}
-        found = hashlib.sha256(json.dumps(how, sort_keys=True).encode())
+        found = hashlib.sha256(json.dumps(how, sort_keys=True, allow_nan=False).encode())
         for part in (self.train.x, self.train.y, self.test.x, self.test.y):
             found.update(part.cpu().contiguous().numpy())
         return found.hexdigest()[:32]

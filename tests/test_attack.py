@@ -29,6 +29,7 @@ from mpkit.cli.options import DATA
 from mpkit.data import DEFAULT_DATA, load_dataset
 from mpkit.device import Plan
 from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
+from mpkit.faces import USUAL_SIGNS
 from mpkit.fashion import CLASSES
 from mpkit.finetuning import FINE_TUNE
 from mpkit.metagradient import METAGRADIENTS
@@ -40,7 +41,6 @@ from mpkit.saved import from_dict, run_folder, to_dict
 from mpkit.scale import SCALES, defaults, usual_tuning
 from mpkit.scenario import GOALS
 from mpkit.settings import Settings
-from mpkit.signs import SIGNS
 from mpkit.tracing import WAYS
 
 TINY = {
@@ -301,7 +301,7 @@ def test_the_other_goals_choose_their_own_classes(two_pairs):
 def test_there_is_a_pair_for_every_source(data):
     names = {
         "digits": NAMES,
-        "signs": SIGNS,
+        "signs": USUAL_SIGNS,
         "fashion": CLASSES,
         "cifar10": ("airplane", "bird", "dog", "frog"),
     }[data]

@@ -14,6 +14,7 @@ from pathlib import Path
 from mpkit.attack import clean_margins, clean_setup, load_scenario
 from mpkit.cli.options import attack_from
 from mpkit.cli.output import refuse_unwritable, say, show
+from mpkit.record import strict
 from mpkit.targets import MODELS, THIRDS, Target, write_margins
 
 
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         write_margins(Path(options.keep), clean_setup(attack, scenario), margins)
     true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
     found = margins.targets(true, wanted)
-    text = json.dumps([dataclasses.asdict(t) for t in found], indent=1)
+    text = json.dumps(strict([dataclasses.asdict(t) for t in found]), indent=1, allow_nan=False)
     if options.json not in (None, "-"):
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     names = scenario.train.classes
