@@ -224,17 +224,17 @@ class Thumbnails:
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
         """Other pictures."""
         self.names, self.value, self.buttons = list(names), value, []
-        cells = []
+        cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, self.names))))  # pixels
         for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
             button = widgets.Button(
                 description=name,
                 tooltip=f"{self.label}: {name}",
-                layout=widgets.Layout(width="52px"),
+                layout=widgets.Layout(width=f"{wide}px"),
             )
             button.on_click(lambda _, i=i: self._picked(i))
             self.buttons.append(button)
             image = widgets.HTML(picture_tag(picture, f"{self.label}: {name}", 48))
-            layout = widgets.Layout(align_items="center", width="58px")
+            layout = widgets.Layout(align_items="center", width=f"{wide + 6}px")
             cells.append(widgets.VBox([image, button], layout=layout))
         self.row.children = cells
         self._mark()

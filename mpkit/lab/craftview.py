@@ -24,13 +24,15 @@ class CraftView:
         self.figure.clear()
         names = scenario.train.classes
         true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        # Names stand left of the bars: the longer they are, the more room between picture and bars.
+        room = max(0.01, (0.12 if self.large else 0.085) * min(16, max(map(len, names))) - 1.0)
         grid = self.figure.add_gridspec(
-            2, 3, width_ratios=(4.6, 1.5, 1.9), height_ratios=(3, 2),
+            2, 4, width_ratios=(4.6 - room, 1.5, room, 1.9), height_ratios=(3, 2),
             left=0.1 if self.large else 0.075, right=0.985, top=0.93, bottom=0.02,
-            hspace=0.5 if self.large else 0.36, wspace=0.22,
+            hspace=0.5 if self.large else 0.36, wspace=0.32 if self.large else 0.24,
         )  # fmt: skip
         self.losses = LossView(self.figure.add_subplot(grid[0, 0]), steps, epochs, names[wanted])
-        face, bars = self.figure.add_subplot(grid[0, 1]), self.figure.add_subplot(grid[0, 2])
+        face, bars = self.figure.add_subplot(grid[0, 1]), self.figure.add_subplot(grid[0, 3])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
         face.set_title(f"target: {names[true]}", fontsize=font_size(self.figure, 10))

@@ -22,12 +22,12 @@ from server import CHROMIUM, JUPYTERLAB, ROOT, Notebook, served, sync_playwright
 from test_voila import PAGES, VOILA
 
 LABS = {
-    "CollisionLab": ("CollisionLab(data='digits')", 60),
+    "CollisionLab": ("CollisionLab()", 60),
     "UnrollLab": ("UnrollLab()", 25),
-    "DynamicsLab": ("DynamicsLab(data='digits')", None),
-    "CraftLab": ("CraftLab(data='digits')", None),
-    "VictimsLab": ("VictimsLab(data='digits')", None),
-    "CompareLab": ("CompareLab(pairs=1, data='digits')", None),
+    "DynamicsLab": ("DynamicsLab()", None),
+    "CraftLab": ("CraftLab()", None),
+    "VictimsLab": ("VictimsLab()", None),
+    "CompareLab": ("CompareLab(pairs=1)", None),
 }
 """How each is made, and after how many steps it is photographed (None: at its end)."""
 
