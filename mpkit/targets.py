@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -48,21 +49,22 @@ class Target:
 
     `third` is "near", "middle" or "far", of the `of` pictures that are targets, of which it is
     number `rank` from the nearest, counted from 1. Where it is no target all three are None, and
-    `why` says what is wrong with it.
+    `why` says what is wrong with it; where the clean models diverged there is no margin either.
     """
 
     index: int
     row: int
-    margin: float
+    margin: float | None
     third: str | None = None
     rank: int | None = None
     of: int | None = None
     why: str = ""
 
     def __str__(self) -> str:
+        margin = "no clean margin" if self.margin is None else f"clean margin {self.margin:+.2f}"
         if self.third is None:
-            return f"clean margin {self.margin:+.2f}, no target: {self.why}"
-        return f"clean margin {self.margin:+.2f}, {self.third} third ({self.rank} of {self.of})"
+            return f"{margin}, no target: {self.why}"
+        return f"{margin}, {self.third} third ({self.rank} of {self.of})"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,11 +86,9 @@ class Margins:
         divide them.
         """
         rows = (self.labels == true).nonzero().flatten().tolist()
-        sign = -1 if adversarial == true else 1
-        found = [
-            Target(i, row, sign * self.margin[row, adversarial].item())
-            for i, row in enumerate(rows)
-        ]
+        margins = (-1 if adversarial == true else 1) * self.margin[rows, adversarial]
+        known = [m if math.isfinite(m) else None for m in margins.tolist()]
+        found = [Target(i, row, m) for i, (row, m) in enumerate(zip(rows, known, strict=True))]
         why = [self._against(t, true, adversarial) for t in found]
         good = sorted((t for t, w in zip(found, why, strict=True) if not w), key=_nearness)
         ranks = [(THIRDS[3 * i // len(good)], i + 1, len(good)) for i in range(len(good))]
@@ -112,7 +112,7 @@ class Margins:
 
 
 def _nearness(target: Target) -> tuple[float, int]:
-    return target.margin, target.index
+    return math.inf if target.margin is None else target.margin, target.index
 
 
 def default_target(targets: list[Target], name: str, wanted: str) -> Target:

@@ -42,7 +42,7 @@ from mpkit.metapoison import poisons_of
 from mpkit.recipe import Recipe
 from mpkit.saved import from_dict, to_dict
 from mpkit.settings import Settings
-from mpkit.targets import Target
+from mpkit.targets import Margins, Target, measure, test_set
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
@@ -1748,9 +1748,20 @@ def test_victims_that_diverged_are_named_and_no_successes():
     )
 
 
-def test_a_sweep_names_them_as_well():
+def test_a_sweep_whose_clean_models_diverge_is_refused():
+    given = {k: v for k, v in DIVERGING.items() if "class" not in k} | NO_PAIR
+    line = refused("sweep", *flags(**given, target_index=None), "--pairs", "2", "--quiet")
+    assert "the training of the clean models diverged" in line
+
+
+def test_a_sweep_names_them_as_well(monkeypatch):
+    def sound(attack: Attack, scenario, *_) -> Margins:
+        labels = test_set(scenario).y
+        return measure(torch.eye(10)[labels].expand(8, -1, -1), labels)
+
+    monkeypatch.setattr(sweep, "clean_margins", sound)
     given = {k: v for k, v in DIVERGING.items() if "class" not in k}
-    given |= dict.fromkeys(("target_class", "poison_class", "out"))
+    given |= dict.fromkeys(("target_class", "poison_class", "target_index", "out"))
     said = call("sweep", *flags(victims=2, **given), "--pairs", "2", "--quiet")
     assert said.out.count("targets that fell 0/2") == 3
     assert len(re.findall(r"victims 0/4 = 0% .*, 4 diverged, accuracy –", said.out)) == 3

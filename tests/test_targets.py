@@ -174,7 +174,10 @@ def test_a_model_that_diverged_gives_no_class():
     z[:4] = torch.nan
     found = measure(z, torch.tensor([0]))
     assert found.votes.tolist() == [[4, 0, 0]]
-    assert "diverged" in found.targets(0, 1)[0].why
+    (told,) = found.targets(0, 1)
+    assert "diverged" in told.why
+    assert told.margin is None
+    assert str(told) == f"no clean margin, no target: {told.why}"
     with pytest.raises(ValueError, match="lower --lr"):
         default_target(found.targets(0, 1), "a", "b")
 

@@ -65,5 +65,6 @@ def table(found: list[Target], name: str, wanted: str) -> list[str]:
             mark = " *" if third == "near" and i == (len(mine) - 1) // 2 else ""
             lines.append(f"{third:<8} {t.index:>6} {t.row:>11} {t.margin:>+8.2f}{mark}")
     for t in found[len(good) :]:
-        lines.append(f"{'–':<8} {t.index:>6} {t.row:>11} {t.margin:>+8.2f}  {t.why}")
+        margin = "–" if t.margin is None else f"{t.margin:+.2f}"
+        lines.append(f"{'–':<8} {t.index:>6} {t.row:>11} {margin:>8}  {t.why}")
     return lines
