@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 
 import pytest
@@ -246,3 +247,28 @@ def test_no_flicker(lab):
     assert bad["frames"] > 50
     assert bad["pictures"] > 2
     assert bad["without"] == 0
+
+
+def test_a_target_is_picked_among_thumbnails_by_mouse_and_keyboard(lab):
+    """In plain order until clean models have sorted them; then near, middle, far."""
+    lab.wait_for("lab.attack.target_index is not None")
+    lab.press("The target's picture")
+    picture = lab.page.locator("button[title*='far third']").nth(1)
+    if (sort := lab.page.get_by_role("button", name="Sort by margin")).count():
+        sort.click()
+    expect(picture).to_be_visible()
+    for row in ("near", "middle", "far"):
+        expect(lab.page.get_by_text(f"1, {row}", exact=True)).to_be_visible()
+    picture.click()
+    number = int(picture.get_attribute("title").split()[2].rstrip(":"))
+    lab.wait_for(f"lab.attack.target_index == ({number},)")
+    expect(picture).to_have_class(re.compile("mod-primary"))
+    near = lab.page.locator("button[title*='near third']").first
+    near.focus()
+    lab.page.keyboard.press("Enter")
+    lab.wait_for(f"lab.attack.target_index != ({number},)")
+    expect(picture).not_to_have_class(re.compile("mod-primary"))
+    kept = lab.ask("list(lab.attack.target_index)")
+    lab.do("lab.picker.show(lab.attack, lab.scenario)")
+    time.sleep(1)  # what is shown is never sent back
+    assert lab.ask("list(lab.attack.target_index)") == kept
