@@ -118,8 +118,9 @@ def _nearness(target: Target) -> tuple[float, int]:
 def default_target(targets: list[Target], name: str, wanted: str) -> Target:
     """The middle one of the near third (of two, the nearer): the rule where no target is named.
 
-    Near, as a lesson must usually work; and neither the nearest, which four of eight clean models
-    may get wrong by themselves, nor picked by hand. Far targets fall more rarely. `name` and
+    Near, as it has the least way to go and a lesson must usually work; and neither the nearest,
+    which four of eight clean models may get wrong by themselves, nor picked by hand. What it shows
+    need not hold for far targets, which have the most way to go. `name` and
     `wanted` are the classes in words. Raises ValueError where no picture is a target.
     """
     near = [t for t in targets if t.third == "near"]

@@ -77,8 +77,8 @@ SCENARIO: Flags = {
     "target_class": (str, "true class of the target"),
     "target_index": (
         several(whole),
-        "which test images of it are targets, with commas (the middle one of the near third: near "
-        "targets fall more often than far ones; mpkit targets lists them all)",
+        "which test images of it are targets, with commas (the middle one of the near third, which "
+        "has the least way to go; a far one has the most: mpkit targets lists them all)",
     ),
     "poison_class": (str, "class whose images become poisons"),
     "adversarial_class": (str, "class the target shall get (the poison class)"),
