@@ -8,6 +8,7 @@ import pytest
 
 from mpkit import scale
 from mpkit.attack import make_attack
+from mpkit.finetuning import FINE_TUNE
 from mpkit.scale import SCALES, defaults, scale_name
 
 SOURCES = ("digits", "signs", "fashion", "cifar10", "my-pictures.zip")
@@ -50,10 +51,12 @@ def test_an_unknown_word_is_refused_with_those_that_are_known(wrong, monkeypatch
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", SCALES)
-def test_every_scale_is_an_attack(source, name):
+@pytest.mark.parametrize("tuning", FINE_TUNE)
+def test_every_scale_is_an_attack(source, name, tuning):
     # make_attack refuses names that no setting has, and values out of range.
-    values = defaults(source, name)
-    attack = make_attack(name, data=source)
+    values = defaults(source, name, tuning)
+    attack = make_attack(name, data=source, fine_tune=tuning)
+    assert attack.fine_tune == tuning
     for key, value in values.items():
         holders = (attack, attack.settings, attack.settings.recipe, attack.victim_recipe)
         own = key.removeprefix("victim_")
@@ -62,10 +65,11 @@ def test_every_scale_is_an_attack(source, name):
         )
 
 
+@pytest.mark.parametrize("tuning", ["no", "last"])
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_larger_scale_computes_more(source):
+def test_a_larger_scale_computes_more(source, tuning):
     def work(name):
-        a = make_attack(name, data=source)
+        a = make_attack(name, data=source, fine_tune=tuning)
         s = a.settings
         return s.models * s.craft_steps * s.recipe.epochs
 
@@ -84,3 +88,23 @@ def test_named_sources_have_their_own_sizes_and_all_pictures_share_theirs():
         assert defaults("cifar10", name) == defaults("some/folder", name)
         own = [defaults(source, name) for source in (*scale.NAMED, "cifar10")]
         assert all(a != b for a, b in itertools.combinations(own, 2))
+
+
+def test_what_is_fine_tuned_by_itself():
+    found = {
+        (data, scale): make_attack(scale, data=data).fine_tune
+        for data in SOURCES
+        for scale in SCALES
+    }
+    assert {found["signs", scale] for scale in SCALES} == {"last"}
+    assert {found[data, scale] for data in ("digits", "fashion") for scale in SCALES} == {"no"}
+    assert [found["cifar10", scale] for scale in SCALES] == ["last", "last", "no"]  # the paper's
+    assert found["my-pictures.zip", "laptop"] == "last"
+
+
+def test_a_network_that_does_not_ship_is_trained_from_scratch():
+    made = make_attack("laptop", data="signs", network="mlp")
+    assert (made.network, made.fine_tune) == ("mlp", "no")
+    assert made.settings == make_attack("laptop", data="signs", fine_tune="no").settings
+    assert make_attack("laptop", data="signs", network="convnet-small").fine_tune == "last"
+    assert make_attack("laptop", data="signs", fine_tune="all").network == "convnet-small"

@@ -12,7 +12,7 @@ import torch
 
 import mpkit
 from mpkit import record
-from mpkit.attack import Prepared, clean_margins, prepare, summarise
+from mpkit.attack import Attack, Prepared, clean_margins, clean_setup, prepare, summarise
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe
@@ -20,9 +20,10 @@ from mpkit.evaluation import ARMS, Rate
 from mpkit.metapoison import CraftState, poisons_of, refuse_divergence
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.saved import from_dict, run_folder, run_settings
+from mpkit.scenario import Scenario
 from mpkit.summary import summary_picture
 from mpkit.tally import BY, percent, with_diverged, words
-from mpkit.targets import Target, chosen, misleading
+from mpkit.targets import Target, chosen, known_margins, misleading
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run
 
@@ -101,7 +102,7 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
             f"or go on with --resume {shlex.quote(str(folder))}"
         )
     ready = prepare(attack, progress=not options.quiet)
-    targets = chosen(ready.scenario, clean_margins(attack, ready.scenario, not options.quiet))
+    targets = _targets(attack, ready.scenario, options.quiet)
     settings = run_settings(ready, mpkit.__version__, targets)
     try:
         if options.out:
@@ -114,6 +115,17 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
             f"no run can be written to {folder}: {error}; name another --out"
         ) from error
     return folder, ready, targets
+
+
+def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
+    """The targets with their margins. None for one that was named, where margins are not known and
+    take long: eight large networks must not train before the first step, only to tell of it."""
+    network, few = attack.victim_network or attack.network, len(scenario.train) <= 5000
+    quick = few and (network == "mlp" or attack.tuning_of_victims == "last")
+    if attack.target_index is None or quick:
+        return chosen(scenario, clean_margins(attack, scenario, not quiet))
+    known = known_margins(clean_setup(attack, scenario))
+    return chosen(scenario, known) if known else []
 
 
 def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
