@@ -106,6 +106,7 @@ PICTURES = {
 
 
 # A new last layer on frozen features, as most people train: seconds, and an ε that nobody sees.
+# κ = 2: who goes on beyond a margin of 2 turns no more victims, and costs two more points of accuracy.
 FINE_TUNING = {
     "ci": {
         "max_train": 60,
@@ -118,8 +119,8 @@ FINE_TUNING = {
         "epsilon": 8 / 255,
         "unroll_steps": 2,
     },
-    "laptop": {"models": 4, "craft_steps": 40, "epsilon": 8 / 255, "unroll_steps": 5},
-    "gpu": {"models": 8, "craft_steps": 40, "epsilon": 8 / 255, "unroll_steps": 5},
+    "laptop": {"models": 4, "craft_steps": 40, "epsilon": 8 / 255, "unroll_steps": 5, "kappa": 2.0},
+    "gpu": {"models": 8, "craft_steps": 40, "epsilon": 8 / 255, "unroll_steps": 5, "kappa": 2.0},
 }
 TUNED = "convnet-small"  # the network that ships with weights
 FINE_TUNED = {"signs": SCALES, "fashion": (), "digits": ()}
