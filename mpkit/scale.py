@@ -106,7 +106,7 @@ PICTURES = {
 
 
 # A new last layer on frozen features, as most people train: seconds, and an ε that nobody sees.
-# κ = 2: who goes on beyond a margin of 2 turns no more victims, and costs two more points of accuracy.
+# κ = 2: going on beyond that margin turns no more victims, and costs two more points of accuracy.
 FINE_TUNING = {
     "ci": {
         "max_train": 60,
