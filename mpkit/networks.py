@@ -101,6 +101,7 @@ class Standardize(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.empty(width))
         self.register_buffer("std", torch.empty(width))
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """As if there were nothing to standardise."""

@@ -449,20 +449,25 @@ def test_what_the_listener_raises_ends_the_training(clean, tmp_path):
 
 # ── what ships ──────────────────────────────────────────────────────────────────────────────────
 
-SHIPPED = [(data, scale) for data in ("digits", "signs", "fashion") for scale in ("laptop", "ci")]
+SHIPPED = [
+    (data, scale, "last" if data == "signs" else "no")
+    for data in ("digits", "signs", "fashion")
+    for scale in ("laptop", "ci")
+] + [("signs", "laptop", "no"), ("signs", "ci", "no")]
 
 
-def shipped(data: str, scale: str) -> Clean:
-    attack = dataclasses.replace(make_attack(scale, data=data), target_index=(0,))
+def shipped(data: str, scale: str, tuning: str) -> Clean:
+    attack = make_attack(scale, data=data, fine_tune=tuning)
+    attack = dataclasses.replace(attack, target_index=(0,))
     return clean_setup(attack, load_scenario(attack, progress=False))
 
 
-@pytest.mark.parametrize(("data", "scale"), SHIPPED)
-def test_the_margins_of_the_data_that_ship_ship_too(data, scale, trained):
+@pytest.mark.parametrize(("data", "scale", "tuning"), SHIPPED)
+def test_the_margins_of_the_data_that_ship_ship_too(data, scale, tuning, trained):
     """Where this fails since data, recipe, or procedure changed: make margins."""
-    clean = shipped(data, scale)
+    clean = shipped(data, scale, tuning)
     assert read_margins(targets.SHIPPED, clean) is not None, "run make margins"
-    gpu = shipped(data, "gpu") if scale == "laptop" else clean
+    gpu = shipped(data, "gpu", tuning) if scale == "laptop" else clean
     assert gpu.key == clean.key
     assert known_margins(clean) is not None
     assert not trained
@@ -476,7 +481,7 @@ def test_nothing_else_ships():
 @pytest.mark.parametrize("data", ["digits", "fashion"])
 def test_what_ships_can_be_computed_again(data):
     """Other processors round otherwise: the models part a little, and the order hardly."""
-    clean = shipped(data, "ci")
+    clean = shipped(data, "ci", "no")
     kept, anew = read_margins(targets.SHIPPED, clean), compute_margins(clean)
     assert torch.allclose(kept.margin, anew.margin, atol=0.05, rtol=0.01)
     assert (kept.votes - anew.votes).abs().float().mean() < 0.02

@@ -15,7 +15,7 @@ from mpkit.settings import Settings
 
 # Made when the digits were the default and a code left the default's name out.
 OLD = [
-    ("craft", "mpkit1.craft.eNqrrgUAAXUA-Q.5b758d0c", Attack("digits")),
+    ("craft", "mpkit1.craft.eNqrrgUAAXUA-Q.5b758d0c", Attack("digits", target_index=(0,))),
     (
         "craft",
         "mpkit1.craft.eNo9zE0KgCAURtG9fGMJTcufzYSUiCAqPWfi3qtJwwuHO9BqolqOM3siOBgwUOg9lfjmQGiUci1w"
@@ -23,6 +23,7 @@ OLD = [
         make_attack(
             "laptop",
             data="digits",
+            target_index=(0,),
             target_class="3",
             poison_class="8",
             seed=4,
@@ -36,6 +37,7 @@ OLD = [
         make_attack(
             "laptop",
             data="digits",
+            target_index=(0,),
             target_class="1",
             poison_class="7",
             models=4,
@@ -52,6 +54,8 @@ OLD = [
         make_attack(
             "laptop",
             data="signs",
+            target_index=(0,),
+            fine_tune="no",
             models=1,
             craft_steps=40,
             epsilon=20 / 255,
@@ -84,5 +88,6 @@ def test_old_codes_mean_what_they_meant(kind, code, meant, default):
 @pytest.mark.parametrize("data", ["digits", "signs"])
 def test_new_codes_name_their_data_and_are_short_all_the_same(data, default):
     code = attack_code("craft", dataclasses.replace(Attack(data), settings=Settings(seed=3)))
-    assert decode("craft", code) == {"data": data, "settings": {"seed": 3}}
+    by_rule = {"target_index": None}  # no code of before could say so
+    assert decode("craft", code) == {"data": data, "settings": {"seed": 3}} | by_rule
     assert attack_of("craft", code)[0].data == data
