@@ -227,7 +227,7 @@ def clean_setup(attack: Attack, scenario: Scenario) -> targets.Clean:
     """What the clean margins of an attack's test pictures depend on: they train as victims do."""
     return targets.Clean(
         scenario.train,
-        targets.test_set(scenario),
+        targets.whole_test_set(scenario),
         attack.victim_network or attack.network,
         attack.batch_norm,
         attack.victim_recipe,

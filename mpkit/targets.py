@@ -292,7 +292,7 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 # ── of a scenario ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_set(scenario: Scenario) -> Dataset:
+def whole_test_set(scenario: Scenario) -> Dataset:
     """The test set whole, N pictures: validation, and the targets in their rows."""
     rest, where = scenario.validation, torch.tensor(scenario.target_rows)
     count = len(rest) + len(where)
@@ -307,7 +307,7 @@ def test_set(scenario: Scenario) -> Dataset:
 
 def aimed(scenario: Scenario, index: tuple[int, ...]) -> Scenario:
     """The same scenario with other test pictures of the class as targets."""
-    test, true = test_set(scenario), int(scenario.target_labels[0])
+    test, true = whole_test_set(scenario), int(scenario.target_labels[0])
     rows = test.rows_of(true)[list(index)]
     kept = torch.ones(len(test), dtype=torch.bool)
     kept[rows] = False
@@ -323,7 +323,7 @@ def aimed(scenario: Scenario, index: tuple[int, ...]) -> Scenario:
 
 def target_index(scenario: Scenario) -> tuple[int, ...]:
     """Which pictures of their class the targets are: what `make_scenario` was given."""
-    labels = test_set(scenario).y
+    labels = whole_test_set(scenario).y
     true = int(scenario.target_labels[0])
     return tuple(int((labels[:row] == true).sum()) for row in scenario.target_rows)
 

@@ -42,7 +42,7 @@ from mpkit.metapoison import poisons_of
 from mpkit.recipe import Recipe
 from mpkit.saved import from_dict, to_dict
 from mpkit.settings import Settings
-from mpkit.targets import Margins, Target, measure, test_set
+from mpkit.targets import Margins, Target, measure, whole_test_set
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
@@ -1757,7 +1757,7 @@ def test_a_sweep_whose_clean_models_diverge_is_refused():
 
 def test_a_sweep_names_them_as_well(monkeypatch):
     def sound(attack: Attack, scenario, *_) -> Margins:
-        labels = test_set(scenario).y
+        labels = whole_test_set(scenario).y
         return measure(torch.eye(10)[labels].expand(8, -1, -1), labels)
 
     monkeypatch.setattr(sweep, "clean_margins", sound)

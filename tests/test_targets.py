@@ -260,7 +260,7 @@ def test_the_run_seed_and_the_poisons_do_not_matter(trained):
 def test_the_whole_test_set_is_put_together_again(data):
     for index in ((0,), (3, 1)):
         s = make_scenario(*data, "1", "7", target_index=index)
-        whole = targets.test_set(s)
+        whole = targets.whole_test_set(s)
         assert torch.equal(whole.x, data.test.x)
         assert torch.equal(whole.y, data.test.y)
         assert targets.target_index(s) == index

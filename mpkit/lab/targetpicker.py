@@ -16,7 +16,7 @@ from mpkit.attack import Attack, clean_margins, clean_setup
 from mpkit.lab.controls import Say, Thumbnails
 from mpkit.lab.extras import fold
 from mpkit.scenario import Scenario
-from mpkit.targets import MODELS, THIRDS, Target, known_margins, target_index, test_set
+from mpkit.targets import MODELS, THIRDS, Target, known_margins, target_index, whole_test_set
 
 PER_PAGE = 8
 """Thumbnails of a row: what stands side by side on a small screen."""
@@ -82,7 +82,7 @@ class TargetPicker:
             rows = setup.test.rows_of(true).tolist()
             groups = {"in plain order": [Target(i, row, 0.0) for i, row in enumerate(rows)]}
             text = f"Which are near is not known yet: it takes {MODELS} clean models."
-        pictures, used = test_set(self.scenario).x, target_index(self.scenario)[0]
+        pictures, used = whole_test_set(self.scenario).x, target_index(self.scenario)[0]
         rows = {
             group: Row(f"{name}, {group}", pictures, some, self._pick, self.say)
             for group, some in groups.items()
