@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mpkit.evaluation import ARMS, VictimRecord, diverged, success_rate
 from mpkit.lab.arms import LOOKS, show_count
 from mpkit.lab.canvas import GREY, font_size
-from mpkit.lab.views import KEPT_STYLES, ProbabilityView, tidy
+from mpkit.lab.views import KEPT_STYLES, ProbabilityView, room_for, tidy
 from mpkit.scenario import Scenario
 from mpkit.verdict import LAST
 
@@ -30,12 +30,13 @@ class CountsView:
         true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
         self.true = names[true]
         self.wanted = f"anything but {self.true}" if self.hide else names[wanted]
+        room = room_for(names, figure)
         grid = figure.add_gridspec(
-            2, 3, width_ratios=(4.2, 1.5, 2.2), height_ratios=(1.2, 1), left=0.105, right=0.97,
-            top=0.93, bottom=0.11, hspace=0.5, wspace=0.2,
+            2, 4, width_ratios=(4.2 - room, 1.5, room, 2.2), height_ratios=(1.2, 1),
+            left=0.105, right=0.97, top=0.93, bottom=0.11, hspace=0.5, wspace=0.2,
         )  # fmt: skip
         self.dots, self.rates = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-        face, bars = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[0, 2])
+        face, bars = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[0, 3])
         self.accuracy = figure.add_subplot(grid[1, 1:])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from mpkit.lab.canvas import font_size, new_figure
-from mpkit.lab.views import LossView, ProbabilityView, StripView
+from mpkit.lab.views import LossView, ProbabilityView, StripView, room_for
 from mpkit.metapoison import CraftRecord
 from mpkit.scenario import Scenario
 
@@ -24,8 +24,7 @@ class CraftView:
         self.figure.clear()
         names = scenario.train.classes
         true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
-        # Names stand left of the bars: the longer they are, the more room between picture and bars.
-        room = max(0.01, (0.12 if self.large else 0.085) * min(16, max(map(len, names))) - 1.0)
+        room = room_for(names, self.figure)
         grid = self.figure.add_gridspec(
             2, 4, width_ratios=(4.6 - room, 1.5, room, 1.9), height_ratios=(3, 2),
             left=0.1 if self.large else 0.075, right=0.985, top=0.93, bottom=0.02,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -168,6 +169,13 @@ def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) ->
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )
         )  # fmt: skip
+
+
+def room_for(classes: Sequence[str], figure: Figure) -> float:
+    """How much wider, in a grid of inches, the gap left of a `ProbabilityView` must be than usual:
+    classes are named there."""
+    letter = 0.0085 * font_size(figure, 10)
+    return max(0.01, letter * min(16, max(map(len, classes))) - 0.85)
 
 
 class ProbabilityView:
