@@ -80,7 +80,7 @@ def lecture_pictures(page, server, folder: Path) -> None:
 
 def readme_pictures(page, server, docs: Path) -> None:
     """A run of CraftLab with a change of ε: a picture of its end, and an animated one."""
-    cells = ["from mpkit.lab import CraftLab", "lab = CraftLab(data='digits')\nlab"]
+    cells = ["from mpkit.lab import CraftLab", "lab = CraftLab()\nlab"]
     book = Notebook.open(page, server, "readme.ipynb", cells)
     book.run_all()
     book.button("Run").wait_for()
@@ -89,7 +89,7 @@ def readme_pictures(page, server, docs: Path) -> None:
     book.press("Run")
     while not book.ask("lab.runner.phase.ended"):
         if not changed and book.ask("len(lab.records)") >= 8:
-            page.get_by_role("spinbutton", name="ε (n/255)").fill("32")
+            page.get_by_role("spinbutton", name="ε (n/255)").fill("16")
             page.keyboard.press("Enter")
             changed = True
         if (now := book.ask("len(lab.records)")) > seen:
