@@ -10,7 +10,8 @@ for state, record in craft(scenario, network("mlp", train.shape, 10), Settings()
 
 from mpkit.data import Dataset, load_dataset
 from mpkit.evaluation import Rate, VictimRecord, rate, train_victims
-from mpkit.functional import State, features, init, logits
+from mpkit.finetuning import features
+from mpkit.functional import State, init, logits
 from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
 from mpkit.networks import NETWORKS, network
 from mpkit.recipe import Recipe

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 from torch.func import grad
 
-from mpkit.functional import State, features, own
+from mpkit.finetuning import features
+from mpkit.functional import State, own
 
 
 @dataclasses.dataclass(frozen=True)

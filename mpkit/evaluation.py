@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from mpkit.device import Plan
-from mpkit.functional import State, for_models, logits, own, seen
-from mpkit.layers import by_batch, evaluations
+from mpkit.finetuning import seen
+from mpkit.functional import State, for_models, logits, own
+from mpkit.layers import by_batch
+from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import generator, stream, train

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from mpkit.archives import DataError
-from mpkit.functional import own, seen
+from mpkit.functional import State, own
 from mpkit.networks import NETWORKS, Shape, network
+from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 
 FINE_TUNE = ("no", "last", "all")
@@ -126,7 +129,7 @@ class Frozen:
 
 class LastLayer(nn.Sequential):
     """A new last layer for `classes`, the only one that trains. It takes what `frozen` makes of
-    pictures (see `mpkit.functional.seen`): (B, width, 1, 1) → logits (B, classes)."""
+    pictures (see `mpkit.finetuning.seen`): (B, width, 1, 1) → logits (B, classes)."""
 
     def __init__(self, frozen: Frozen, classes: int):
         head = nn.Linear(frozen.width, classes, device="meta")
@@ -165,6 +168,44 @@ def _tuned(digest: str, weights: str, shape: Shape, classes: int, fine_tune: str
     body = {k.removeprefix("features."): v for k, v in held.tensors.items()}
     frozen = own(network(held.network, shape, classes)).features.eval()
     return LastLayer(Frozen(frozen, body, module.head.in_features), classes)
+
+
+def seen(module: nn.Module, x: Tensor) -> Tensor:
+    """What `module` takes in of pictures x (N, C, H, W): themselves; or, where only a last layer
+    trains (`LastLayer`), what the frozen layers make of them, (N, width, 1, 1).
+    """
+    return module.frozen(x) if hasattr(module, "frozen") else x
+
+
+def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
+    """The penultimate layer (B, width) of pictures x at evaluation, by `module.features`."""
+    x = seen(module, x)
+    held = {k: v for part in state for k, v in part.items() if k.startswith("features.")}
+    held = {k.removeprefix("features."): v for k, v in held.items()}
+    return functional_call(module.features.eval(), held, (x,))
+
+
+def seen_once(module: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    """`seen` by this module, computed once for each set of pictures.
+
+    Raises ValueError for a recipe that changes pictures where only the last layer trains.
+    """
+    if not hasattr(module, "frozen"):
+        return lambda x: x
+    if recipe.augment or recipe.flip:
+        raise ValueError(
+            "augmentation changes pictures, and a last layer is trained on features that were "
+            "computed once: leave augment and flip out, or fine-tune all layers"
+        )
+    known, lock = WeakTensorKeyDictionary(), threading.Lock()
+
+    def see(x: Tensor) -> Tensor:
+        with lock, torch.no_grad():
+            if x not in known:
+                known[x] = seen(module, x)
+            return known[x]
+
+    return see
 
 
 def sight(module: nn.Module, scenario: Scenario) -> Scenario:

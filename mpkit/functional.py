@@ -62,27 +62,10 @@ def logits(module: nn.Module, state: State, x: Tensor, train: bool = True) -> tu
     return found, State(state.params, stats)
 
 
-def seen(module: nn.Module, x: Tensor) -> Tensor:
-    """What `module` takes in of pictures x (N, C, H, W): themselves; or, where only a last layer
-    trains (`mpkit.finetuning.LastLayer`), what the frozen layers make of them, (N, width, 1, 1).
-    """
-    return module.frozen(x) if hasattr(module, "frozen") else x
-
-
-def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
-    """The penultimate layer (B, width) of pictures x at evaluation, by `module.features`."""
-    x = seen(module, x)
-    held = {k: v for part in state for k, v in part.items() if k.startswith("features.")}
-    held = {k.removeprefix("features."): v for k, v in held.items()}
-    return functional_call(module.features.eval(), held, (x,))
-
-
 def init(module: nn.Module, seed: int) -> State:
     """Fresh weights by each layer's own `reset_parameters`, decided by the seed alone: the global
-    generator is neither read nor moved. A module with `pretrained` weights (name → tensor, see
-    `mpkit.finetuning`) begins with those. Raises ValueError for a layer with weights and without
-    `reset_parameters`.
-    """
+    generator is neither read nor moved. Names in a module's `pretrained` (see `mpkit.finetuning`)
+    get those weights. Raises ValueError for a layer with weights and without that method."""
     fresh = own(module).to_empty(device="cpu")
     with Seeded(seed), torch.no_grad():
         for name, layer in fresh.named_modules():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -88,16 +86,3 @@ class BatchNorm2d(nn.Module):
 def by_batch(module: nn.Module) -> bool:
     """Whether its batch norms evaluate by the statistics of the batch at hand."""
     return any(isinstance(m, BatchNorm2d) and m.evaluation == "batch" for m in module.modules())
-
-
-def evaluations(module: nn.Module) -> dict[str | None, nn.Module]:
-    """The module evaluated by either statistics of batch norm, its own first; {None: module}
-    where it has no batch norm. "running" or "batch" → a module without weights of its own."""
-    if not any(isinstance(m, BatchNorm2d) for m in module.modules()):
-        return {None: module}
-    first, other = ("batch", "running") if by_batch(module) else ("running", "batch")
-    twin = copy.deepcopy(module)
-    for layer in twin.modules():
-        if isinstance(layer, BatchNorm2d):
-            layer.evaluation = other
-    return {first: module, other: twin}

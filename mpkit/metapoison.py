@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,8 +23,8 @@ from torch import Tensor, nn
 from mpkit.batches import depths, unroll_rows
 from mpkit.device import Plan
 from mpkit.ensemble import Ensemble
-from mpkit.finetuning import sight, sighted
-from mpkit.functional import State, for_models, logits, seen
+from mpkit.finetuning import seen, sight, sighted
+from mpkit.functional import State, for_models, logits
 from mpkit.layers import by_batch
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
@@ -65,10 +64,8 @@ class CraftRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Crafting:
-    """What never changes in a run. `start` makes the first state, `step` each next one.
-
-    `scenario` is in pictures, `sight` as the surrogates see it (features, where only their last
-    layer trains)."""
+    """What never changes in a run. `start` makes the first state, `step` each next one. `sight` is
+    the scenario as surrogates see it: in features, where only their last layer trains."""
 
     scenario: Scenario
     sight: Scenario
@@ -93,8 +90,7 @@ class Crafting:
         poisons = self.perturbation.apply(state.parameters, bases)
         rows, pull = sighted(self.module, poisons)
         gradient, losses, surrogates = self.epoch(surrogates, rows, state.step, s)
-        slope = pull(gradient.mean(0))
-        slopes = pulled_back(self.perturbation, state.parameters, bases, slope)
+        slopes = pulled_back(self.perturbation, state.parameters, bases, pull(gradient.mean(0)))
         if s.signed:
             slopes = {k: g.sign() for k, g in slopes.items()}
         bounds = self.perturbation.bounds(s.epsilon, s.epsilon_c).items()
@@ -117,10 +113,8 @@ class Crafting:
         )
 
     def epoch(self, surrogates: State, poisons: Tensor, step: int, s: Settings):
-        """An epoch of all surrogates: meta-gradients (M, P, C, H, W), L_adv (M,), new State.
-
-        Where only the last layer trains, `poisons` and gradients are features (…, width, 1, 1).
-        """
+        """An epoch of all surrogates: meta-gradients (M, *poisons.shape), L_adv (M,), new State.
+        Poisons are as surrogates see them (`sight`)."""
         train, work = self.sight.train, partial(self._epoch, poisons, s)
         orders = self.ensemble.orders(step, len(train)).to(train.y.device)
         given = surrogates, orders, self.ensemble.rates(step).to(train.x)
@@ -236,8 +230,7 @@ def crafting(
     """What never changes in a run with these settings."""
     ensemble = Ensemble(settings.models, settings.recipe, settings.seed, settings.stagger)
     change = PERTURBATIONS[settings.perturbation]
-    as_seen = sight(network, scenario)
-    return Crafting(scenario, as_seen, network, ensemble, change, plan or Plan())
+    return Crafting(scenario, sight(network, scenario), network, ensemble, change, plan or Plan())
 
 
 def _check(run: Crafting, state: CraftState) -> None:
@@ -256,21 +249,3 @@ def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Ten
     """The poisons as 8-bit pictures within ε: uint8 (P, C, H, W)."""
     perturbation = PERTURBATIONS[settings.perturbation]
     return to_8bit(perturbation, state.parameters, scenario.base_images, settings.epsilon)
-
-
-def refuse_divergence(step: CraftRecord) -> None:
-    """Raises ValueError: from then on pictures would be no numbers, and no longer within ε."""
-    if not math.isfinite(step.loss):
-        raise ValueError(
-            f"the adversarial loss is {step.loss} at craft step {step.step}, as the surrogates' "
-            "training diverged: start anew with a lower --lr"
-        )
-
-
-def converging(
-    steps: Iterator[tuple[CraftState, CraftRecord]],
-) -> Iterator[tuple[CraftState, CraftRecord]]:
-    """The same steps, as far as they are numbers. Raises ValueError like `refuse_divergence`."""
-    for state, record in steps:
-        refuse_divergence(record)
-        yield state, record

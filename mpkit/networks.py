@@ -8,6 +8,7 @@ code; He et al. 2016.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections import OrderedDict
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mpkit.layers import BatchNorm2d
+from mpkit.layers import BatchNorm2d, by_batch
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -225,3 +226,16 @@ def _network(name: str, shape: Shape, classes: int, evaluation: str, fused: bool
         if isinstance(layer, BatchNorm2d):
             layer.fused = fused
     return module
+
+
+def evaluations(module: nn.Module) -> dict[str | None, nn.Module]:
+    """The module evaluated by either statistics of batch norm, its own first; {None: module}
+    where it has no batch norm. "running" or "batch" → a module without weights of its own."""
+    if not any(isinstance(m, BatchNorm2d) for m in module.modules()):
+        return {None: module}
+    first, other = ("batch", "running") if by_batch(module) else ("running", "batch")
+    twin = copy.deepcopy(module)
+    for layer in twin.modules():
+        if isinstance(layer, BatchNorm2d):
+            layer.evaluation = other
+    return {first: module, other: twin}

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mpkit.data import Dataset
 from mpkit.device import Plan
 from mpkit.evaluation import predict
-from mpkit.functional import State, features, own
+from mpkit.finetuning import features
+from mpkit.functional import State, own
 from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.record import write_atomically

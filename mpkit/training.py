@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from mpkit.device import Plan
-from mpkit.functional import State, for_models, init, logits, seen, stack
+from mpkit.finetuning import seen_once
+from mpkit.functional import State, for_models, init, logits, stack
 from mpkit.recipe import Recipe
 from mpkit.tracing import settled, traced
 
@@ -124,10 +123,9 @@ def train(
 
     x (N, C, H, W), y (N,). A seed decides initial weights, shuffles and augmentation, so the same
     seed on other pictures is the twin of a run. `own_x(m)` gives model m pictures of its own.
-    Raises ValueError for augmentation where only the last layer trains, which sees no pictures.
-    """
+    Raises ValueError as `seen_once` does."""
     plan, count = plan or Plan(), len(seeds)
-    see = _sight(module, recipe)
+    see = seen_once(module, recipe)
     state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(x))
     moving = state.params if recipe.momentum else {}
     velocity = {k: torch.zeros_like(w) for k, w in moving.items()}
@@ -140,26 +138,6 @@ def train(
 
         state, velocity, losses = settled(for_models(plan, count, work, state, velocity))
         yield state, EpochRecord(epoch + 1, tuple(losses.tolist()))
-
-
-def _sight(module: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
-    """`seen` by this module, computed once for each set of pictures."""
-    if not hasattr(module, "frozen"):
-        return lambda x: x
-    if recipe.augment or recipe.flip:
-        raise ValueError(
-            "augmentation changes pictures, and a last layer is trained on features that were "
-            "computed once: leave augment and flip out, or fine-tune all layers"
-        )
-    known, lock = WeakTensorKeyDictionary(), threading.Lock()
-
-    def see(x: Tensor) -> Tensor:
-        with lock, torch.no_grad():
-            if x not in known:
-                known[x] = seen(module, x)
-            return known[x]
-
-    return see
 
 
 def _epoch_batches(pictures, y, recipe: Recipe, seeds, epoch: int) -> Iterator[tuple]:

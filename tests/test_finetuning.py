@@ -14,8 +14,17 @@ from mpkit.attack import Attack, load_scenario, make_attack, prepare
 from mpkit.batches import unroll_rows
 from mpkit.data import load_dataset
 from mpkit.evaluation import judge, predict, timed
-from mpkit.finetuning import DEFAULT_WEIGHTS, SHIPPED, load_weights, sight, sighted, tuned_network
-from mpkit.functional import features, init, seen, stack
+from mpkit.finetuning import (
+    DEFAULT_WEIGHTS,
+    SHIPPED,
+    features,
+    load_weights,
+    seen,
+    sight,
+    sighted,
+    tuned_network,
+)
+from mpkit.functional import init, stack
 from mpkit.metapoison import crafting, poisons_of
 from mpkit.networks import network
 from mpkit.pretraining import accuracy, last_pictures, save_weights, standardised

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from mpkit.functional import State, features, init, logits, own, stack
+from mpkit.finetuning import features
+from mpkit.functional import State, init, logits, own, stack
 from mpkit.layers import BatchNorm2d
 from mpkit.networks import NETWORKS, network
 from mpkit.training import stream

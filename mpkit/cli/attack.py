@@ -16,8 +16,9 @@ from mpkit.attack import Attack, Prepared, clean_margins, clean_setup, prepare, 
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe
+from mpkit.divergence import refuse_divergence
 from mpkit.evaluation import ARMS, Rate
-from mpkit.metapoison import CraftState, poisons_of, refuse_divergence
+from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.saved import from_dict, run_folder, run_settings
 from mpkit.scenario import Scenario

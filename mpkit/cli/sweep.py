@@ -20,7 +20,8 @@ from mpkit.attack import Attack, clean_margins, draw_pairs, load_scenario, prepa
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.cli.thirds import thirds_table
-from mpkit.metapoison import poisons_of, refuse_divergence
+from mpkit.divergence import refuse_divergence
+from mpkit.metapoison import poisons_of
 from mpkit.saved import from_dict, to_dict
 from mpkit.tally import BY, by_target, means_of, percent, with_diverged, words
 from mpkit.targets import Target

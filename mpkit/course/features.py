@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mpkit.functional import State, features, own
+from mpkit.finetuning import features
+from mpkit.functional import State, own
 
 Features = Callable[[Tensor], Tensor]
 

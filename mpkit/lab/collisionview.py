@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mpkit.functional import State, features, own
+from mpkit.finetuning import features
+from mpkit.functional import State, own
 from mpkit.lab import views
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.scenario import Scenario

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from mpkit.attack import Attack, draw_pairs, load_scenario, make_attack, prepare
+from mpkit.divergence import converging
 from mpkit.evaluation import ARMS, VictimRecord
 from mpkit.lab import pace
 from mpkit.lab.compareview import CompareView, Row
 from mpkit.lab.controls import Number
 from mpkit.lab.panel import Lab, Question
 from mpkit.lab.runner import Phase
-from mpkit.metapoison import CraftRecord, converging, poisons_of
+from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.tally import counted
 
 Pair = tuple[str, str, int]

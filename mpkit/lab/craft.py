@@ -18,6 +18,7 @@ from mpkit.attack import (
     prepare,
     retuned,
 )
+from mpkit.divergence import converging
 from mpkit.evaluation import predict
 from mpkit.lab import pace
 from mpkit.lab.codes import attack_code, attack_of, check
@@ -30,7 +31,7 @@ from mpkit.lab.save import save_run
 from mpkit.lab.targetpicker import Closed, TargetPicker
 from mpkit.lab.victim import VictimNow
 from mpkit.lab.views import show_guess
-from mpkit.metapoison import CraftRecord, CraftState, converging, craft, poisons_of
+from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
 from mpkit.scale import TUNED
 from mpkit.targets import aimed
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
-from mpkit.functional import State, logits, own, seen
+from mpkit.finetuning import seen
+from mpkit.functional import State, logits, own
 
 
 def flatten(state: State) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mpkit.attack import Attack, Prepared, load_scenario
-from mpkit.metapoison import CraftRecord, converging, poisons_of
+from mpkit.divergence import converging
+from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.scenario import Scenario
 from mpkit.targets import target_index
 

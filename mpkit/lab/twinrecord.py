@@ -9,7 +9,8 @@ import torch
 
 from mpkit.attack import Prepared
 from mpkit.evaluation import predict
-from mpkit.functional import State, own, seen
+from mpkit.finetuning import seen
+from mpkit.functional import State, own
 from mpkit.metapoison import target_loss
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from mpkit.functional import State, features, own
+from mpkit.finetuning import features
+from mpkit.functional import State, own
 from mpkit.lab import views
 from mpkit.lab.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.plane import Losses, flatten, landscape, plane_through
