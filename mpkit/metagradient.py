@@ -86,7 +86,7 @@ def adjoint(
     *,
     average: str = "mean",
     poisoned_steps: str = "first",
-    keep: int = 8,
+    keep: int = 16,
 ) -> MetaGradient:
     """The same gradient as `reverse`, by the adjoint recursion above; the arguments are the same.
 
@@ -196,4 +196,4 @@ METAGRADIENTS: dict[str, Callable[..., MetaGradient]] = {
     "matching": matching,
 }
 """The strategies by name: each is a value, called as `reverse` is. "adjoint" keeps the graphs of up
-to eight steps, which is faster where memory allows; "adjoint-lean" keeps one."""
+to sixteen steps, which is faster where memory allows; "adjoint-lean" keeps one."""

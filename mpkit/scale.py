@@ -31,7 +31,7 @@ SIGNS = {
         "epsilon": 20 / 255,
         "unroll_steps": 2,
     },
-    "laptop": {"models": 1, "craft_steps": 60, "epsilon": 20 / 255, "unroll_steps": 12},
+    "laptop": {"models": 1, "craft_steps": 50, "epsilon": 20 / 255, "unroll_steps": 12},
     "gpu": {"models": 8, "craft_steps": 60, "epsilon": 20 / 255, "unroll_steps": 12},
 }
 
