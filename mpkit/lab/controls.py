@@ -224,7 +224,7 @@ class Thumbnails:
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
         """Other pictures."""
         self.names, self.value, self.buttons = list(names), value, []
-        cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, self.names))))  # pixels
+        cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, names), default=0)))  # pixels
         for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
             button = widgets.Button(
                 description=name,
