@@ -26,7 +26,13 @@ from mpkit.evaluation import (
     noise_poisons,
     train_victims,
 )
-from mpkit.finetuning import DEFAULT_WEIGHTS, FINE_TUNE, tuned_network
+from mpkit.finetuning import (
+    DEFAULT_WEIGHTS,
+    FINE_TUNE,
+    load_weights,
+    refuse_augmentation,
+    tuned_network,
+)
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.networks import Shape
 from mpkit.perturbation import PERTURBATIONS
@@ -83,12 +89,8 @@ class Attack:
             if getattr(self, name) not in (*FINE_TUNE, *[None] * (name != "fine_tune")):
                 choices = ", ".join(FINE_TUNE)
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; there are: {choices}")
-        recipe = self.victim_recipe
-        if self.tuning_of_victims == "last" and (recipe.augment or recipe.flip):
-            raise ValueError(
-                "augment and flip change pictures, and a last layer is trained on features that "
-                "were computed once: leave them out, or use victim_fine_tune all"
-            )
+        if self.tuning_of_victims == "last":
+            refuse_augmentation(self.victim_recipe)
         usual = {"epsilon": "8/255", "epsilon_c": "0.04"}
         bounds = PERTURBATIONS[self.settings.perturbation].bounded_by
         if all(255 * getattr(self.settings, name) < 1 - 1e-6 for name in bounds):
@@ -108,6 +110,11 @@ class Attack:
         """What victims train, one of `FINE_TUNE`."""
         same = self.victim_network in (None, self.network)
         return self.victim_fine_tune or (self.fine_tune if same else "no")
+
+    def digest_of_weights(self) -> str | None:
+        """The fingerprint of the weights that anybody begins with; None from scratch."""
+        used = {self.fine_tune, self.tuning_of_victims} != {"no"}
+        return load_weights(self.weights).digest if used else None
 
     def networks(self, shape: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         """The surrogates' network and the victims' for pictures of `shape` (C, H, W). Raises

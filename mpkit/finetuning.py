@@ -185,18 +185,23 @@ def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
     return functional_call(module.features.eval(), held, (x,))
 
 
+def refuse_augmentation(recipe: Recipe) -> None:
+    """Raises ValueError for a recipe that no last layer can be trained by."""
+    if recipe.augment or recipe.flip:
+        raise ValueError(
+            "augment and flip change pictures, and a last layer is trained on features that were "
+            "computed once: leave them out, or fine-tune all layers (victim_fine_tune all)"
+        )
+
+
 def seen_once(module: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
     """`seen` by this module, computed once for each set of pictures.
 
-    Raises ValueError for a recipe that changes pictures where only the last layer trains.
+    Raises ValueError as `refuse_augmentation` does, where only the last layer trains.
     """
     if not hasattr(module, "frozen"):
         return lambda x: x
-    if recipe.augment or recipe.flip:
-        raise ValueError(
-            "augmentation changes pictures, and a last layer is trained on features that were "
-            "computed once: leave augment and flip out, or fine-tune all layers"
-        )
+    refuse_augmentation(recipe)
     known, lock = WeakTensorKeyDictionary(), threading.Lock()
 
     def see(x: Tensor) -> Tensor:

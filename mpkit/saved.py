@@ -70,6 +70,7 @@ def run_settings(ready: Prepared, version: str, targets: Sequence[Target] = ()) 
         "victim_plan": dataclasses.asdict(ready.victim_plan),
         "device": describe(pick_device(ready.attack.device)),
         "data": digest(ready.scenario),
+        "weights": ready.attack.digest_of_weights(),
         "versions": versions() | {"mpkit": version},
     }
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 import mpkit
 from mpkit import __main__ as command_line
-from mpkit import cifar10, fashion, record
+from mpkit import cifar10, fashion, finetuning, record
 from mpkit.__main__ import build_parser, main
 from mpkit.attack import Attack, clean_margins, draw_pairs, load_scenario, make_attack, prepare
 from mpkit.cli import attack as attack_command
@@ -1447,6 +1447,21 @@ def test_weights_are_made_and_fine_tuned(tmp_path):
     assert said.code == 0, said
     kept = json.loads((run / "settings.json").read_text())["attack"]
     assert (kept["fine_tune"], kept["weights"]) == ("last", str(file))
+
+
+def test_a_run_goes_on_with_the_weights_it_began_with_alone(tmp_path):
+    file, run = tmp_path / "w.safetensors", tmp_path / "run"
+    shipped = (finetuning.SHIPPED / f"{finetuning.DEFAULT_WEIGHTS}.safetensors").read_bytes()
+    file.write_bytes(shipped)
+    tuned = ("--fine-tune", "last", "--network", "convnet-small", "--weights", file)
+    assert call("attack", *flags(data="fashion"), *tuned, "--out", run).code == 0
+    assert call("attack", "--resume", run).code == 0
+    file.unlink()
+    made = ("--data", "fashion", "--pictures", "40", "--epochs", "1")
+    assert call("pretrain", *made, "--out", file).code == 0
+    assert "are not those that the run in" in refused("attack", "--resume", run)
+    file.write_bytes(shipped)
+    assert call("attack", "--resume", run).code == 0
 
 
 @pytest.mark.parametrize(

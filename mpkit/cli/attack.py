@@ -155,6 +155,11 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]
     ready = prepare(attack, not options.quiet, *plans)
     if record.digest(ready.scenario) != data:
         raise record.RecordError(f"the data are not those of the run in {folder}: start a new run")
+    if saved.get("weights") not in (None, attack.digest_of_weights()):
+        raise record.RecordError(
+            f"the weights {attack.weights!r} are not those that the run in {folder} began with: "
+            "bring those back, or start a new run"
+        )
     return folder, ready, targets
 
 
