@@ -476,7 +476,7 @@ def test_the_folder_of_a_run(unbroken):
 def test_the_settings_of_a_run(unbroken):
     settings = json.loads((unbroken / "settings.json").read_text())
     assert list(settings) == [
-        "format", "attack", "targets", "plan", "victim_plan", "device", "data", "versions"
+        "format", "attack", "targets", "plan", "victim_plan", "device", "data", "weights", "versions"
     ]  # fmt: skip
     assert settings["format"] == 1
     assert settings["versions"]["mpkit"] == mpkit.__version__
