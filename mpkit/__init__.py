@@ -1,48 +1,63 @@
 """mpkit: learn how data poisoning works by crafting poisons (MetaPoison, Huang et al. 2020).
 
-from mpkit import load_dataset, make_scenario, network, Settings, craft
+from mpkit import make_attack, poisons_of, prepare
 
-train, test = load_dataset("digits")
-scenario = make_scenario(train, test, target_class=1, poison_class=7)
-for state, record in craft(scenario, network("mlp", train.shape, 10), Settings()):
+ready = prepare(make_attack(target_class="stop", poison_class="speed 50"))
+for state, record in ready.craft():
     print(record.step, record.loss)
+*_, (_, victims) = ready.judge(poisons_of(ready.scenario, state, ready.attack.settings))
+
+`make_attack` takes every setting there is; `craft`, `make_scenario` and the rest are its parts.
 """
 
-from mpkit.data import Dataset, load_dataset
-from mpkit.evaluation import Rate, VictimRecord, rate, train_victims
-from mpkit.finetuning import features
+from mpkit.baselines import Collision, collide
+from mpkit.data import load_dataset
+from mpkit.evaluation import mean_accuracy, predict, victim_seed
 from mpkit.functional import State, init, logits
-from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
-from mpkit.networks import NETWORKS, network
+from mpkit.metagradient import METAGRADIENTS
+from mpkit.metapoison import craft, poisons_of, target_loss
+from mpkit.networks import network
+from mpkit.rates import rate
 from mpkit.recipe import Recipe
-from mpkit.scenario import Scenario, make_scenario
+from mpkit.runs.attack import make_attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import load_scenario, prepare
+from mpkit.scenario import adversarial_loss, make_scenario
 from mpkit.settings import Settings
+from mpkit.tally import success_rate, tally
 from mpkit.training import sgd_step, train, unroll
+from mpkit.verdict import ARMS
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "NETWORKS",
-    "CraftRecord",
-    "CraftState",
-    "Dataset",
-    "Rate",
+    "ARMS",
+    "METAGRADIENTS",
+    "Collision",
     "Recipe",
-    "Scenario",
     "Settings",
     "State",
-    "VictimRecord",
+    "adversarial_loss",
+    "collide",
     "craft",
-    "features",
+    "draw_pairs",
     "init",
     "load_dataset",
+    "load_scenario",
     "logits",
+    "make_attack",
     "make_scenario",
+    "mean_accuracy",
     "network",
     "poisons_of",
+    "predict",
+    "prepare",
     "rate",
     "sgd_step",
+    "success_rate",
+    "tally",
+    "target_loss",
     "train",
-    "train_victims",
     "unroll",
+    "victim_seed",
 ]

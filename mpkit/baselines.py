@@ -18,30 +18,27 @@ from torch.func import grad
 
 from mpkit.finetuning import features
 from mpkit.functional import State, own
+from mpkit.setting import Dial, Live, declared, setting
 
 
-@dataclasses.dataclass(frozen=True)
+@declared
 class Collision:
-    """How to collide: `beta` pulls toward the base, `rate` is the step (in units of pixel value,
-    for a gradient of norm 1), `opacity` that of a watermark of the target to begin with.
+    """How to collide. Raises ValueError naming the value and what is allowed."""
 
-    Raises ValueError naming the value and what is allowed.
-    """
-
-    beta: float = 0.1
-    rate: float = 0.5
-    steps: int = 60
-    opacity: float = 0.0
-
-    def __post_init__(self):
-        if not 0 <= self.beta <= 100:
-            raise ValueError(f"beta must lie between 0 and 100, not {self.beta}")
-        if not 0 < self.rate <= 10:
-            raise ValueError(f"rate must lie above 0 and at most at 10, not {self.rate}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}")
-        if not 0 <= self.opacity <= 1:
-            raise ValueError(f"opacity must lie between 0 and 1, not {self.opacity}")
+    beta: float = setting(
+        0.1, "pull toward the base", (0, 100), Live("β, pull to base", "β", 0, 2, 0.05)
+    )
+    rate: float = setting(
+        0.5,
+        "step, in units of pixel value, for a gradient of norm 1",
+        dial=Live("step size", "step", 0.05, 2, 0.05),
+        above=0,
+        high=10,
+    )
+    steps: int = setting(60, "how many", dial=Live("steps", "steps", 1, 300), low=1)
+    opacity: float = setting(
+        0.0, "of a watermark of the target to begin with", (0, 1), Dial("watermark", "", 0, 1, 0.05)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,76 +28,6 @@ from mpkit.scenario import Scenario
 from mpkit.training import generator, stream, train
 from mpkit.verdict import LAST, VictimRecord, silent, tuples
 
-ARMS = ("poisoned", "clean", "noise")
-
-
-@dataclasses.dataclass(frozen=True)
-class Rate:
-    """`successes` of `n`, with the 95 % Wilson score interval (Wilson 1927) in `low`, `high`."""
-
-    successes: int
-    n: int
-    low: float
-    high: float
-
-    @property
-    def rate(self) -> float:
-        return self.successes / self.n
-
-    def __str__(self) -> str:
-        return (
-            f"{self.successes}/{self.n} = {self.rate:.0%} "
-            f"(95 % interval {self.low:.0%} to {self.high:.0%})"
-        )
-
-
-def rate(successes: int, n: int) -> Rate:
-    """A success rate with its interval. Raises ValueError unless 0 ≤ successes ≤ n and n ≥ 1."""
-    if not 0 <= successes <= n or n < 1:
-        raise ValueError(f"{successes} successes of {n} is no rate")
-    from scipy.stats import binomtest  # slow to import, and needed at the end of a run only
-
-    ci = binomtest(successes, n).proportion_ci(method="wilson")
-    return Rate(successes, n, float(ci.low), float(ci.high))
-
-
-def clustered_rate(successes: Sequence[int], ns: Sequence[int]) -> Rate:
-    """A rate over the victims of several targets, `successes` of `ns` each, with its interval.
-
-    Victims of one target are no independent trials: they share its poisons. So the interval is
-    Wilson's with n divided by the design effect 1 + (m − 1)·ρ (Kish 1965), ρ the intraclass
-    correlation by analysis of variance, between 0 and 1. Where all victims agree it is taken as 1:
-    as many trials as targets. Raises ValueError where `rate` does, and for no target.
-    """
-    if not ns or len(successes) != len(ns):
-        raise ValueError(f"{len(successes)} counts of successes for {len(ns)} targets")
-    for k, n in zip(successes, ns, strict=True):
-        rate(k, n)
-    total, won, targets = sum(ns), sum(successes), len(ns)
-    p, each = won / total, [k / n for k, n in zip(successes, ns, strict=True)]
-    within = sum(n * q * (1 - q) for q, n in zip(each, ns, strict=True)) / max(1, total - targets)
-    between = sum(n * (q - p) ** 2 for q, n in zip(each, ns, strict=True)) / max(1, targets - 1)
-    size = (total - sum(n * n for n in ns) / total) / max(1, targets - 1)
-    spread = between + (size - 1) * within
-    rho = min(1.0, max(0.0, (between - within) / spread)) if spread > 0 else 1.0
-    return Rate(won, total, *_wilson(p, total / (1 + (total / targets - 1) * rho)))
-
-
-def _wilson(p: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share p of n trials, of which there may be a fraction."""
-    z = 1.959963984540054
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def fallen(successes: Sequence[int], ns: Sequence[int]) -> Rate:
-    """The share of targets that fell: that more than half of their victims gave the class wanted.
-
-    Each target is one trial, so the interval is Wilson's over targets. Raises ValueError as `rate`.
-    """
-    return rate(sum(2 * k > n for k, n in zip(successes, ns, strict=True)), len(ns))
-
 
 def victim_seed(seed: int, victim: int) -> int:
     """The seed of a victim: a stream that no surrogate of any run seed uses."""
@@ -278,21 +208,10 @@ def predict(
         return for_models(plan or Plan(), state.models, work, state)
 
 
-def success_rate(records: list[VictimRecord], arm: str) -> Rate:
-    """Successes over all victims × targets of an arm; a victim that diverged has none."""
-    outcomes = [s for r in records if r.arm == arm for s in r.success]
-    return rate(sum(outcomes), len(outcomes))
-
-
 def mean_accuracy(records: list[VictimRecord], arm: str) -> float:
     """Validation accuracy, averaged over an arm's victims that did not diverge; NaN for none."""
     values = [r.accuracy for r in records if r.arm == arm and r.accuracy is not None]
     return sum(values) / len(values) if values else math.nan
-
-
-def diverged(records: Sequence[VictimRecord], arm: str) -> int:
-    """How many of an arm's victims diverged."""
-    return sum(r.diverged for r in records if r.arm == arm)
 
 
 def timed(records: Iterator[tuple[int, list[VictimRecord]]]) -> tuple[list[VictimRecord], float]:

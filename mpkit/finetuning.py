@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mpkit.archives import DataError
+from mpkit.data import places
+from mpkit.data.archives import DataError
 from mpkit.functional import State, own
 from mpkit.networks import NETWORKS, Shape, network
 from mpkit.recipe import Recipe
@@ -34,7 +35,7 @@ under a new last layer."""
 WORDS = {"no": "from scratch", "last": "last layer", "all": "all layers"}
 """Each of them for people."""
 
-SHIPPED = Path(__file__).resolve().parents[1] / "data" / "pretrained"
+SHIPPED = places.SHIPPED / "pretrained"
 DEFAULT_WEIGHTS = "cifar10-small"
 
 

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
+from mpkit.setting import Dial, declared, setting
+
+VICTIMS = "victims"
+"""The heading of what surrogates do not have."""
 
 
-@dataclasses.dataclass(frozen=True)
+@declared
 class Recipe:
     """How a model is trained (paper, appendix on training details).
 
-    `lr` is reached linearly over `warmup` epochs and divided by 10 at each epoch of `decays`.
-    `augment` pads by an eighth of the width (4 of 32) and crops back, `flip` mirrors half of the
-    pictures; each does so with or without the other, as mirroring is for natural pictures only.
-    Ages and `epochs` are counted in epochs.
+    Ages and `epochs` are counted in epochs. Surrogates train by plain SGD: weight decay, momentum
+    and augmentation are for victims. Raises ValueError naming the value and what is allowed.
     """
 
-    epochs: int = 30
-    batch: int = 50
-    lr: float = 0.1
-    warmup: int = 0
-    decays: tuple[int, ...] = ()
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    augment: bool = False
-    flip: bool = False
-
-    def __post_init__(self):
-        for name, low in (("epochs", 1), ("batch", 1), ("warmup", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr must be a positive number, not {self.lr}")
-        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
-            raise ValueError(
-                "momentum must lie in [0, 1) and weight_decay be 0 or more, "
-                f"not {self.momentum} and {self.weight_decay}"
-            )
+    epochs: int = setting(30, "T: epochs of training", dial=Dial("epochs", "T", 1, 100), low=1)
+    batch: int = setting(50, "images a batch", dial=Dial("batch", "batch", 5, 250), low=1)
+    lr: float = setting(
+        0.1, "learning rate", dial=Dial("learning rate", "lr", 0.01, 0.5, 0.01), above=0
+    )
+    warmup: int = setting(0, "epochs over which lr rises linearly", low=0)
+    decays: tuple[int, ...] = setting((), "epochs at which lr falls tenfold, with commas")
+    weight_decay: float = setting(
+        0.0, "weight decay", dial=Dial("weight decay", "", 0.0, 0.01, 0.0001), low=0, group=VICTIMS
+    )
+    momentum: float = setting(0.0, "momentum", low=0, below=1, group=VICTIMS)
+    augment: bool = setting(
+        False,
+        "yes: shift pictures at random, by up to an eighth of their width (4 of 32)",
+        dial=Dial("augmentation"),
+        group=VICTIMS,
+    )
+    flip: bool = setting(
+        False, "yes: mirror half of the pictures at random, for natural pictures", group=VICTIMS
+    )
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate during an epoch, counted from 0."""

@@ -1,30 +1,29 @@
-"""Everything an attack can be told, and what is refused."""
+"""What crafting can be told, and what is refused."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from numbers import Integral, Real
+from typing import Literal
 
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
+from mpkit.setting import PIXEL, Dial, Live, declared, setting
 from mpkit.tracing import WAYS
 
 
-@dataclasses.dataclass(frozen=True)
+@declared
 class Settings:
-    """Everything an attack can be told. Units: pixels in [0, 1], rates in units of the bound.
+    """What crafting can be told. Units: pixels in [0, 1], rates in units of the bound.
 
-    Read afresh at every craft step, so they may change mid-run: `epsilon`, `epsilon_c`,
-    `unroll_steps`, `craft_rate`, `craft_warmup`, `craft_decays`, `loss`, `kappa`, `metagradient`,
-    `average`, `poisoned_steps`, `surrogate_data`. The others are fixed when a run begins.
+    Those that may change in mid-run are read afresh at every craft step; the others are fixed when
+    a run begins.
 
     Where paper and official code differ: `average` "mean" (code) | "last"
     (paper); `poisoned_steps` "first" (code) | "all" (paper); `surrogate_data`, what surrogates
     train on, "clean" (code) | "poisoned" (paper). `craft_rate` is Adam's step as a share of ε
     (code: 200/8 = 25 of ε, which saturates every pixel); `craft_warmup` 5 and `craft_decays`
-    (20, 40) are the code's schedule. `signed` takes the sign of the gradient first.
+    (20, 40) are the code's schedule.
 
     `compute` says how the arithmetic is run: "traced" (the graph of its operations, once that is
     written down: see `mpkit.tracing`) or "plain" (function by function), which give the same bits;
@@ -34,87 +33,72 @@ class Settings:
     Raises ValueError naming the value and what is allowed.
     """
 
-    epsilon: float = 26 / 255
-    epsilon_c: float = 0.04
-    unroll_steps: int = 3
-    craft_steps: int = 20
-    models: int = 8
-    craft_rate: float = 0.1
-    craft_warmup: int = 0
-    craft_decays: tuple[int, ...] = ()
-    loss: str = "margin"
-    kappa: float = 100.0
-    metagradient: str = "auto"
-    average: str = "mean"
-    poisoned_steps: str = "first"
-    surrogate_data: str = "poisoned"
-    stagger: bool = True
-    perturbation: str = "additive"
-    signed: bool = False
-    compute: str = "traced"
+    epsilon: float = setting(
+        26 / 255,
+        "bound on δ, in pixel values of [0, 1], such as 8/255",
+        (0, 1),
+        Live("ε (n/255)", "ε", 1, 64, unit=PIXEL),
+    )
+    epsilon_c: float = setting(
+        0.04, "bound on the colour change", (0, 1), Live("ε_c, colour", "ε_c", 0.01, 0.3, 0.01)
+    )
+    unroll_steps: int = setting(
+        3, "K: training steps to look ahead", (1, 64), Live("K, steps ahead", "K", 1, 12)
+    )
+    craft_steps: int = setting(
+        20, "C: steps of the poisons", (1, 100_000), Live("craft steps", "C", 1, 200)
+    )
+    models: int = setting(8, "M: surrogates", (1, 10_000), Dial("surrogates", "M", 1, 24))
+    craft_rate: float = setting(
+        0.1,
+        "Adam's step as a share of the bound",
+        (1e-6, 1000),
+        Live("crafting step (of ε)", "step", 0.01, 1, 0.01),
+    )
+    craft_warmup: int = setting(0, "craft steps of quadratic warm-up", (0, 100_000), Live())
+    craft_decays: tuple[int, ...] = setting(
+        (), "craft steps at which the rate falls tenfold, with commas", live=True
+    )
+    loss: Literal["margin", "cross-entropy"] = setting("margin", "adversarial loss", live=True)
+    kappa: float = setting(100.0, "the margin at which the loss stops rewarding", (0, 1e9), Live())
+    metagradient: str = setting(
+        "auto", "how the gradient is taken", choices=METAGRADIENTS, live=True
+    )
+    average: Literal["mean", "last"] = setting(
+        "mean", "adversarial loss over w_1 … w_K or of w_K", live=True
+    )
+    poisoned_steps: Literal["first", "all"] = setting(
+        "first", "unroll steps whose pixels are variables", live=True
+    )
+    surrogate_data: Literal["poisoned", "clean"] = setting(
+        "poisoned", "what surrogates train on", live=True
+    )
+    stagger: bool = setting(True, "no: surrogates of one age")
+    perturbation: str = setting(
+        "additive", "how pictures may change", dial=Dial("change"), choices=PERTURBATIONS
+    )
+    signed: bool = setting(False, "yes: take the gradient's sign before Adam", live=True)
+    compute: str = setting("traced", "how the arithmetic is run", choices=WAYS)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
-    seed: int = 0
+    seed: int = setting(
+        0, "decides everything that is random", dial=Dial("seed", "seed", 0, 999), group="run"
+    )
 
     def __post_init__(self):
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is unknown; there are: {', '.join(choices)}"
-                )
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            kind = Integral if name in _COUNTS else Real
-            if not isinstance(value, kind):
-                what = "whole number" if kind is Integral else "number"
-                raise ValueError(f"{name} must be a {what} from {low} to {high}, not {value!r}")
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ValueError(f"{name} must lie between {low} and {high}, not {value}")
-        self._check_the_rest()
-
-    def rate_at(self, step: int) -> float:
-        """The size of Adam's step at craft step `step`, counted from 0, in units of the bounds."""
-        rate = self.craft_rate * 0.1 ** sum(step >= d for d in self.craft_decays)
-        ramp = min(1.0, (step + 1) / self.craft_warmup) if self.craft_warmup else 1.0
-        return rate * ramp**2
-
-    def _check_the_rest(self) -> None:
-        if not isinstance(self.seed, Integral):
-            raise ValueError(f"seed must be a whole number, not {self.seed!r}")
-        decays = self.craft_decays
-        if not isinstance(decays, tuple) or not all(isinstance(d, Integral) for d in decays):
-            raise ValueError(f"craft_decays must be a tuple of craft steps, not {decays!r}")
         used = PERTURBATIONS[self.perturbation].bounded_by
         if all(getattr(self, name) == 0 for name in used):
             names = " and ".join(used)
             raise ValueError(
                 f"{names} 0 leaves nothing to perturb; allowed is anything up to 1, usual 8/255"
             )
-        if not isinstance(self.recipe, Recipe):
-            raise ValueError(f"recipe must be a Recipe, not {self.recipe!r}")
         if not self.recipe.plain:
             raise ValueError(
                 "surrogates train by plain SGD; "
                 "weight decay, momentum and augmentation are for victims"
             )
 
-
-_COUNTS = ("unroll_steps", "craft_steps", "models", "craft_warmup")
-_CHOICES = {
-    "loss": ("margin", "cross-entropy"),
-    "metagradient": tuple(METAGRADIENTS),
-    "average": ("mean", "last"),
-    "poisoned_steps": ("first", "all"),
-    "surrogate_data": ("poisoned", "clean"),
-    "perturbation": tuple(PERTURBATIONS),
-    "compute": WAYS,
-}
-_RANGES = [
-    ("epsilon", 0, 1),
-    ("epsilon_c", 0, 1),
-    ("unroll_steps", 1, 64),
-    ("craft_steps", 1, 100_000),
-    ("models", 1, 10_000),
-    ("craft_rate", 1e-6, 1000),
-    ("craft_warmup", 0, 100_000),
-    ("kappa", 0, 1e9),
-]
+    def rate_at(self, step: int) -> float:
+        """The size of Adam's step at craft step `step`, counted from 0, in units of the bounds."""
+        rate = self.craft_rate * 0.1 ** sum(step >= d for d in self.craft_decays)
+        ramp = min(1.0, (step + 1) / self.craft_warmup) if self.craft_warmup else 1.0
+        return rate * ramp**2

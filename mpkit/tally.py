@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from mpkit.evaluation import Rate, clustered_rate, diverged, fallen, success_rate
-from mpkit.verdict import LAST, VictimRecord
+from mpkit.rates import Rate, clustered_rate, fallen, rate
+from mpkit.verdict import ARMS, LAST, VictimRecord
 
 MEANS = ("accuracy", "poison_accuracy", "target_accuracy", "class_accuracy", "held")
 MEANS += ("adversarial_probability", "true_probability", "probabilities")
@@ -23,6 +23,17 @@ BY = {
     "batch": "the statistics of the batch",
     None: "no batch norm",
 }
+
+
+def success_rate(records: list[VictimRecord], arm: str) -> Rate:
+    """Successes over all victims × targets of an arm; a victim that diverged has none."""
+    outcomes = [s for r in records if r.arm == arm for s in r.success]
+    return rate(sum(outcomes), len(outcomes))
+
+
+def diverged(records: Sequence[VictimRecord], arm: str) -> int:
+    """How many of an arm's victims diverged."""
+    return sum(r.diverged for r in records if r.arm == arm)
 
 
 def tally(records: Sequence[VictimRecord], arm: str) -> dict:
@@ -40,6 +51,11 @@ def tally(records: Sequence[VictimRecord], arm: str) -> dict:
     if others := [r.other_statistics for r in mine if r.other_statistics]:
         found["other_statistics"] = tally(others, arm)
     return found
+
+
+def tallies(records: Sequence[VictimRecord]) -> dict[str, dict]:
+    """The tally of every arm that has victims."""
+    return {arm: tally(records, arm) for arm in ARMS if any(r.arm == arm for r in records)}
 
 
 def _mean(values: Sequence) -> object:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
+ARMS = ("poisoned", "clean", "noise")
+"""Victims, and their twins in the two controls."""
+
 LAST = 5
 """How many epochs, the last ones, tell whether a flip holds: see `VictimRecord.held`."""
 

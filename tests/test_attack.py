@@ -14,34 +14,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpkit import attack as attacks
-from mpkit.attack import (
-    RECIPE,
-    SETTINGS,
-    Attack,
-    draw_pairs,
-    load_scenario,
-    make_attack,
-    prepare,
-    summarise,
-)
-from mpkit.cli.options import DATA
+from mpkit.cli.options import flags
 from mpkit.data import DEFAULT_DATA, load_dataset
+from mpkit.data.faces import USUAL_SIGNS
+from mpkit.data.fashion import CLASSES
 from mpkit.device import Plan
-from mpkit.evaluation import ARMS, VictimRecord, noise_poisons, train_victims
-from mpkit.faces import USUAL_SIGNS
-from mpkit.fashion import CLASSES
+from mpkit.evaluation import VictimRecord, noise_poisons, train_victims
 from mpkit.finetuning import FINE_TUNE
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import craft, poisons_of
 from mpkit.networks import NETWORKS, network
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
-from mpkit.saved import from_dict, run_folder, to_dict
-from mpkit.scale import SCALES, defaults, usual_tuning
+from mpkit.runs import pairs as attacks
+from mpkit.runs.attack import RECIPE, SETTINGS, Attack, make_attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import load_scenario, prepare
+from mpkit.runs.saved import from_dict, run_folder, to_dict
+from mpkit.runs.scale import SCALES, defaults, usual_tuning
 from mpkit.scenario import GOALS
 from mpkit.settings import Settings
+from mpkit.tally import tallies
 from mpkit.tracing import WAYS
+from mpkit.verdict import ARMS
 
 TINY = {
     "data": "digits", "size": 10, "n_train": 60, "models": 2, "craft_steps": 2, "epochs": 2,
@@ -221,7 +216,7 @@ def test_one_constant_says_which_data_are_the_default():
     for scale in SCALES:
         assert make_attack(scale) == make_attack(scale, data=DEFAULT_DATA)
     assert Attack().data == DEFAULT_DATA
-    assert f"({DEFAULT_DATA})" in DATA["data"][1]
+    assert f"({DEFAULT_DATA})" in flags()["data"].text
 
 
 def test_victims_follow_the_surrogates_unless_told_otherwise():
@@ -387,7 +382,7 @@ def test_arms_may_be_left_out(run):
 
 
 def test_plans_that_are_given_are_kept(monkeypatch):
-    monkeypatch.setattr("mpkit.attack.plan_for", None)
+    monkeypatch.setattr("mpkit.runs.prepared.plan_for", None)
     plans = Plan(2, 1), Plan(1, 2)
     ready = prepare(make_attack("ci", **TINY), True, *plans)
     assert (ready.plan, ready.victim_plan) == plans
@@ -410,7 +405,7 @@ def test_rates_and_accuracies_are_counted_arm_by_arm():
         for arm in ("noise", "poisoned")
         for v in range(5)
     ]
-    found = summarise(Attack(), records)
+    found = tallies(records)
     assert list(found) == ["poisoned", "noise"]  # in the order of ARMS, and none that is not there
     assert set(found) < set(ARMS)
     for arm, values in found.items():

@@ -29,20 +29,24 @@ from PIL import Image
 
 import mpkit
 from mpkit import __main__ as command_line
-from mpkit import cifar10, fashion, finetuning, record
+from mpkit import finetuning
 from mpkit.__main__ import build_parser, main
-from mpkit.attack import Attack, clean_margins, draw_pairs, load_scenario, make_attack, prepare
 from mpkit.cli import attack as attack_command
 from mpkit.cli import doctor, options, output, sweep
 from mpkit.cli.options import attack_from, given
 from mpkit.cli.thirds import short
-from mpkit.data import DEFAULT_DATA
-from mpkit.evaluation import clustered_rate
+from mpkit.data import DEFAULT_DATA, cifar10, fashion
+from mpkit.margins import measure
 from mpkit.metapoison import poisons_of
+from mpkit.rates import clustered_rate
 from mpkit.recipe import Recipe
-from mpkit.saved import from_dict, to_dict
+from mpkit.runs import record
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import clean_margins, load_scenario, prepare
+from mpkit.runs.saved import from_dict, to_dict
 from mpkit.settings import Settings
-from mpkit.targets import Margins, Target, measure, whole_test_set
+from mpkit.targets import Margins, Target, whole_test_set
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
@@ -226,8 +230,10 @@ def test_every_setting_has_a_flag(name):
 
 
 def test_settings_without_a_flag_are_those_that_settings_refuse():
-    assert [n for n in names(Recipe) if n not in every_setting()] == list(options.ONLY_VICTIMS)
-    for name in options.ONLY_VICTIMS:
+    refused = [n for n in names(Recipe) if n not in every_setting()]
+    assert refused == ["weight_decay", "momentum", "augment", "flip"]
+    assert not set(refused) & set(options.flags())
+    for name in refused:
         with pytest.raises(ValueError, match="surrogates train by plain SGD"):
             Settings(recipe=Recipe(**{name: SAMPLES[name]}))
 
@@ -327,16 +333,16 @@ BAD = [
     ("--craft-decays 3,x", "'x'", "whole number"),
     ("--kappa -1", "kappa", "not -1.0"),
     ("--victims 0", "victims", "at least 1, not 0"),
-    ("--lr 0", "lr", "positive number, not 0.0"),
+    ("--lr 0", "lr", "more than 0 and finite, not 0.0"),
     ("--lr inf", "lr", "not inf"),
     ("--batch 0", "batch", "at least 1, not 0"),
     ("--epochs 0", "epochs", "at least 1, not 0"),
     ("--warmup -1", "warmup", "at least 0, not -1"),
     ("--victim-epochs 0", "epochs", "at least 1, not 0"),
     ("--victim-lr -1", "lr", "not -1.0"),
-    ("--victim-momentum 1", "momentum", "[0, 1)"),
-    ("--victim-weight-decay -1", "weight_decay", "0 or more"),
-    ("--victim-weight-decay nan", "weight_decay", "0 or more"),
+    ("--victim-momentum 1", "momentum", "at least 0 and less than 1"),
+    ("--victim-weight-decay -1", "weight_decay", "at least 0 and finite"),
+    ("--victim-weight-decay nan", "weight_decay", "at least 0 and finite"),
     ("--weight-decay 0.1", "--weight-decay", "--help"),
     ("--target-class x", "class 'x'", "there are: 0, 1, 2"),
     ("--poison-class x", "class 'x'", "there are: 0, 1, 2"),
@@ -476,7 +482,8 @@ def test_the_folder_of_a_run(unbroken):
 def test_the_settings_of_a_run(unbroken):
     settings = json.loads((unbroken / "settings.json").read_text())
     assert list(settings) == [
-        "format", "attack", "targets", "plan", "victim_plan", "device", "data", "weights", "versions"
+        "format", "attack", "targets", "plan", "victim_plan", "device", "data",
+        "weights", "versions",
     ]  # fmt: skip
     assert settings["format"] == 1
     assert settings["versions"]["mpkit"] == mpkit.__version__
@@ -794,7 +801,7 @@ def processes():
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["pytest", "torch", "mpkit.__main__", "mpkit.summary"])
+        context.set_forkserver_preload(["pytest", "torch", "mpkit.__main__", "mpkit.runs.summary"])
     return context
 
 
@@ -1072,8 +1079,12 @@ DAMAGE = {
     "setting no number": (
         "settings.json", changed("attack", "settings", "models", value="2"), "is damaged",
     ),
-    "budget no number": ("settings.json", changed("attack", "budget", value="a"), "budget can't"),
-    "classes a number": ("settings.json", changed("attack", "classes", value=3), "classes can't"),
+    "budget no number": (
+        "settings.json", changed("attack", "budget", value="a"), "budget must be a number",
+    ),
+    "classes a number": (
+        "settings.json", changed("attack", "classes", value=3), "classes must be a tuple",
+    ),
     "plan out of range": ("settings.json", changed("plan", "chunk", value=0), "a plan"),
     "plan unknown": ("settings.json", changed("plan", "gpus", value=8), "gpus"),
     "other data": ("settings.json", changed("data", value="0" * 16), "data are not those"),

@@ -18,8 +18,20 @@ import pytest
 import torch
 from PIL import Image
 
-from mpkit import archives, cifar10, data, digits, pictures
-from mpkit.data import DataError, Dataset, cache_folder, camera, fetch_cifar10, load_dataset
+from mpkit.data import (
+    DataError,
+    Dataset,
+    archives,
+    cache_folder,
+    cifar10,
+    digits,
+    fetch_cifar10,
+    load_dataset,
+    pictures,
+    places,
+)
+from mpkit.data import datasets as data
+from mpkit.data.digits import camera
 
 SHARED = Path(__file__).parents[2] / "shared/data/cifar10-images.tar.xz"
 KINDS = ["folder", "zip", "tar", "tar.gz", "tgz", "tar.xz", "tar.bz2"]
@@ -281,7 +293,7 @@ def test_digits_of_some_classes_are_relabelled(digits_cache):
 
 
 def test_digits_are_the_same_where_scikit_learn_keeps_them_elsewhere(tmp_path, monkeypatch):
-    from mpkit.digits import _table
+    from mpkit.data.digits import _table
 
     table, exists = _table(), Path.exists
     monkeypatch.setattr(Path, "exists", lambda p: p.name != "digits.csv.gz" and exists(p))
@@ -809,7 +821,7 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "there"
     assert cache_folder("here") == Path("here")
     monkeypatch.delenv("MPKIT_DATA")
-    monkeypatch.setattr(data, "__file__", str(tmp_path / "checkout/mpkit/data.py"))
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert cache_folder() == tmp_path / ".cache/mpkit"
     (tmp_path / "checkout/data").mkdir(parents=True)

@@ -8,18 +8,12 @@ import torch
 
 from mpkit.data import Dataset
 from mpkit.device import Plan, pick_device
-from mpkit.evaluation import (
-    clustered_rate,
-    fallen,
-    noise_poisons,
-    rate,
-    success_rate,
-    train_victims,
-    victim_seed,
-)
+from mpkit.evaluation import noise_poisons, train_victims, victim_seed
 from mpkit.networks import network
+from mpkit.rates import clustered_rate, fallen, rate
 from mpkit.recipe import Recipe
 from mpkit.scenario import adversarial_loss, make_scenario
+from mpkit.tally import success_rate
 from mpkit.training import stream
 
 torch.set_num_threads(1)

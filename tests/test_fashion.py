@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mpkit import fashion
-from mpkit.data import DataError, load_dataset
+from mpkit.data import DataError, fashion, load_dataset
 
 NAMES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch.func import functional_call
 
-from mpkit.archives import DataError
-from mpkit.attack import Attack, load_scenario, make_attack, prepare
 from mpkit.batches import unroll_rows
 from mpkit.data import load_dataset
+from mpkit.data.archives import DataError
 from mpkit.evaluation import judge, predict, timed
 from mpkit.finetuning import (
     DEFAULT_WEIGHTS,
@@ -27,9 +26,11 @@ from mpkit.finetuning import (
 from mpkit.functional import init, stack
 from mpkit.metapoison import crafting, poisons_of
 from mpkit.networks import network
-from mpkit.pretraining import accuracy, last_pictures, save_weights, standardised
 from mpkit.recipe import Recipe
-from mpkit.saved import from_dict, to_dict
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.prepared import load_scenario, prepare
+from mpkit.runs.pretraining import accuracy, last_pictures, save_weights, standardised
+from mpkit.runs.saved import from_dict, to_dict
 from mpkit.training import train
 
 SMALL = {

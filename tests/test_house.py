@@ -1,179 +1,43 @@
-"""The house rules: what is declared, pinned and imported, and that notebooks are kept clean."""
+"""The house: what imports what, and how the library is written."""
 
 from __future__ import annotations
 
 import ast
-import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-import yaml
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mpkit"
 
-# The floors of the house, from the ground up: each module imports only from those before it.
-# device and scale stand on nothing, so that every other module may ask them.
-FLOORS = (
-    "device",
-    "scale",
-    "archives",
-    "pictures",
-    "cifar10",
-    "digits",
-    "fashion",
-    "scenery",
-    "faces",
-    "signs",
-    "data",
-    "scenario",
-    "layers",
-    "networks",
-    "modes",
-    "functional",
-    "tracing",
-    "perturbation",
-    "recipe",
-    "finetuning",
-    "training",
-    "batches",
-    "metagradient",
-    "ensemble",
-    "settings",
-    "metapoison",
-    "divergence",
-    "verdict",
-    "evaluation",
-    "tally",
-    "baselines",
-    "record",
-    "pretraining",
-    "targets",
-    "attack",
-    "saved",
-    "ghost",
-    "sheet",
-    "summary",
-)
-# What stands on top of the library, and may ask for the notebooks' packages.
-UPPER_FLOORS = ("lab", "course", "cli", "__main__")
-ORDER = (*FLOORS, *UPPER_FLOORS)
-
-# What conda-forge calls otherwise.
-CONDA_NAMES = {
-    "pytorch": "torch",
-    "matplotlib-base": "matplotlib",
-    "playwright-python": "playwright",
-}
+# From the ground up: a module imports from the floors below, and from its own, without a circle.
+FLOORS = {
+    "pictures": ("data",),
+    "networks": (
+        "device", "setting", "recipe", "modes", "layers", "networks", "functional", "tracing",
+    ),
+    "training": ("scenario", "finetuning", "perturbation", "training"),
+    "the attack": ("batches", "metagradient", "ensemble", "settings", "metapoison"),
+    "what came of it": (
+        "verdict", "rates", "tally", "evaluation", "baselines", "margins", "targets",
+    ),
+    "runs": ("runs",),
+    "labs": ("lab",),
+    "course": ("course",),
+    "command line": ("cli", "__main__"),
+}  # fmt: skip
+LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names}
+UPPER = LEVEL["lab"]  # from here on the notebooks' packages may be asked for
+LONGEST = 300
+"""Lines of a module."""
 
 # Never to be loaded by the library below the lab.
 FRONT_ENDS = ("ipywidgets", "matplotlib", "IPython")
-
-# Names under which the library's dependencies are imported.
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
-
-
-# ── what is declared and pinned ─────────────────────────────────────────────────────────────────
-
-
-@cache
-def project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-
-
-def bounds(lines: list[str], names: dict[str, str] | None = None) -> dict[str, str]:
-    """Requirement lines as {canonical name: specifier}; `names` translates foreign ones."""
-    found = {}
-    for line in lines:
-        requirement = Requirement(line)
-        name = canonicalize_name(requirement.name)
-        found[(names or {}).get(name, name)] = str(requirement.specifier)
-    return found
-
-
-def declared() -> dict[str, str]:
-    """Every dependency of the project and its extras, without its references to itself."""
-    extras = project()["optional-dependencies"].values()
-    lines = [*project()["dependencies"], *(line for extra in extras for line in extra)]
-    return {name: spec for name, spec in bounds(lines).items() if name != "mpkit"}
-
-
-def pins() -> dict[str, Version]:
-    found = {}
-    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
-        if line and not line.startswith("#"):
-            match = re.fullmatch(r"([a-z0-9-]+)==([a-z0-9.]+)", line)
-            assert match, f"constraints.txt pins with name==version alone, and this says {line!r}"
-            found[canonicalize_name(match[1])] = Version(match[2])
-    return found
-
-
-def test_the_conda_environment_has_the_names_and_bounds_of_the_project():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
-    conda = [line for line in environment["dependencies"] if isinstance(line, str)]
-    (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
-    assert environment["name"] == "mpkit"
-    assert pip[-1] == "-e ."
-
-    found = bounds(conda, CONDA_NAMES) | bounds(pip[:-1])
-    assert found.pop("pip") == ""
-    assert found.pop("python") == project()["requires-python"]
-    # The peers that benchmarks run against are nobody's need but a developer's.
-    peers = bounds(project()["optional-dependencies"]["bench"])
-    assert found == {name: spec for name, spec in declared().items() if name not in peers}
-
-
-def test_no_dependency_is_declared_twice():
-    lines = [*project()["dependencies"]]
-    for extra in project()["optional-dependencies"].values():
-        lines += [line for line in extra if not line.startswith("mpkit[")]
-    names = [canonicalize_name(Requirement(line).name) for line in lines]
-    assert len(names) == len(set(names))
-
-
-def test_the_constraints_pin_every_dependency_within_its_bounds():
-    pinned = pins()
-    assert pinned["torch"] == Version("2.13.0")
-    for name, spec in declared().items():
-        assert name in pinned, f"{name} is declared and not pinned: run make constraints"
-        inside = Requirement(f"{name}{spec}").specifier.contains(pinned[name])
-        assert inside, f"constraints.txt has {name} {pinned[name]}, and pyproject.toml asks {spec}"
-
-
-def test_the_constraints_are_dated():
-    header = (ROOT / "constraints.txt").read_text("utf-8").partition("\n")[0]
-    assert re.search(r"\b20\d\d-\d\d-\d\d\b", header)
-
-
-def test_the_constraints_and_the_makefile_name_the_same_torch():
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    assert f"TORCH := {pins()['torch']}\n" in makefile
-
-
-def test_the_hooks_run_the_versions_of_the_constraints():
-    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
-    lines = [
-        line
-        for repo in config["repos"]
-        for hook in repo["hooks"]
-        for line in hook["additional_dependencies"]
-    ]
-    pinned = pins()
-    for name, spec in bounds(lines).items():
-        assert spec.startswith("=="), f"the hook package {name} is not pinned"
-        if name in pinned:
-            assert spec == f"=={pinned[name]}"
 
 
 # ── what imports what ───────────────────────────────────────────────────────────────────────────
@@ -190,7 +54,7 @@ def dotted(path: Path) -> tuple[str, ...]:
 
 
 def floor(path: Path) -> str:
-    """The floor a file stands on: its module, or its subpackage; "" for mpkit/__init__.py."""
+    """The part of the house a file is in: its module, or its subpackage; "" for mpkit/__init__."""
     parts = dotted(path)
     return parts[1] if len(parts) > 1 else ""
 
@@ -212,35 +76,70 @@ def imports(path: Path) -> Iterator[str]:
 
 def misplaced(path: Path) -> list[str]:
     """What is wrong with a file's place in the house and with its imports from the house."""
-    here = floor(path)
-    name = path.relative_to(ROOT).as_posix()
-    if here and here not in ORDER:
+    here, name = floor(path), path.relative_to(ROOT).as_posix()
+    if here and here not in LEVEL:
         return [f"{name} is on no floor: put {here!r} in its place in FLOORS here"]
     # mpkit/__init__.py shows what the library has, so it stands on the library.
-    below = ORDER[: ORDER.index(here)] if here else FLOORS
+    top = LEVEL[here] if here else UPPER - 1
     wrong = []
     for target in imports(path):
         head, _, rest = target.partition(".")
         there = rest.partition(".")[0]
-        if head != "mpkit" or there == here or there in below:
+        if head != "mpkit" or there == here:
             continue
-        if not rest and here in UPPER_FLOORS:  # import mpkit, as any user would
+        if not rest and top >= UPPER:  # import mpkit, as any user would
             continue
-        if there not in ORDER:
+        if there not in LEVEL:
             wrong.append(f"{name} imports {target}: name the module it comes from")
-        else:
+        elif LEVEL[there] > top:
             wrong.append(f"{name} imports {target}, and {there} stands above {here or 'mpkit'}")
+    if ".kit" in ".".join(dotted(path)):
+        labs = [t for t in imports(path) if t.startswith("mpkit.lab.")]
+        wrong += [f"{name} imports {t}" for t in labs if not t.startswith("mpkit.lab.kit")]
     return wrong
 
 
+def graph() -> dict[str, set[str]]:
+    """Every module, and the modules it imports from, wherever in it."""
+    names = {".".join(dotted(path)): path for path in modules()}
+
+    def module(target: str) -> str | None:
+        while target not in names:
+            target, dot, _ = target.rpartition(".")
+            if not dot:
+                return None
+        return target
+
+    found = {name: {module(t) for t in imports(path)} for name, path in names.items()}
+    return {name: there - {None, name, "mpkit"} for name, there in found.items()}
+
+
+def circle(of: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(of).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: "/".join(dotted(path)))
-def test_each_module_imports_only_from_the_floors_below(path: Path):
+def test_each_module_imports_only_from_its_own_floor_and_those_below(path: Path):
     assert not misplaced(path)
+
+
+def test_no_imports_go_in_a_circle():
+    assert not circle(graph())
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: "/".join(dotted(path)))
+def test_no_module_is_longer_than_can_be_read_in_one_sitting(path: Path):
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST
 
 
 def test_the_floors_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    (tmp_path / "mpkit" / "lab").mkdir(parents=True)
+    (tmp_path / "mpkit" / "lab" / "kit").mkdir(parents=True)
 
     def judged(name: str, text: str) -> bool:
         path = tmp_path / "mpkit" / name
@@ -249,16 +148,19 @@ def test_the_floors_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert judged("training.py", "import torch\nfrom mpkit.data import Dataset")
     assert judged("training.py", "from . import device\nfrom .networks import mlp")
+    assert judged("training.py", "from mpkit.scenario import Scenario")
     assert not judged("training.py", "from mpkit.metapoison import craft")
     assert not judged("training.py", "def f():\n    from .metapoison import craft")
-    assert not judged("training.py", "import mpkit.lab.figures")
+    assert not judged("training.py", "import mpkit.lab.craft")
     assert not judged("training.py", "from mpkit import Dataset")
-    assert not judged("device.py", "from . import scale")
+    assert not judged("device.py", "from . import training")
     assert not judged("cupboard.py", "import torch")
-    assert not judged("__init__.py", "from .lab import figures")
-    assert judged("__init__.py", "from .record import save")
-    assert judged("lab/figures.py", "from ..metapoison import craft\nfrom .controls import panel")
-    assert not judged("lab/figures.py", "from .. import __main__")
+    assert not judged("__init__.py", "from .lab import craft")
+    assert judged("__init__.py", "from .runs.record import save")
+    assert judged("lab/craft.py", "from ..metapoison import craft\nfrom .kit.panel import Lab")
+    assert not judged("lab/craft.py", "from .. import __main__")
+    assert judged("lab/kit/panel.py", "from mpkit.lab.kit import runner")
+    assert not judged("lab/kit/panel.py", "from mpkit.lab import craft")
 
 
 # ── how the library is written ──────────────────────────────────────────────────────────────────
@@ -319,20 +221,9 @@ def test_crowded_functions_and_other_gradients_are_seen(tmp_path: Path):
     assert not other_gradients(path)
 
 
-def test_the_library_imports_only_what_it_depends_on():
-    allowed = {IMPORT_NAMES.get(n, n) for n in bounds(project()["dependencies"])} | {"mpkit"}
-    for path in modules():
-        if floor(path) in ("course", "lab"):
-            continue
-        used = {target.partition(".")[0] for target in imports(path)} - sys.stdlib_module_names
-        assert used <= allowed, f"{path.name} imports {used - allowed}, not among the dependencies"
-
-
 def test_the_library_does_without_the_front_ends():
-    names = ["mpkit"]
-    for name in (*FLOORS, "__main__"):
-        if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir():
-            names.append(f"mpkit.{name}")
+    below = [p for p in modules() if LEVEL.get(floor(p), 0) < UPPER] + [PACKAGE / "__main__.py"]
+    names = sorted({".".join(dotted(path)) for path in below})
     script = (
         "import sys, importlib\n"
         f"sys.modules.update(dict.fromkeys({FRONT_ENDS!r}))\n"
@@ -340,132 +231,6 @@ def test_the_library_does_without_the_front_ends():
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-# ── what lies in the repository ─────────────────────────────────────────────────────────────────
-
-
-def repository() -> list[Path]:
-    """The files git tracks or would track; without git, all files outside hidden folders."""
-    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    if (ROOT / ".git").exists() and shutil.which("git"):
-        done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode == 0:
-            names = done.stdout.split("\0")[:-1]
-            return [ROOT / name for name in names if (ROOT / name).is_file()]
-    found = []
-    for folder, folders, files in os.walk(ROOT):
-        folders[:] = [n for n in folders if n == ".ci" or not (n[0] == "." or n == "__pycache__")]
-        found += [Path(folder, name) for name in files]
-    return found
-
-
-def unclean(notebook: dict) -> list[str]:
-    """What a run has left in a notebook: outputs, execution counts, widget state."""
-    left = ["widget state"] if "widgets" in notebook.get("metadata", {}) else []
-    for number, cell in enumerate(notebook["cells"]):
-        if cell.get("outputs"):
-            left.append(f"outputs in cell {number}")
-        if cell.get("execution_count") is not None:
-            left.append(f"an execution count in cell {number}")
-    return left
-
-
-def test_notebooks_are_kept_without_outputs():
-    for path in repository():
-        if path.suffix == ".ipynb":
-            left = unclean(json.loads(path.read_text("utf-8")))
-            assert not left, f"run nbstripout on {path.name}: it has {', '.join(left)}"
-
-
-def test_what_a_run_leaves_is_seen():
-    code = {"cell_type": "code", "execution_count": None, "outputs": []}
-    assert not unclean({"metadata": {}, "cells": [code, {"cell_type": "markdown"}]})
-    assert unclean({"metadata": {"widgets": {}}, "cells": []})
-    assert unclean({"metadata": {}, "cells": [code | {"outputs": [{}]}]})
-    assert unclean({"metadata": {}, "cells": [code | {"execution_count": 1}]})
-
-
-def test_no_file_names_a_package_index():
-    # Where packages come from is for each user's pip and conda to say.
-    hosts = "pypi[.]org/simple|pythonhosted|download[.]pytorch|registry[.]npmjs|deb[.]debian"
-    options = "--(extra-)?index-url|--find-links|trusted-host"
-    pattern = re.compile(f"{hosts}|{options}".encode())
-    for path in repository():
-        if path != Path(__file__).resolve() and path.stat().st_size < 4_000_000:
-            match = pattern.search(path.read_bytes())
-            assert not match, f"{path.relative_to(ROOT)} names {match and match[0].decode()}"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no executable bit and no bash")
-def test_the_check_from_a_clean_checkout_can_be_run():
-    script = ROOT / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    assert subprocess.run(["bash", "-n", script]).returncode == 0
-    assert "\nmake test\n" in script.read_text("utf-8")
-
-
-def test_the_readme_says_how_to_open_the_lab_and_how_to_test():
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("there is no README.md yet")
-    text = readme.read_text("utf-8")
-    assert "make lab" in text
-    assert "make test" in text
-
-
-# ── the lecturer's pages ────────────────────────────────────────────────────────────────────────
-
-
-def recipe_of(target: str) -> str:
-    """The lines make would run for a target, variables and continued lines as they are written."""
-    makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
-    match = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    assert match, f"the Makefile has no target {target}"
-    return match[1]
-
-
-@pytest.mark.parametrize("target", ["lab", "lecture"])
-def test_what_is_served_is_for_this_machine_and_wants_its_token(target: str):
-    recipe = recipe_of(target)
-    assert re.findall(r"\bip=(\S+)", recipe) == ["127.0.0.1"]
-    # Jupyter draws a token by itself: only an option could set it, empty it, or let others in.
-    doors = "token|password|allow_unauthenticated|allow_origin|allow_remote|disable_check_xsrf"
-    assert not re.search(doors, recipe)
-
-
-def test_the_lecture_is_served_by_jupyters_own_server():
-    recipe = recipe_of("lecture")
-    assert "-m jupyter_server " in recipe  # whose token Voilà then asks for
-    assert "voila.server_extension=True" in recipe
-    assert "root_dir=notebooks/lecture" in recipe
-    assert "strip_sources=False" not in recipe  # no code on the pages
-
-
-def labs() -> list[str]:
-    """What mpkit.lab offers, read without importing it."""
-    tree = ast.parse((PACKAGE / "lab" / "__init__.py").read_text("utf-8"))
-    (names,) = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    ]
-    return [name for name in ast.literal_eval(names) if name.endswith("Lab")]
-
-
-def test_every_lab_has_its_page_in_the_lecture():
-    shown = []
-    for path in sorted((ROOT / "notebooks" / "lecture").glob("*.ipynb")):
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        (code,) = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-        last = ast.parse(code).body[-1]
-        match = re.fullmatch(r"page\((\w+)\((?:data='\w+', )?large=True\)\)", ast.unparse(last))
-        assert match, (
-            f"{path.name} ends with {ast.unparse(last)}, and not with page(…Lab(large=True))"
-        )
-        shown.append(match[1])
-        assert "".join(cells[0]["source"]).startswith("# ")
-    assert sorted(shown) == sorted(labs())
 
 
 def test_json_that_is_written_has_no_nan():

@@ -15,14 +15,14 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from mpkit import record
 from mpkit.data import Dataset
 from mpkit.evaluation import VictimRecord
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.networks import network
 from mpkit.recipe import Recipe
-from mpkit.record import RecordError
+from mpkit.runs import record
+from mpkit.runs.record import RecordError
 from mpkit.scenario import make_scenario
 from mpkit.settings import Settings
 

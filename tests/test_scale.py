@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from mpkit import scale
-from mpkit.attack import make_attack
 from mpkit.finetuning import FINE_TUNE
-from mpkit.scale import SCALES, defaults, scale_name
+from mpkit.runs import scale
+from mpkit.runs.attack import make_attack
+from mpkit.runs.scale import SCALES, defaults, scale_name
 
 SOURCES = ("digits", "signs", "fashion", "cifar10", "my-pictures.zip")
 

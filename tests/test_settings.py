@@ -9,9 +9,12 @@ import re
 import numpy as np
 import pytest
 
+from mpkit.baselines import Collision
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
+from mpkit.runs.attack import Attack
+from mpkit.setting import settings_of
 from mpkit.settings import Settings
 
 RANGES = {
@@ -165,7 +168,8 @@ def test_settings_with_equal_values_are_equal():
 
 
 def test_every_switch_is_documented():
-    text = Settings.__doc__
-    for name in (*RANGES, *CHOICES, "craft_decays", "signed"):
-        if name not in ("craft_steps", "models", "perturbation"):
-            assert f"`{name}`" in text, name
+    for part in (Settings, Recipe, Attack, Collision):
+        for name, s in settings_of(part).items():
+            if name not in ("settings", "recipe", "victim_recipe"):
+                assert s.text
+                assert f"    {name}: {s.text}" in part.__doc__

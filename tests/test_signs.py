@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpkit import faces, scenery, signs
-from mpkit.data import DataError, load_dataset
+from mpkit.data import DataError, faces, load_dataset, scenery, signs
 
 SIX = range(len(faces.USUAL_SIGNS))
 

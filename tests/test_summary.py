@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from mpkit.data import Dataset
-from mpkit.evaluation import rate
-from mpkit.ghost import changes, likeness, spread
+from mpkit.rates import rate
+from mpkit.runs.ghost import changes, likeness, spread
+from mpkit.runs.sheet import cell
+from mpkit.runs.summary import COLUMNS, EDGE, summary_picture, title
 from mpkit.scenario import make_scenario
-from mpkit.sheet import cell
-from mpkit.summary import COLUMNS, EDGE, summary_picture, title
 
 
 def scenario(channels=1, size=8, poisons=4, classes=("a", "b"), **how):
@@ -30,7 +30,7 @@ def scenario(channels=1, size=8, poisons=4, classes=("a", "b"), **how):
 
 
 def arms(won=1, n=2, which=("poisoned", "clean", "noise")) -> dict[str, dict]:
-    """As `mpkit.attack.summarise` gives them."""
+    """As `mpkit.tally.tallies` gives them."""
     counts = {arm: rate(won if arm == "poisoned" else 0, n) for arm in which}
     return {k: {"success": dataclasses.asdict(r), "accuracy": 0.9} for k, r in counts.items()}
 

@@ -12,28 +12,26 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mpkit import targets
-from mpkit.attack import Attack, clean_setup, load_scenario, make_attack, prepare
+from mpkit import margins, targets
 from mpkit.data import Dataset, load_dataset
 from mpkit.ensemble import Ensemble
 from mpkit.evaluation import predict, victim_seed
 from mpkit.functional import State, logits
-from mpkit.networks import network
-from mpkit.recipe import Recipe
-from mpkit.scenario import adversarial_loss, make_scenario
-from mpkit.targets import (
-    MODELS,
+from mpkit.margins import (
     Clean,
-    Margins,
-    Target,
     clean_margins,
     compute_margins,
-    default_target,
     known_margins,
     measure,
     read_margins,
     write_margins,
 )
+from mpkit.networks import network
+from mpkit.recipe import Recipe
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.prepared import clean_setup, load_scenario, prepare
+from mpkit.scenario import adversarial_loss, make_scenario
+from mpkit.targets import MODELS, Margins, Target, default_target
 from mpkit.training import train
 
 SMALL = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}
@@ -44,7 +42,7 @@ RECIPE = Recipe(epochs=4, batch=20, lr=0.2)
 def own_surroundings(tmp_path, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
     monkeypatch.delenv("MPKIT_SCALE", raising=False)
-    monkeypatch.setattr(targets, "_kept", {})
+    monkeypatch.setattr(margins, "_kept", {})
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +59,8 @@ def clean(data) -> Clean:
 @pytest.fixture
 def trained(monkeypatch) -> list[Clean]:
     """What the clean models were trained for since."""
-    seen, compute = [], targets.compute_margins
-    monkeypatch.setattr(targets, "compute_margins", lambda c, *a: seen.append(c) or compute(c, *a))
+    seen, compute = [], margins.compute_margins
+    monkeypatch.setattr(margins, "compute_margins", lambda c, *a: seen.append(c) or compute(c, *a))
     return seen
 
 
@@ -78,7 +76,7 @@ def test_margins_are_those_of_models_trained_one_by_one(data, name):
     found = compute_margins(Clean(*data, name, recipe=RECIPE))
     module = network(name, data.train.shape, 10)
     margin, votes = torch.zeros(100, 10), torch.zeros(100, 10, dtype=torch.long)
-    for seed in targets.clean_seeds():
+    for seed in margins.clean_seeds():
         *_, (state, _) = train(module, data.train.x, data.train.y, RECIPE, [seed])
         one = State(*({k: v[0] for k, v in part.items()} for part in state))
         z = logits(module, one, data.test.x, train=False)[0].detach()
@@ -98,7 +96,7 @@ def test_margins_of_fine_tuned_models_are_those_of_victims(data):
     )
     scenario = load_scenario(attack)
     _, module = attack.networks(data.train.shape, 10)
-    seeds, recipe = targets.clean_seeds(), attack.victim_recipe
+    seeds, recipe = margins.clean_seeds(), attack.victim_recipe
     *_, (state, _) = train(module, data.train.x, data.train.y, recipe, seeds)
     wanted = measure(predict(module, state, data.test.x), data.test.y)
     found = compute_margins(clean_setup(attack, scenario))
@@ -125,7 +123,7 @@ def test_a_margin_is_the_mean_adversarial_loss(data, goal):
 
 
 def test_the_clean_models_are_no_victim_twin_or_surrogate():
-    own = targets.clean_seeds()
+    own = margins.clean_seeds()
     assert len(set(own)) == MODELS
     others = set()
     for seed in (0, 1, 2, 17, 2**40):
@@ -272,7 +270,7 @@ def test_the_whole_test_set_is_put_together_again(data):
 def test_what_is_kept_is_what_was_computed(clean, tmp_path, trained, monkeypatch):
     first = clean_margins(clean, tmp_path)
     assert same(clean_margins(clean, tmp_path), first)
-    monkeypatch.setattr(targets, "_kept", {})  # another process
+    monkeypatch.setattr(margins, "_kept", {})  # another process
     assert same(clean_margins(clean, tmp_path), first)
     assert len(trained) == 1
     (file,) = tmp_path.glob("margins-*")
@@ -327,7 +325,7 @@ def test_a_changed_pixel_trains_again(clean, tmp_path, trained):
 
 def test_another_procedure_is_not_taken_for_this_one(data, monkeypatch):
     before = Clean(*data, recipe=RECIPE).key
-    monkeypatch.setattr(targets, "VERSION", targets.VERSION + 1)
+    monkeypatch.setattr(margins, "VERSION", margins.VERSION + 1)
     assert Clean(*data, recipe=RECIPE).key != before
 
 
@@ -375,7 +373,7 @@ DAMAGE = {
 @pytest.mark.filterwarnings("ignore:cannot write")
 def test_what_is_damaged_or_foreign_is_computed_anew(damage, clean, tmp_path, trained, monkeypatch):
     first = clean_margins(clean, tmp_path)
-    monkeypatch.setattr(targets, "_kept", {})
+    monkeypatch.setattr(margins, "_kept", {})
     (path,) = tmp_path.glob("margins-*")
     DAMAGE[damage](path, clean)
     assert read_margins(tmp_path, clean) is None
@@ -466,7 +464,7 @@ def shipped(data: str, scale: str, tuning: str) -> Clean:
 def test_the_margins_of_the_data_that_ship_ship_too(data, scale, tuning, trained):
     """Where this fails since data, recipe, or procedure changed: make margins."""
     clean = shipped(data, scale, tuning)
-    assert read_margins(targets.SHIPPED, clean) is not None, "run make margins"
+    assert read_margins(margins.SHIPPED, clean) is not None, "run make margins"
     gpu = shipped(data, "gpu", tuning) if scale == "laptop" else clean
     assert gpu.key == clean.key
     assert known_margins(clean) is not None
@@ -475,14 +473,14 @@ def test_the_margins_of_the_data_that_ship_ship_too(data, scale, tuning, trained
 
 def test_nothing_else_ships():
     names = {f"margins-{shipped(*one).key}.safetensors" for one in SHIPPED}
-    assert {path.name for path in targets.SHIPPED.iterdir()} == names
+    assert {path.name for path in margins.SHIPPED.iterdir()} == names
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion"])
 def test_what_ships_can_be_computed_again(data):
     """Other processors round otherwise: the models part a little, and the order hardly."""
     clean = shipped(data, "ci", "no")
-    kept, anew = read_margins(targets.SHIPPED, clean), compute_margins(clean)
+    kept, anew = read_margins(margins.SHIPPED, clean), compute_margins(clean)
     assert torch.allclose(kept.margin, anew.margin, atol=0.05, rtol=0.01)
     assert (kept.votes - anew.votes).abs().float().mean() < 0.02
 

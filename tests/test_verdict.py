@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mpkit.data import Dataset
-from mpkit.evaluation import judge, mean_accuracy, predict, rate, train_victims, victim_seed
+from mpkit.evaluation import judge, mean_accuracy, predict, train_victims, victim_seed
 from mpkit.functional import init, stack
 from mpkit.networks import network
+from mpkit.rates import rate
 from mpkit.recipe import Recipe
 from mpkit.scenario import make_scenario
 from mpkit.tally import by_target, counted, means_of, tally, words

@@ -11,20 +11,22 @@ from pathlib import Path
 import torch
 
 import mpkit
-from mpkit import record
-from mpkit.attack import Attack, Prepared, clean_margins, clean_setup, prepare, summarise
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import Plan, describe
-from mpkit.divergence import refuse_divergence
-from mpkit.evaluation import ARMS, Rate
+from mpkit.margins import known_margins
 from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
-from mpkit.saved import from_dict, run_folder, run_settings
+from mpkit.rates import Rate
+from mpkit.runs import record
+from mpkit.runs.attack import Attack
+from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
+from mpkit.runs.saved import from_dict, run_folder, run_settings
+from mpkit.runs.summary import summary_picture
 from mpkit.scenario import Scenario
-from mpkit.summary import summary_picture
-from mpkit.tally import BY, percent, with_diverged, words
-from mpkit.targets import Target, chosen, known_margins, misleading
+from mpkit.tally import BY, percent, tallies, with_diverged, words
+from mpkit.targets import Target, chosen, misleading
+from mpkit.verdict import ARMS
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run
 
@@ -187,7 +189,6 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
         record.truncate_records(folder, done)
     with Progress("crafting", "step", total, done, quiet) as progress:
         for state, step in ready.craft(state):  # noqa: B020
-            refuse_divergence(step)
             record.append(folder / "records.jsonl", [step])
             record.save_state(folder, state)
             progress.reach(step.step, f"adversarial loss {step.loss:+.2f}")
@@ -227,7 +228,7 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
     record.write_lines(folder / "victims.jsonl", victims)
     steps = record.replay(folder)
     result = {
-        "arms": summarise(ready.attack, victims),
+        "arms": tallies(victims),
         "adversarial_loss": [r.loss for r in steps],
         "poisons": len(poisons),
         "epsilon": ready.attack.settings.epsilon,

@@ -11,11 +11,11 @@ from importlib.util import find_spec
 
 import torch
 
-from mpkit import cifar10, fashion, finetuning
+from mpkit import finetuning
 from mpkit.cli.output import show
-from mpkit.data import DEFAULT_DATA, cache_folder
+from mpkit.data import DEFAULT_DATA, cache_folder, cifar10, fashion
 from mpkit.device import cores, describe, pick_device
-from mpkit.scale import scale_name
+from mpkit.runs.scale import scale_name
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from mpkit.cli.options import filled, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.data import load_dataset
 from mpkit.device import make_reproducible, pick_device
-from mpkit.pretraining import (
+from mpkit.runs.pretraining import (
     RECIPE,
     accuracy,
     last_pictures,

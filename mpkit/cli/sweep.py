@@ -15,15 +15,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mpkit import record
-from mpkit.attack import Attack, clean_margins, draw_pairs, load_scenario, prepare, summarise
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.cli.thirds import thirds_table
-from mpkit.divergence import refuse_divergence
 from mpkit.metapoison import poisons_of
-from mpkit.saved import from_dict, to_dict
-from mpkit.tally import BY, by_target, means_of, percent, with_diverged, words
+from mpkit.runs import record
+from mpkit.runs.attack import Attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import clean_margins, load_scenario, prepare
+from mpkit.runs.saved import from_dict, to_dict
+from mpkit.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
 from mpkit.targets import Target
 from mpkit.training import stream
 
@@ -178,10 +179,9 @@ def _with_pair(attack: Attack, pair: Pair) -> Attack:
 
 def _measure(attack: Attack) -> dict:
     ready = prepare(attack, progress=False)
-    for state, step in ready.craft():  # noqa: B007
-        refuse_divergence(step)
+    *_, (state, _) = ready.craft()
     *_, (_, victims) = ready.judge(poisons_of(ready.scenario, state, attack.settings))
-    return summarise(attack, victims)
+    return tallies(victims)
 
 
 def table(rows: list[tuple[Attack, dict, dict]]) -> list[str]:

@@ -11,11 +11,12 @@ import dataclasses
 import json
 from pathlib import Path
 
-from mpkit.attack import clean_margins, clean_setup, load_scenario
 from mpkit.cli.options import attack_from
 from mpkit.cli.output import refuse_unwritable, say, show
-from mpkit.record import strict
-from mpkit.targets import MODELS, THIRDS, Target, write_margins
+from mpkit.margins import write_margins
+from mpkit.runs.prepared import clean_margins, clean_setup, load_scenario
+from mpkit.runs.record import strict
+from mpkit.targets import MODELS, THIRDS, Target
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

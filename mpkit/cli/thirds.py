@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpkit.evaluation import Rate, clustered_rate, fallen
+from mpkit.rates import Rate, clustered_rate, fallen
 from mpkit.targets import THIRDS
 
 LINES = (

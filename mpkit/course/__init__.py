@@ -9,7 +9,7 @@ import torch
 from mpkit.course import progress
 from mpkit.course.exercises import EXERCISES, check, hint, solution
 from mpkit.device import describe, make_reproducible, pick_device
-from mpkit.scale import scale_name
+from mpkit.runs.scale import scale_name
 
 __all__ = ["begin", "check", "hint", "sized", "solution"]
 

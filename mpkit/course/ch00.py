@@ -63,11 +63,11 @@ def margin(answer: object) -> Verdict:
         "Suppose the true rate were 70 %: how often would one see 8 of 8? (0.7 ** 8)",
         "rate(8, 8).low is the lower one.",
     ),
-    solution="from mpkit.evaluation import rate\nrate(8, 8).low  # about 0.68: under 0.9",
+    solution="from mpkit import rate\nrate(8, 8).low  # about 0.68: under 0.9",
 )
 def interval(answer: object) -> Verdict:
     """The lower end of the 95 % Wilson interval for 8 of 8."""
-    from mpkit.evaluation import Rate, rate
+    from mpkit.rates import Rate, rate
 
     if isinstance(answer, Rate):
         return wrong("that is all of it, n and both ends: take its .low.")

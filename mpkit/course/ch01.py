@@ -162,10 +162,7 @@ def ratio(answer: object) -> Verdict:
         "rate(k, 20).low is the lower end: look at it for each k from 10 to 20.",
         "rate(14, 20).low is 0.48: guessing still explains it.",
     ),
-    solution=(
-        "from mpkit.evaluation import rate\n"
-        "next(k for k in range(21) if rate(k, 20).low > 0.5)  # 15"
-    ),
+    solution=("from mpkit import rate\nnext(k for k in range(21) if rate(k, 20).low > 0.5)  # 15"),
 )
 def chance(answer: object) -> Verdict:
     """The fewest right answers of 20 whose 95 % interval lies above 1/2."""

@@ -12,7 +12,7 @@ from torch.func import grad
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.plane import scene
 from mpkit.course.quiz import Item, Quiz
-from mpkit.lab.toy import Params, Toy, network, sgd_step
+from mpkit.lab.unroll_toy import Params, Toy, network, sgd_step
 
 
 @exercise(

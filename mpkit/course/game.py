@@ -13,10 +13,10 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from mpkit.evaluation import Rate, rate
-from mpkit.lab.controls import Number
-from mpkit.lab.runner import how_to_run
-from mpkit.sheet import picture_tag
+from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.runner import how_to_run
+from mpkit.rates import Rate, rate
+from mpkit.runs.sheet import picture_tag
 from mpkit.training import generator
 
 SIDES = ("A", "B")

@@ -11,9 +11,9 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from mpkit.lab.canvas import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, SKY, new_figure
-from mpkit.lab.toy import Params, Toy, make_toy, network
-from mpkit.lab.unrollview import drawn
+from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, SKY, new_figure
+from mpkit.lab.unroll_toy import Params, Toy, make_toy, network
+from mpkit.lab.unroll_view import drawn
 
 SLIDE = (
     "Slide 5 as a graph of boxes and arrows. Training phase: initial weights w₀ and the poison go "

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from mpkit.record import write_atomically
+from mpkit.runs.record import write_atomically
 
 
 def file() -> Path | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 from typing import NamedTuple
 
-from mpkit.evaluation import rate
+from mpkit.rates import rate
 
 WHERE = (
     "Recorded on two CPU cores (AMD EPYC, 2.6 GHz) with the noisy digits: 8 random targets × 6 "

@@ -7,7 +7,7 @@ from mpkit.lab.collision import CollisionLab
 from mpkit.lab.compare import CompareLab
 from mpkit.lab.craft import CraftLab
 from mpkit.lab.dynamics import DynamicsLab
-from mpkit.lab.panel import Question
+from mpkit.lab.kit.panel import Question
 from mpkit.lab.replay import ReplayLab
 from mpkit.lab.unroll import UnrollLab
 from mpkit.lab.victims import VictimsLab

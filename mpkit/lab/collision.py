@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mpkit.attack import load_scenario, make_attack
 from mpkit.baselines import Collision, CollisionRecord, collide
 from mpkit.evaluation import predict
 from mpkit.functional import State
-from mpkit.lab.codes import attack_code, attack_of
-from mpkit.lab.collisionview import CollisionView
-from mpkit.lab.controls import Number, Thumbnails
-from mpkit.lab.knobs import Knobs
-from mpkit.lab.panel import Lab, Question
-from mpkit.lab.runner import Phase
-from mpkit.lab.views import show_guess
+from mpkit.lab.collision_view import CollisionView
+from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab
+from mpkit.lab.kit.dials import ClassDial, dial, dials, show
+from mpkit.lab.kit.knobs import Knobs
+from mpkit.lab.kit.panel import Question
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.prepared import load_scenario
+from mpkit.setting import changes, settings_of
 from mpkit.training import stream, train
 
+COLLISION = settings_of(Collision)
 
-class CollisionLab(Lab):
+
+class CollisionLab(AttackLab):
     """Move a base picture until a trained network cannot tell it from the target.
 
-    `given` as for `mpkit.attack.make_attack`. The network is trained on clean pictures when a run
+    `given` as for `mpkit.make_attack`. The network is trained on clean pictures when a run
     first begins.
     """
 
     name, unit, lead = "collision", "step", 1
+    usual: ClassVar = vars(Collision()) | {"seed": 0}
 
     def __init__(
         self, question: Question | None = None, large: bool = False, seed: int = 0, **given
@@ -40,8 +44,11 @@ class CollisionLab(Lab):
         self.trained: State | None = None
         self.view = CollisionView(large)
         self._load()
-        later = self._controls()
-        self.assemble(self.view.figure, later[:3], question, later=later[3:])
+        live, later = self._make_controls()
+        self.controls = live | later
+        self.show_controls()
+        parts = [[c.widget for c in some.values()] for some in (live, later)]
+        self.assemble(self.view.figure, parts[0], question, later=parts[1])
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -57,8 +64,8 @@ class CollisionLab(Lab):
 
     def take(self, item: tuple[Tensor, CollisionRecord]) -> None:
         self.poison, record = item
-        if self.records and record.beta != self.records[-1].beta:
-            self.mark(record.step - 0.5, f"β {self.records[-1].beta:g} → {record.beta:g}")
+        for text in changes(self.records[-1], record, COLLISION.values()) if self.records else ():
+            self.mark(record.step - 0.5, text)
         self.records.append(record)
         self.view.update(self.poison, self.curve(), self.marks)
         self.view.features(self.network, self.trained, self.poison)
@@ -73,12 +80,6 @@ class CollisionLab(Lab):
 
     def curve(self):
         return [r.step for r in self.records], [r.features for r in self.records]
-
-    def guessed(self) -> None:
-        show_guess(self.view.guess, self.guess)
-
-    def kept(self) -> None:
-        self.view.compare([line for line in (self.ghost, *self.named) if line])
 
     def describe(self) -> str:
         names = self.scenario.train.classes
@@ -112,70 +113,47 @@ class CollisionLab(Lab):
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
-    def _controls(self) -> list:
-        c = self.knobs()
+    def _make_controls(self) -> tuple[dict, dict]:
+        parts = [{k: s for k, s in COLLISION.items() if s.live is live} for live in (True, False)]
+        live = dials(parts[0], self.knobs(), self.turn, self.say)
+        later = dials(parts[1], self.knobs(), self.later, self.say)
+        seed = CRAFTING["seed"]
+        later["seed"] = dial(seed, self.seed, lambda v: self.later(seed=v), self.say)
+        for name, label in (("target_class", ""), ("poison_class", "base")):
+            told = lambda v, name=name: self.later(**{name: v})  # noqa: E731
+            data = self.scenario.train
+            later[name] = ClassDial(ATTACK[name], data, told, self.say, label)
+        return live, later
 
-        def turn(**values: object) -> None:
-            self.knobs.turn(**values)
-            self._tell()
+    def show_controls(self) -> None:
+        names = self.scenario.train.classes
+        faces = {"target_class": names[self.true], "poison_class": names[self.base_class]}
+        show(self.controls, vars(self.knobs()) | {"seed": self.seed} | faces, COLLISION)
 
-        self.controls = {
-            "beta": Number(
-                "β, pull to base", c.beta, 0, 2, lambda v: turn(beta=v), self.say, step=0.05
-            ),
-            "rate": Number(
-                "step size", c.rate, 0.05, 2, lambda v: turn(rate=v), self.say, step=0.05
-            ),
-            "steps": Number("steps", c.steps, 1, 300, lambda v: turn(steps=v), self.say),
-            "opacity": Number("watermark", c.opacity, 0, 1, self._mark_up, self.say, step=0.05),
-            "seed": Number("seed", self.seed, 0, 999, lambda v: self._later(seed=v), self.say),
-            "target_class": self._faces("target", self.true, "target_class"),
-            "poison_class": self._faces("base", self.base_class, "poison_class"),
-        }
-        return [c.widget for c in self.controls.values()]
+    def check(self, values: dict[str, object]) -> None:
+        attack, _, opacity = self._next(values)
+        dataclasses.replace(self.knobs(), opacity=opacity)
+        load_scenario(attack, progress=False)  # raises what is wrong with it
 
-    def _faces(self, label: str, shown: int, name: str) -> Thumbnails:
-        """A choice of a class by its first picture, which goes into the attack as `name`."""
-        data = self.scenario.train
-        faces = torch.stack([data.x[data.rows_of(i)[0]] for i in range(len(data.classes))])
-
-        def turned(i: int) -> None:
-            self._later(**{name: data.classes[i]})
-
-        return Thumbnails(label, faces, data.classes, shown, turned, self.say)
-
-    def _ready_only(self) -> None:
-        if self.runner.phase is not Phase.READY:
-            raise ValueError("That changes the whole run: ↺ first, and then change it.")
-
-    def _mark_up(self, opacity: float) -> None:
-        self._ready_only()
+    def apply(self, values: dict[str, object]) -> None:
+        self.attack, seed, opacity = self._next(values)
+        if seed != self.seed:
+            self.seed, self.trained = seed, None
         self.knobs.turn(opacity=opacity)
 
-    def _later(self, seed: int | None = None, **values: object) -> None:
-        self._ready_only()
-        attack = dataclasses.replace(self.attack, **values)
-        load_scenario(attack, progress=False)  # raises what is wrong with it
-        self.attack = attack
-        if seed is not None:
-            self.seed, self.trained = seed, None
-        self.clear()
-        self.canvas.draw()
+    def _next(self, values: dict[str, object]) -> tuple[Attack, int, float]:
+        """The attack, the seed and the watermark of the next run."""
+        attack = {k: v for k, v in values.items() if k not in ("seed", "opacity")}
+        own = values.get("seed", self.seed), values.get("opacity", self.knobs().opacity)
+        return dataclasses.replace(self.attack, **attack), *own
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
-    def code(self) -> str:
-        own = dataclasses.asdict(self.knobs()) | {"seed": self.seed}
-        return attack_code(self.name, self.attack, **own)
+    def own(self) -> dict[str, object]:
+        return vars(self.knobs()) | {"seed": self.seed}
 
-    def use_code(self, code: str) -> None:
-        usual = dataclasses.asdict(Collision()) | {"seed": 0}
-        attack, own = attack_of(self.name, code, **usual)
-        seed, knobs = own.pop("seed"), Collision(**own)
+    def adopt(self, attack: Attack, own: dict[str, object]) -> None:
+        seed = own.pop("seed")
+        knobs = Collision(**own)
         self.attack, self.seed, self.trained = attack, seed, None
         self.knobs.put(knobs)
-        self.clear()
-        places = {"seed": seed, "target_class": self.true, "poison_class": self.base_class}
-        for name, value in (own | places).items():
-            self.controls[name].show(value)
-        self.canvas.draw()

@@ -7,16 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from mpkit.attack import Attack, draw_pairs, load_scenario, make_attack, prepare
-from mpkit.divergence import converging
-from mpkit.evaluation import ARMS, VictimRecord
-from mpkit.lab import pace
-from mpkit.lab.compareview import CompareView, Row
-from mpkit.lab.controls import Number
-from mpkit.lab.panel import Lab, Question
-from mpkit.lab.runner import Phase
+from mpkit.evaluation import VictimRecord
+from mpkit.lab.compare_view import CompareView, Row
+from mpkit.lab.kit import pace
+from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
+from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.dials import Control, dial, show
+from mpkit.lab.kit.panel import Lab, Question
 from mpkit.metapoison import CraftRecord, poisons_of
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.tally import counted
+from mpkit.verdict import ARMS
 
 Pair = tuple[str, str, int]
 
@@ -37,7 +40,7 @@ class Outcome:
 class CompareLab(Lab):
     """Craft with each of several settings, train fresh victims, and compare the success rates.
 
-    `variants`: name → what `mpkit.attack.make_attack` is given besides `given`; by default K = 1, 2
+    `variants`: name → what `mpkit.make_attack` is given besides `given`; by default K = 1, 2
     and 4. Each meets the same `pairs` (targets, poison classes; drawn by `seed`, or a list of them:
     (target class, poison class, index of the target)) and victims of the same seeds, so that only
     what is varied differs. `arms`: which of "poisoned", "clean" and "noise" are trained. Poisons
@@ -71,16 +74,21 @@ class CompareLab(Lab):
         self._draw(pairs, seed)
         self.view = CompareView(large)
         self._lay_out()
-        self.assemble(self.view.figure, [], question, later=self._controls())
+        later = [c.widget for c in self._make_controls().values()]
+        self.assemble(self.view.figure, [], question, later=later)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
-    def _draw(self, pairs: int | Sequence[Pair], seed: int) -> None:
-        """Draw the targets, or take the given ones. Raises ValueError where there are too few."""
+    def _drawn(self, pairs: int | Sequence[Pair], seed: int) -> tuple[Sequence[Pair], int]:
+        """The targets, drawn or given, and how many rows are trained on. Raises ValueError where
+        there are too few."""
         train = load_scenario(self.attack, progress=False).train
-        number = isinstance(pairs, int)
-        self.drawn = draw_pairs(train.classes, pairs, seed, 5) if number else pairs
-        self.pairs, self.seed, self.rows_trained = pairs, seed, len(train)
+        drawn = draw_pairs(train.classes, pairs, seed, 5) if isinstance(pairs, int) else pairs
+        return drawn, len(train)
+
+    def _draw(self, pairs: int | Sequence[Pair], seed: int) -> None:
+        self.drawn, self.rows_trained = self._drawn(pairs, seed)
+        self.pairs, self.seed = pairs, seed
 
     def attacks(self) -> list[tuple[str, Pair, Attack]]:
         """All that is to be crafted, pair after pair."""
@@ -97,7 +105,7 @@ class CompareLab(Lab):
             key = attack.without_victims()
             ready = prepare(attack, progress=False)
             if key not in kept:
-                for state, record in converging(ready.craft()):  # noqa: B007
+                for state, record in ready.craft():  # noqa: B007
                     yield name, pair, record
                 kept[key] = poisons_of(ready.scenario, state, attack.settings), record.loss
             poisons, loss = kept[key]
@@ -176,37 +184,46 @@ class CompareLab(Lab):
         if self.guess is not None:
             self.view.guess_at(self.guess / self.question.high)
 
-    def kept(self) -> None:
-        self.view.compare([line for line in (self.ghost, *self.named) if line])
-
-    def _controls(self) -> list:
-        count = self.pairs if isinstance(self.pairs, int) else len(self.pairs)
-        later, say = self._later, self.say
+    def _make_controls(self) -> dict[str, Control]:
+        victims, say = ATTACK["victims"], self.say
         self.controls = {
-            "victims": Number(
-                "victims a target",
+            "victims": dial(
+                victims,
                 self.attack.victims,
-                1,
-                max(32, self.attack.victims),
-                lambda v: later(victims=v),
+                lambda v: self.later(victims=v),
                 say,
+                label="victims a target",
+                slider=(1, 32),
             ),
-            "pairs": Number("targets", count, 1, max(20, count), lambda v: later(pairs=v), say),
-            "seed": Number("targets' seed", self.seed, 0, 999, lambda v: later(seed=v), say),
+            "pairs": Number("targets", 1, 1, 20, lambda v: self.later(pairs=v), say),
+            "seed": dial(
+                CRAFTING["seed"],
+                self.seed,
+                lambda v: self.later(seed=v),
+                say,
+                label="targets' seed",
+            ),
         }
-        return [c.widget for c in self.controls.values()]
+        self.show_controls()
+        return self.controls
 
-    def _later(self, **values: int) -> None:
-        if self.runner.phase is not Phase.READY:
-            raise ValueError("That changes the whole comparison: ↺ first, and then change it.")
-        victims = values.pop("victims", None)
-        if victims:
+    def show_controls(self) -> None:
+        count = self.pairs if isinstance(self.pairs, int) else len(self.pairs)
+        now = {"victims": self.attack.victims, "pairs": count, "seed": self.seed}
+        show(self.controls, now, ATTACK)
+
+    def check(self, values: dict[str, int]) -> None:
+        self._drawn(values.get("pairs", self.pairs), values.get("seed", self.seed))
+
+    def apply(self, values: dict[str, int]) -> None:
+        if victims := values.get("victims"):
+            several = {"victims": victims}
+            self.attack = dataclasses.replace(self.attack, **several)
             self.variants = {
-                name: dataclasses.replace(attack, victims=victims)
+                name: dataclasses.replace(attack, **several)
                 for name, attack in self.variants.items()
             }
         self._draw(values.get("pairs", self.pairs), values.get("seed", self.seed))
-        self._tell()
 
 
 _CALLED = {"clean": "no poison", "noise": "random noise"}

@@ -9,37 +9,31 @@ from pathlib import Path
 
 import torch
 
-from mpkit.attack import (
-    Attack,
-    by_rule,
-    clean_margins,
-    loaded_at_once,
-    make_attack,
-    prepare,
-    retuned,
-)
-from mpkit.divergence import converging
 from mpkit.evaluation import predict
-from mpkit.lab import pace
-from mpkit.lab.codes import attack_code, attack_of, check
-from mpkit.lab.craftcontrols import LATER, CraftControls
-from mpkit.lab.craftview import CraftView
-from mpkit.lab.knobs import Knobs
-from mpkit.lab.panel import Lab, Question
-from mpkit.lab.runner import Phase
-from mpkit.lab.save import save_run
-from mpkit.lab.targetpicker import Closed, TargetPicker
-from mpkit.lab.victim import VictimNow
-from mpkit.lab.views import show_guess
-from mpkit.metapoison import CraftRecord, CraftState, craft, poisons_of
-from mpkit.scale import TUNED
+from mpkit.lab.craft_controls import LATER, craft_controls, show_crafting
+from mpkit.lab.craft_save import save_run
+from mpkit.lab.craft_victim import VictimNow
+from mpkit.lab.craft_view import CraftView
+from mpkit.lab.kit import pace
+from mpkit.lab.kit.attack_lab import CRAFTING, AttackLab
+from mpkit.lab.kit.codes import check
+from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.knobs import Knobs
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Phase
+from mpkit.lab.target_picker import Closed, TargetPicker
+from mpkit.metapoison import CraftRecord, CraftState, poisons_of
+from mpkit.runs.attack import Attack, make_attack, retuned
+from mpkit.runs.prepared import by_rule, clean_margins, loaded_at_once, prepare
+from mpkit.runs.scale import TUNED
+from mpkit.setting import changes
 from mpkit.targets import aimed
 
 
-class CraftLab(Lab):
+class CraftLab(AttackLab):
     """Craft poisons while you watch, and turn ε and K while it runs.
 
-    `given`: as for `mpkit.attack.make_attack`. `large` is for lecture rooms.
+    `given`: as for `mpkit.make_attack`. `large` is for lecture rooms.
     """
 
     name, unit = "craft", "craft step"
@@ -54,15 +48,17 @@ class CraftLab(Lab):
         self._load()
         self._lay_out()
         self.victim = VictimNow(self, large)
-        self.waiting: dict[str, object] = {}
-        self._controls = CraftControls(
-            self.attack, self.scenario, self._turn, self._later, self._page, self.say
+        live, later = craft_controls(self.attack, self.scenario, self.turn, self.later, self.say)
+        self.controls = live | later
+        self.page = Number("page of poisons", 1, 1, 1, self._page, self.say)
+        self.show_controls()
+        self.assemble(
+            self.view.figure,
+            [*(c.widget for c in live.values()), self.page.widget],
+            question,
+            below=[self.picker.widget, self.victim.widget],
+            later=[c.widget for c in later.values()],
         )
-        self.controls = self._controls.all
-        self._show_controls()
-        live, later = self._controls.widgets()
-        below = [self.picker.widget, self.victim.widget]
-        self.assemble(self.view.figure, live, question, below=below, later=later)
         self._aim_later()
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
@@ -74,29 +70,27 @@ class CraftLab(Lab):
         ready = prepare(attack, progress=False, scenario=self.scenario)
         if run is self._run:  # or another run has begun meanwhile
             self.ready = ready
-        return converging(craft(ready.scenario, ready.network, self.knobs, None, ready.plan))
+        return ready.craft(settings=self.knobs)
 
     def take(self, item: tuple[CraftState, CraftRecord]) -> None:
         self.state, record = item
-        for text in changes(self.records[-1] if self.records else None, record):
+        for text in changes(self.records[-1], record, CRAFTING.values()) if self.records else ():
             self.mark(record.step - 0.5, text)
         self.records.append(record)
         self._draw()
 
     def clear(self) -> None:
         self.records, self.state = [], None
-        self._apply_waiting()
+        self._load()
         self.victim.clear()
         self._lay_out()
-        self._show_controls()
         self._aim_later()
 
     def total(self) -> int:
         return self.knobs().craft_steps
 
     def work(self) -> float:
-        now = dataclasses.replace(self.attack, settings=self.knobs())
-        return pace.crafting_work(now, len(self.scenario.train))
+        return pace.crafting_work(self.now(), len(self.scenario.train))
 
     def curve(self):
         return [r.step for r in self.records], [r.loss for r in self.records]
@@ -151,7 +145,7 @@ class CraftLab(Lab):
             self.attack = dataclasses.replace(attack, target_index=index)
             self.scenario = aimed(scenario, index)
             self._lay_out()
-        self._show_controls()
+        self.show_controls()
         self.canvas.draw()
 
     def _aim_later(self) -> None:
@@ -193,12 +187,6 @@ class CraftLab(Lab):
         settings = dataclasses.replace(self.knobs(), epsilon=self.records[-1].epsilon)
         return poisons_of(self.ready.scenario, self.state, settings)
 
-    def guessed(self) -> None:
-        show_guess(self.view.losses.guess, self.guess)
-
-    def kept(self) -> None:
-        self.view.losses.compare([line for line in (self.ghost, *self.named) if line])
-
     def end(self) -> None:
         super().end()
         self.picker.close()
@@ -206,58 +194,45 @@ class CraftLab(Lab):
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
-    def _show_controls(self) -> None:
-        now = dataclasses.replace(self.attack, settings=self.knobs())
-        self._controls.show(now, self.scenario, self.view.page + 1, self.view.strip.pages)
+    def show_controls(self) -> None:
+        now = self.now()
+        show_crafting(self.controls, now, self.scenario)
+        self.page.limit(1, self.view.strip.pages, self.view.page + 1)
         self.picker.show(now, self.scenario)
 
-    def _turn(self, **values: object) -> None:
-        """A setting that acts at the next step."""
-        self.knobs.turn(**values)
-        if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
-            self.say("From the next step on.")
-        elif self.runner.phase is Phase.READY:  # its words tell what will be run
-            self.canvas.draw()
-        self._tell()
-
-    def _later(self, **values: object) -> None:
-        """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
+    def together(self, values: dict[str, object]) -> dict[str, object]:
         if {"target_class", "poison_class"} & values.keys():
             values["target_index"] = None  # a number among others: the rule takes one of these
         other = {"network": "fine_tune", "fine_tune": "network"}  # the last word says both
         kept = {k: v for k, v in self.waiting.items() if k not in map(other.get, values)}
-        check(_with(self.attack, kept | values))
-        self.waiting = kept | values
-        if self.runner.phase is Phase.READY:
-            self.clear()
-            self.canvas.draw()
-        else:
-            self.say("After reset (↺).")
+        return kept | values
+
+    def check(self, values: dict[str, object]) -> None:
+        check(changed(self.attack, values))
+
+    def apply(self, values: dict[str, object]) -> None:
+        attack = changed(self.attack, values)
+        settings = attack.settings
+        if attack.fine_tune == self.attack.fine_tune:  # else it brings its own, all of them
+            mine = {name: getattr(settings, name) for name in LATER}
+            settings = dataclasses.replace(self.knobs(), **mine)
+        self.attack = dataclasses.replace(attack, settings=settings)
+        self.knobs.put(settings)
 
     def _pick(self, index: int) -> None:
         """Another picture of the target's class. Raises ValueError where that is to change."""
         if {"target_class", "poison_class"} & self.waiting.keys():
             raise ValueError("The classes change after reset: ↺ first, and then pick a picture.")
         if self.runner.phase is not Phase.READY:
-            self.waiting["target_index"] = (index,)
+            self.waiting = {**self.waiting, "target_index": (index,)}
             return self.say("After reset (↺).")
-        self.waiting.pop("target_index", None)
+        self.waiting = {k: v for k, v in self.waiting.items() if k != "target_index"}
         with self.canvas.lock:  # nothing need be loaded for it
             self.attack = dataclasses.replace(self.attack, target_index=(index,))
             self.scenario = aimed(self.scenario, (index,))
             self._lay_out()
-        self._show_controls()
+        self.show_controls()
         self.canvas.draw()
-
-    def _apply_waiting(self) -> None:
-        attack = _with(self.attack, self.waiting)
-        settings = attack.settings
-        if attack.fine_tune == self.attack.fine_tune:  # else it brings its own, all of them
-            mine = {name: getattr(settings, name) for name in LATER}
-            settings = dataclasses.replace(self.knobs(), **mine)
-        self.attack, self.waiting = dataclasses.replace(attack, settings=settings), {}
-        self.knobs.put(settings)
-        self._load()
 
     def _page(self, page: int) -> None:
         with self.canvas.lock:
@@ -270,34 +245,15 @@ class CraftLab(Lab):
     def save(self) -> Path:
         return save_run(self)
 
-    def code(self) -> str:
-        now = dataclasses.replace(self.attack, settings=self.knobs())
-        return attack_code(self.name, _with(now, self.waiting))
+    def now(self) -> Attack:
+        return changed(dataclasses.replace(self.attack, settings=self.knobs()), self.waiting)
 
-    def use_code(self, code: str) -> None:
-        self.attack, _ = attack_of(self.name, code)
-        self.knobs.put(self.attack.settings)
-        self.waiting.clear()
-        self.clear()
-        self._tell()
-        self.canvas.draw()
+    def adopt(self, attack: Attack, own: dict[str, object]) -> None:
+        self.attack = attack
+        self.knobs.put(attack.settings)
 
 
-def changes(before: CraftRecord | None, now: CraftRecord) -> list[str]:
-    """What changed from one record to the next, in words."""
-    if before is None:
-        return []
-    found = []
-    if now.epsilon != before.epsilon:
-        found.append(f"ε {255 * before.epsilon:.0f} → {255 * now.epsilon:.0f}")
-    if now.unroll_steps != before.unroll_steps:
-        found.append(f"K {before.unroll_steps} → {now.unroll_steps}")
-    if now.epsilon_c != before.epsilon_c:
-        found.append(f"ε_c {before.epsilon_c:.2f} → {now.epsilon_c:.2f}")
-    return found
-
-
-def _with(attack: Attack, values: dict) -> Attack:
+def changed(attack: Attack, values: dict) -> Attack:
     """The attack with some fields of its own, or of its settings, replaced.
 
     Another `fine_tune` brings the settings that are usual with it; a network that does not ship

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from typing import ClassVar
 
 from torch import Tensor
 
-from mpkit.attack import Attack, make_attack, prepare
 from mpkit.device import Plan, cores
 from mpkit.evaluation import victim_seed
 from mpkit.functional import State, init, own, stack
-from mpkit.lab import pace
-from mpkit.lab.codes import attack_code, attack_of
-from mpkit.lab.controls import Number, levels
-from mpkit.lab.panel import Lab, Question
-from mpkit.lab.plane import losses_on
-from mpkit.lab.runner import Phase
-from mpkit.lab.stock import Stock, rescaled
-from mpkit.lab.twinrecord import TwinRecord, measure
-from mpkit.lab.twins import TwinsView
-from mpkit.lab.views import show_guess
+from mpkit.lab.dynamics_record import TwinRecord, measure
+from mpkit.lab.dynamics_view import TwinsView
+from mpkit.lab.kit import pace
+from mpkit.lab.kit.attack_lab import CRAFTING, TRAINING, AttackLab, recipe_changed
+from mpkit.lab.kit.dials import Control, dial, dials, show
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Phase
+from mpkit.lab.landscape import losses_on
+from mpkit.lab.poison_source import Stock, rescaled
 from mpkit.metapoison import CraftRecord, target_loss
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.prepared import prepare
 from mpkit.training import train
 
 CLEAN, POISONED = 0, 1
 
 
-class DynamicsLab(Lab):
+class DynamicsLab(AttackLab):
     """A victim and its clean twin, from the same weights and batches, trained in step.
 
     `source`: a `CraftLab` (its poisons at the start of a run), uint8 poisons (P, C, H, W), or None:
     the first run crafts some. ε acts mid-run: the victim goes on with the poisons' change rescaled.
-    `given` as for `mpkit.attack.make_attack`. Raises ValueError for poisons that do not fit.
+    `given` as for `mpkit.make_attack`. Raises ValueError for poisons that do not fit.
     """
 
     name, unit, lead = "dynamics", "step", 1
+    usual: ClassVar = {"seed": 0, "epsilon": None}
 
     def __init__(
         self,
@@ -52,7 +53,8 @@ class DynamicsLab(Lab):
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
         self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
-        self.assemble(self.view.figure, self._controls(), question)
+        live, *later = (c.widget for c in self._make_controls().values())
+        self.assemble(self.view.figure, [live], question, later=later)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -99,8 +101,8 @@ class DynamicsLab(Lab):
             return
         self.state, record = item
         if self.records and record.epsilon != self.records[-1].epsilon and record.epoch > 1:
-            before, now = 255 * self.records[-1].epsilon, 255 * record.epsilon
-            self.mark(record.epoch - 0.5, f"ε {before:.0f} → {now:.0f}")
+            words = CRAFTING["epsilon"].change(self.records[-1].epsilon, record.epsilon)
+            self.mark(record.epoch - 0.5, words)
         self.records.append(record)
         self.path.append(self.view.flat(self.state))
         self.view.update(self.records, self.marks, self.path)
@@ -120,8 +122,6 @@ class DynamicsLab(Lab):
         if self.stock.source is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
-        if self.epsilon is None:
-            self.controls["epsilon"].show(levels(self.attack.settings.epsilon))
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.redraw_kept()
 
@@ -136,12 +136,6 @@ class DynamicsLab(Lab):
 
     def curve(self):
         return [r.epoch for r in self.records], [r.wanted[POISONED] for r in self.records]
-
-    def guessed(self) -> None:
-        show_guess(self.view.guess, self.guess, "center right")
-
-    def kept(self) -> None:
-        self.view.compare([line for line in (self.ghost, *self.named) if line])
 
     def describe(self) -> str:
         scenario = self.ready.scenario
@@ -180,66 +174,44 @@ class DynamicsLab(Lab):
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
-    def _controls(self) -> list:
-        recipe = self.attack.victim_recipe
+    def _make_controls(self) -> dict[str, Control]:
+        recipe = {k: TRAINING[k] for k in ("lr", "epochs")}
+        bound = CRAFTING["epsilon"]  # here: how strong the poisons' change is, rescaled
+        seed = CRAFTING["seed"]
+        twins = {"label": "seed of the twins"}
+        turn = lambda v: self._turn(bound.shown(v))  # noqa: E731
         self.controls = {
-            "epsilon": Number(
-                "ε (n/255)", round(255 * self.attack.settings.epsilon), 0, 64, self._turn, self.say
-            ),
-            "lr": Number(
-                "learning rate",
-                recipe.lr,
-                0.01,
-                0.5,
-                lambda v: self._later(lr=v),
-                self.say,
-                step=0.01,
-            ),
-            "epochs": Number(
-                "epochs", recipe.epochs, 1, 100, lambda v: self._later(epochs=v), self.say
-            ),
-            "seed": Number("seed of the twins", self.twin_seed, 0, 999, self._seed, self.say),
+            "epsilon": dial(bound, self.attack.settings.epsilon, turn, self.say, slider=(0, 64)),
+            **dials(recipe, self.attack.victim_recipe, self.later, self.say),
+            "seed": dial(seed, self.twin_seed, lambda v: self.later(seed=v), self.say, **twins),
         }
-        self.controls["epsilon"].show(levels(self.attack.settings.epsilon))
-        return [c.widget for c in self.controls.values()]
+        return self.controls
+
+    def show_controls(self) -> None:
+        bound = CRAFTING["epsilon"].shown(self.attack.settings.epsilon)
+        own = {"epsilon": bound if self.epsilon is None else self.epsilon, "seed": self.twin_seed}
+        show(self.controls, vars(self.attack.victim_recipe) | own, TRAINING)
 
     def _turn(self, epsilon: int) -> None:
         self.epsilon = epsilon
         if self.runner.phase in (Phase.RUNNING, Phase.PAUSING, Phase.PAUSED):
             self.say("From the next epoch on.")
 
-    def _ready_only(self) -> None:
-        if self.runner.phase is not Phase.READY:
-            raise ValueError("That changes the whole run: ↺ first, and then change it.")
+    def check(self, values: dict[str, object]) -> None:
+        recipe_changed(self.attack, **{k: v for k, v in values.items() if k != "seed"})
 
-    def _later(self, **values: object) -> None:
-        self._ready_only()
-        recipe = dataclasses.replace(self.attack.victim_recipe, **values)
-        self.stock.attack = dataclasses.replace(self.attack, victim_recipe=recipe)
-        self.clear()
-        self._tell()
-        self.canvas.draw()
-
-    def _seed(self, seed: int) -> None:
-        self._ready_only()
-        self.twin_seed = seed
+    def apply(self, values: dict[str, object]) -> None:
+        self.twin_seed = values.get("seed", self.twin_seed)
+        recipe = {k: v for k, v in values.items() if k != "seed"}
+        self.stock.attack = recipe_changed(self.attack, **recipe)
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
-    def code(self) -> str:
-        return attack_code(self.name, self.attack, seed=self.twin_seed, epsilon=self.epsilon)
+    def own(self) -> dict[str, object]:
+        return {"seed": self.twin_seed, "epsilon": self.epsilon}
 
-    def use_code(self, code: str) -> None:
+    def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.stock.refuse_codes()
-        attack, own = attack_of(self.name, code, seed=0, epsilon=None)
         if own["epsilon"] is not None and own["epsilon"] not in range(65):
             raise ValueError(f"ε must be a whole number from 0 to 64, not {own['epsilon']}")
-        self.stock.attack, self.twin_seed = attack, own["seed"]
-        self.clear()
-        self.epsilon = own["epsilon"]
-        epsilon = self.epsilon if self.epsilon is not None else levels(attack.settings.epsilon)
-        recipe = attack.victim_recipe
-        now = {"epsilon": epsilon, "lr": recipe.lr, "epochs": recipe.epochs}
-        for name, value in (now | {"seed": self.twin_seed}).items():
-            self.controls[name].show(value)
-        self.canvas.draw()
+        self.stock.attack, self.twin_seed, self.epsilon = attack, own["seed"], own["epsilon"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
-from mpkit.lab.panel import Lab
+from mpkit.lab.kit.panel import Lab
 
 STYLE = """<style>
 .mpkit-lecture, .mpkit-lecture .widget-label, .mpkit-lecture .widget-html-content,

@@ -6,20 +6,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mpkit.attack import Attack
-from mpkit.evaluation import ARMS, VictimRecord, diverged, success_rate
-from mpkit.lab.arms import LOOKS, show_count
-from mpkit.lab.canvas import font_size, new_figure
-from mpkit.lab.controls import Number
-from mpkit.lab.panel import Lab, Question
-from mpkit.lab.views import LossView, show_guess, tidy
+from mpkit.data.places import SHIPPED
+from mpkit.evaluation import VictimRecord
+from mpkit.lab.kit.attack_lab import CRAFTING
+from mpkit.lab.kit.canvas import font_size, new_figure
+from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.looks import LOOKS, show_count
+from mpkit.lab.kit.panel import Lab, Question
+from mpkit.lab.kit.views import LossView, tidy
 from mpkit.metapoison import CraftRecord
-from mpkit.record import RecordError, read_json, read_lines, replay
-from mpkit.saved import from_dict
-from mpkit.tally import counted
-from mpkit.verdict import victim_of
+from mpkit.runs.attack import Attack
+from mpkit.runs.record import RecordError, read_json, read_lines, replay
+from mpkit.runs.saved import from_dict
+from mpkit.setting import changes
+from mpkit.tally import counted, diverged, success_rate
+from mpkit.verdict import ARMS, victim_of
 
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "recorded"
+RECORDED = SHIPPED / "recorded"
 """Runs that ship with a checkout."""
 
 
@@ -67,10 +70,8 @@ class ReplayLab(Lab):
         if isinstance(item, list):
             self.arrived = item
             return self._count()
-        for name, scale, letter in (("epsilon", 255, "ε"), ("unroll_steps", 1, "K")):
-            before = getattr(self.records[-1] if self.records else item, name)
-            if (now := getattr(item, name)) != before:
-                self.mark(item.step - 0.5, f"{letter} {scale * before:.0f} → {scale * now:.0f}")
+        for text in changes(self.records[-1], item, CRAFTING.values()) if self.records else ():
+            self.mark(item.step - 0.5, text)
         self.records.append(item)
         self.view.update(self.records, self.marks)
 
@@ -83,12 +84,6 @@ class ReplayLab(Lab):
 
     def curve(self):
         return [r.step for r in self.records], [r.loss for r in self.records]
-
-    def kept(self) -> None:
-        self.view.compare([line for line in (self.ghost, *self.named) if line])
-
-    def guessed(self) -> None:
-        show_guess(self.view.guess, self.guess)
 
     def describe(self) -> str:
         about = f"A recorded run: {self.about}. "

@@ -5,38 +5,41 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mpkit.attack import Attack, make_attack, prepare
-from mpkit.evaluation import ARMS, VictimRecord
-from mpkit.lab import pace
-from mpkit.lab.arrivals import Arrival, arrive, pictures
-from mpkit.lab.canvas import new_figure
-from mpkit.lab.codes import attack_code, attack_of
-from mpkit.lab.counts import CountsView
-from mpkit.lab.panel import Lab, Question
-from mpkit.lab.runner import Phase
-from mpkit.lab.stock import Stock
-from mpkit.lab.victimcontrols import changed, show, victim_controls
+from mpkit.evaluation import VictimRecord
+from mpkit.lab.kit import pace
+from mpkit.lab.kit.attack_lab import AttackLab
+from mpkit.lab.kit.canvas import new_figure
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.poison_source import Stock
+from mpkit.lab.victims_arrivals import Arrival, arrive, pictures
+from mpkit.lab.victims_controls import changed, show_victims, victim_controls
+from mpkit.lab.victims_view import CountsView
 from mpkit.metapoison import CraftRecord
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.prepared import prepare
 from mpkit.tally import counted
+from mpkit.verdict import ARMS
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
 
 
-class VictimsLab(Lab):
+class VictimsLab(AttackLab):
     """Train fresh victims on poisons, and their twins on clean pictures and on noise; count.
 
     `poisons` uint8 (P, C, H, W), or a `source`: such poisons, or a `CraftLab`, whose attack and
     poisons are those of the moment a run starts. Without either the first run crafts some, which
-    are kept until the attack changes. `given` as for `mpkit.attack.make_attack`. Raises ValueError
+    are kept until the attack changes. `given` as for `mpkit.make_attack`. Raises ValueError
     for poisons that do not fit the attack's bases, or given twice.
     """
 
     name, unit = "victims", "step"
+    usual: ClassVar = {"share": 100, "seed": 0, "wanted": 8}
 
     def __init__(
         self,
@@ -56,10 +59,9 @@ class VictimsLab(Lab):
         self.arrivals: list[Arrival] = []
         self._run: object = None
         self.crafting: CraftRecord | None = None
-        self.waiting: dict[str, object] = {}
         self.figure = new_figure(9, 5.4 if large else 4.6, large)
         self._lay_out()
-        self.controls = victim_controls(attack, self._own(), self._more, self._later, self.say)
+        self.controls = victim_controls(attack, self.own(), self._more, self.later, self.say)
         live, *later = (c.widget for c in self.controls.values())
         self.assemble(self.figure, [live], question, later=later)
 
@@ -102,11 +104,9 @@ class VictimsLab(Lab):
         self.view.say(f"{some}: probability of {self.view.wanted}")
 
     def clear(self) -> None:
-        self._apply_waiting()
         self.arrivals, self.crafting, self.begun, self._run = [], None, 0, None
         self.stock.refresh()
         self._lay_out()
-        show(self.controls, self.attack, self._own())
 
     def _lay_out(self) -> None:
         self.figure.clear()
@@ -169,9 +169,6 @@ class VictimsLab(Lab):
             n = self.question.high
             self.view.guess(self.guess / n, f"your guess: {self.guess} of {n} (dashed line)")
 
-    def kept(self) -> None:
-        self.view.compare([line for line in (self.ghost, *self.named) if line])
-
     def describe(self) -> str:
         view = self.view
         about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
@@ -197,40 +194,26 @@ class VictimsLab(Lab):
         self.say("After reset (↺)." if self.runner.phase.ended else "")
         self._tell()
 
-    def _later(self, **values: object) -> None:
-        """A setting that acts after a reset: checked now, taken over at once if nothing runs."""
-        after = self.waiting | values
-        attack, train = changed(self.attack, after), self.stock.scenario.train
-        attack.networks(train.shape, len(train.classes))
-        self.waiting = after
-        if self.runner.phase is not Phase.READY:
-            return self.say("After reset (↺).")
-        with self.canvas.lock:
-            self.clear()
-        self._tell()
-        self.canvas.draw()
+    def show_controls(self) -> None:
+        show_victims(self.controls, self.attack, self.own())
 
-    def _apply_waiting(self) -> None:
-        self.stock.attack = changed(self.attack, self.waiting)
-        self.share = self.waiting.get("share", self.share)
-        self.seed = self.waiting.get("seed", self.seed)
-        self.waiting = {}
+    def check(self, values: dict[str, object]) -> None:
+        attack, train = changed(self.attack, values), self.stock.scenario.train
+        attack.networks(train.shape, len(train.classes))
+
+    def apply(self, values: dict[str, object]) -> None:
+        self.stock.attack = changed(self.attack, values)
+        self.share = values.get("share", self.share)
+        self.seed = values.get("seed", self.seed)
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
-    def _own(self) -> dict[str, int]:
+    def own(self) -> dict[str, object]:
         return {"share": self.share, "seed": self.seed, "wanted": self.wanted}
 
-    def code(self) -> str:
-        return attack_code(self.name, self.attack, **self._own())
-
-    def use_code(self, code: str) -> None:
+    def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.stock.refuse_codes()
-        usual = {"share": 100, "seed": 0, "wanted": 8}
-        attack, own = attack_of(self.name, code, **usual)
         if not (0 <= own["share"] <= 200 and 1 <= own["wanted"] <= 1000):
             raise ValueError("This code wants a share of ε or a number of victims out of range.")
-        self.stock.attack, self.waiting = attack, {}
+        self.stock.attack = attack
         self.share, self.seed, self.wanted = own["share"], own["seed"], own["wanted"]
-        self.clear()
-        self.canvas.draw()

@@ -17,10 +17,13 @@ import torch
 from bench.clock import add_json, headline, write_json
 from torch import Tensor
 
-from mpkit.attack import draw_pairs, make_attack, prepare
 from mpkit.course.features import Features, features_of, linear_layer
 from mpkit.device import plan_for
-from mpkit.evaluation import predict, rate, victim_seed
+from mpkit.evaluation import predict, victim_seed
+from mpkit.rates import rate
+from mpkit.runs.attack import make_attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import prepare
 from mpkit.training import stream, train
 
 STEPS, RATE = 100, 0.1

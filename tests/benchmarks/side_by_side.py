@@ -20,7 +20,8 @@ from bench.clock import add_json, headline, write_json
 PIECE = """
 import sys, time
 import torch
-from mpkit.attack import make_attack, prepare
+from mpkit.runs.attack import make_attack
+from mpkit.runs.prepared import prepare
 from mpkit.training import train
 attack = make_attack("ci", data="digits", target_class="1", poison_class="7")
 ready = prepare(attack, progress=False)

@@ -32,7 +32,7 @@ CASES = {
     ),
     "UnrollLab": Case(
         "lab = UnrollLab()\nlab.moves = 3000",
-        "len(lab.records) > 5", "K, steps ahead", "7", "[r.steps_ahead for r in lab.records]",
+        "len(lab.records) > 5", "K, steps ahead", "7", "[r.unroll_steps for r in lab.records]",
         "K 3 → 7",
     ),
     "DynamicsLab": Case(

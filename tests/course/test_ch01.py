@@ -12,9 +12,10 @@ import torch
 from mpkit.course import features as seen
 from mpkit.course import slides
 from mpkit.course.game import GUESSES, TOO_SOON, SpotThePoison
-from mpkit.evaluation import predict, rate
+from mpkit.evaluation import predict
 from mpkit.functional import init, own
 from mpkit.networks import network
+from mpkit.rates import rate
 from mpkit.recipe import Recipe
 from mpkit.training import train
 

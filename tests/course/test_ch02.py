@@ -15,7 +15,7 @@ from torch.func import grad
 
 from mpkit.course import check
 from mpkit.course import plane as drawing
-from mpkit.lab.toy import make_toy, network, sgd_step
+from mpkit.lab.unroll_toy import make_toy, network, sgd_step
 
 mpl.use("Agg")
 LR = 0.5

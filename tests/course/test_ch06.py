@@ -10,7 +10,8 @@ from mpkit.course.ch06 import CHANGES
 from mpkit.course.exercises import EXERCISES
 from mpkit.course.recorded import TABLES
 from mpkit.course.slides import draw_slide, shares
-from mpkit.evaluation import VictimRecord, rate
+from mpkit.evaluation import VictimRecord
+from mpkit.rates import rate
 
 
 def victim(arm: str, number: int, wanted: float, true: float) -> VictimRecord:

@@ -70,7 +70,8 @@ def test_there_are_all_chapters():
 def test_length(book):
     assert 25 <= len(book.cells) <= 40
     for source in book.code:
-        assert sum(bool(line.strip()) for line in source.splitlines()) < 15, source
+        without = re.sub(r"import \([^)]*\)", "import …", source)  # one line, however long
+        assert sum(bool(line.strip()) for line in without.splitlines()) < 15, source
 
 
 def test_headings(book):

@@ -8,7 +8,7 @@ import time
 import ipywidgets as widgets
 import pytest
 
-from mpkit.lab.controls import Number
+from mpkit.lab.kit.controls import Number
 
 SMALL = {
     "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from mpkit.lab.canvas import Canvas, new_figure
+from mpkit.lab.kit.canvas import Canvas, new_figure
 
 
 def made(alt="a plot", **options):
@@ -50,7 +50,7 @@ def test_drawing_keeps_to_its_share():
 
 
 def test_large_letters_are_for_the_lecture_room():
-    from mpkit.lab.canvas import font_size
+    from mpkit.lab.kit.canvas import font_size
 
     assert font_size(new_figure(2, 1, large=True)) == 1.5 * font_size(new_figure(2, 1))
 

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from mpkit import saved
-from mpkit.attack import Attack, make_attack
-from mpkit.lab import codes
-from mpkit.lab.codes import attack_code, attack_of
-from mpkit.lab.share import decode
+from mpkit.lab.kit import codes
+from mpkit.lab.kit.codes import attack_code, attack_of
+from mpkit.lab.kit.share import decode
+from mpkit.runs import saved
+from mpkit.runs.attack import Attack, make_attack
 from mpkit.settings import Settings
 
 # Made when the digits were the default and a code left the default's name out.

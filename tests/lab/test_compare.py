@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.attack import prepare
-from mpkit.evaluation import rate
 from mpkit.lab import CompareLab
 from mpkit.lab import compare as compare_module
-from mpkit.lab.runner import Phase
+from mpkit.lab.kit.runner import Phase
 from mpkit.metapoison import poisons_of
+from mpkit.rates import rate
+from mpkit.runs.prepared import prepare
 
 PAIRS = [("1", "7", 0), ("7", "1", 1)]
 
@@ -99,8 +99,12 @@ def test_settings_that_change_everything_wait_for_a_reset(lab, until):
     assert all(attack.victims == 3 for *_, attack in lab.attacks())
     finished(lab, until)
     lab.controls["victims"].box.value = 4
-    assert "↺ first" in lab.message.value
+    assert "After reset" in lab.message.value
     assert lab.rows()[0].rate.n == 3 * len(PAIRS)
+    assert all(attack.victims == 3 for *_, attack in lab.attacks())
+    lab.transport.buttons["reset"].click()
+    assert all(attack.victims == 4 for *_, attack in lab.attacks())
+    assert lab.controls["victims"].value == 4
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import ipywidgets as widgets
 import pytest
 import torch
 
-from mpkit.lab.controls import Choice, Number, Thumbnails, Transport
-from mpkit.lab.extras import fold
-from mpkit.lab.runner import Phase, Runner
+from mpkit.lab.kit.controls import Choice, Number, Thumbnails, Transport
+from mpkit.lab.kit.runner import Phase, Runner
+from mpkit.lab.kit.tools import fold
 
 from .conftest import Browser
 

@@ -10,10 +10,10 @@ import torch
 
 from mpkit.__main__ import main
 from mpkit.lab import CraftLab
-from mpkit.lab.panel import Question
-from mpkit.lab.runner import Phase
-from mpkit.lab.share import encode
-from mpkit.record import load_poisons, replay
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Phase
+from mpkit.lab.kit.share import encode
+from mpkit.runs.record import load_poisons, replay
 
 
 def press(lab, name: str) -> None:
@@ -92,7 +92,7 @@ def test_colour_is_bounded_by_its_own_slider(small, until):
     lab.controls["epsilon_c"].slider.value = 0.2
     finished(lab, until)
     assert [round(r.epsilon_c, 3) for r in lab.records] == [0.1] + [0.2] * 5
-    assert lab.marks == [(1.5, "ε_c 0.10 → 0.20")]
+    assert lab.marks == [(1.5, "ε_c 0.1 → 0.2")]
     press(lab, "reset")
     lab.controls["perturbation"].menu.value = "additive"
     assert lab.controls["epsilon_c"].slider.disabled
@@ -254,13 +254,13 @@ def test_the_strip_turns_its_pages(small):
     lab = small(CraftLab, budget=0.4)
     assert lab.view.strip.pages == 3
     first = lab.view.strip.image.get_array().copy()
-    lab._controls.page.slider.value = 3
+    lab.page.slider.value = 3
     assert lab.view.strip.title.get_text() == "poisons 21–24 of 24"
     assert (lab.view.strip.image.get_array() != first).any()
 
 
 def test_in_a_notebook_that_is_only_executed_it_runs_to_its_end(small, monkeypatch):
-    monkeypatch.setattr("mpkit.lab.runner.how_to_run", lambda: "sync")
+    monkeypatch.setattr("mpkit.lab.kit.runner.how_to_run", lambda: "sync")
     lab = small(CraftLab)
     lab._ipython_display_()
     assert (lab.runner.phase, len(lab.records)) == (Phase.DONE, 6)

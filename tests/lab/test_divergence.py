@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from mpkit.evaluation import success_rate
 from mpkit.lab import CompareLab, CraftLab, DynamicsLab, ReplayLab, VictimsLab
+from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED
-from mpkit.lab.runner import Phase
+from mpkit.tally import success_rate
 
 from .conftest import SMALL
 

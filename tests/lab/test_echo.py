@@ -11,10 +11,10 @@ import torch
 
 from mpkit.course.game import SpotThePoison
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
-from mpkit.lab.codes import attack_code
-from mpkit.lab.controls import Number
+from mpkit.lab.kit.codes import attack_code
+from mpkit.lab.kit.controls import Number
 from mpkit.lab.replay import ReplayLab
-from mpkit.lab.toy import make_toy
+from mpkit.lab.unroll_toy import make_toy
 
 from .conftest import Browser
 
@@ -25,7 +25,7 @@ CRAFT = {"epsilon": 25.5 / 255, "craft_rate": 0.123, "epsilon_c": 0.0777}
 
 
 def numbers(lab) -> list[Number]:
-    found = [*lab.controls.values(), *([lab._controls.page] if isinstance(lab, CraftLab) else [])]
+    found = [*lab.controls.values(), *([lab.page] if isinstance(lab, CraftLab) else [])]
     return [c for c in found if isinstance(c, Number)]
 
 
@@ -106,17 +106,18 @@ def test_epsilon_is_shown_as_it_is(made, kind):
         settings = dataclasses.replace(lab.attack.settings, epsilon=n / 255)
         lab.use_code(attack_code(lab.name, dataclasses.replace(lab.attack, settings=settings)))
         browser.answer()
-        assert (control.box.value, control.slider.value) == (n, min(math.floor(n + 0.5), 64))
+        assert (control.box.value, control.slider.value) == (n, math.floor(n + 0.5))
+        assert control.high == max(64, n)  # what is in force widens the range
         assert lab.attack.settings == settings
 
 
 def test_a_page_stays_open_when_there_are_fewer_or_more(made):
     lab = made(CraftLab)
-    page, turned = lab._controls.page, []
+    page, turned = lab.page, []
     page.turn = turned.append
     browser = Browser(page)
     for now, pages in ((1, 5), (4, 5), (2, 3), (1, 2), (1, 1), (3, 3)):
-        lab._controls.show(lab.attack, lab.scenario, now, pages)
+        page.limit(1, pages, now)
         browser.answer()
         assert (page.value, page.slider.value, page.slider.max, turned) == (now, now, pages, [])
 

@@ -7,9 +7,7 @@ import time
 import pytest
 import torch
 
-from mpkit.attack import make_attack, prepare
 from mpkit.baselines import Collision, collide, proximal
-from mpkit.evaluation import rate
 from mpkit.functional import init
 from mpkit.lab import (
     CollisionLab,
@@ -18,15 +16,18 @@ from mpkit.lab import (
     DynamicsLab,
     UnrollLab,
     VictimsLab,
-    pace,
 )
-from mpkit.lab.codes import attack_code
-from mpkit.lab.panel import Question
-from mpkit.lab.plane import flatten, landscape, losses_on, plane_through, unflatten
-from mpkit.lab.runner import Phase
-from mpkit.lab.stock import rescaled
-from mpkit.lab.toy import make_toy
+from mpkit.lab.kit import pace
+from mpkit.lab.kit.codes import attack_code
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Phase
+from mpkit.lab.landscape import flatten, landscape, losses_on, plane_through, unflatten
+from mpkit.lab.poison_source import rescaled
+from mpkit.lab.unroll_toy import make_toy
 from mpkit.networks import network
+from mpkit.rates import rate
+from mpkit.runs.attack import make_attack
+from mpkit.runs.prepared import prepare
 from mpkit.tracing import same
 
 from .conftest import SMALL
@@ -123,7 +124,7 @@ def test_following_the_arrows_lowers_the_loss_and_stays_within_epsilon(until):
 def test_every_slider_of_the_toy_redraws_at_once():
     lab = UnrollLab()
     try:
-        for name, value in (("steps", 7), ("lr", 1.0), ("x", -1.0), ("y", 0.5), ("seed", 4)):
+        for name, value in (("unroll_steps", 7), ("lr", 1.0), ("x", -1.0), ("y", 0.5), ("seed", 4)):
             before, picture = lab.describe(), lab.canvas.frames
             lab.controls[name].slider.value = value
             assert lab.canvas.frames == picture + 1
@@ -484,7 +485,7 @@ def test_twins_follow_a_craft_lab_to_other_classes(small, until):
     twins = DynamicsLab(craft)
     try:
         craft.transport.buttons["reset"].click()
-        craft._later(poison_class="3")
+        craft.later(poison_class="3")
         finished(craft, until)
         finished(twins, until)
         assert "wanted is 3" in twins.describe() or ", 3 " in twins.describe()
@@ -543,13 +544,15 @@ def test_a_reset_forgets_the_victim(small, until):
 def test_a_code_in_mid_run_holds_what_waits(small, until):
     lab = small(CraftLab)
     finished(lab, until)
-    lab._later(models=3)
+    lab.later(models=3)
     other = small(CraftLab)
     other.use_code(lab.code())
     assert other.knobs().models == 3
 
 
-@pytest.mark.parametrize("value", [{"steps": 2.5}, {"seed": "a"}, {"seed": -1}, {"seed": 10**30}])
+@pytest.mark.parametrize(
+    "value", [{"unroll_steps": 2.5}, {"seed": "a"}, {"seed": -1}, {"seed": 10**30}]
+)
 def test_a_look_that_makes_no_sense_is_refused(value):
     with pytest.raises(ValueError, match=r"whole|between"):
         UnrollLab(**value)

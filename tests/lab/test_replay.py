@@ -7,13 +7,13 @@ import shutil
 
 import pytest
 
-from mpkit import record
 from mpkit.__main__ import main
-from mpkit.evaluation import success_rate
 from mpkit.lab import ReplayLab
+from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED, find, victims_of
-from mpkit.lab.runner import Phase
-from mpkit.record import RecordError
+from mpkit.runs import record
+from mpkit.runs.record import RecordError
+from mpkit.tally import success_rate
 
 FLAGS = (
     "attack --scale ci --data digits --n-train 60 --n-test 60 --classes 1,7 --size 8 --models 2 "

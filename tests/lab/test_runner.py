@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from mpkit.lab.cells import claim
-from mpkit.lab.runner import Phase, Runner, how_to_run
+from mpkit.lab.kit.cells import claim
+from mpkit.lab.kit.runner import Phase, Runner, how_to_run
 
 WAIT = 10
 

@@ -8,14 +8,15 @@ import threading
 import pytest
 import torch
 
-from mpkit import targets
-from mpkit.attack import clean_setup
+from mpkit import margins
 from mpkit.lab import CraftLab, VictimsLab
-from mpkit.lab.runner import Phase
-from mpkit.lab.targetpicker import PER_PAGE
-from mpkit.record import read_json
-from mpkit.saved import from_dict
-from mpkit.targets import THIRDS, Margins, clean_margins, default_target, known_margins
+from mpkit.lab.kit.runner import Phase
+from mpkit.lab.target_picker import PER_PAGE
+from mpkit.margins import clean_margins, known_margins
+from mpkit.runs.prepared import clean_setup
+from mpkit.runs.record import read_json
+from mpkit.runs.saved import from_dict
+from mpkit.targets import THIRDS, Margins, default_target
 
 LEARNT = {"noise": 0, "epochs": 10, "lr": 0.2, "n_test": 200, "victim_epochs": 10}
 RULE = {"target_index": None}
@@ -23,20 +24,20 @@ RULE = {"target_index": None}
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch):
-    monkeypatch.setattr(targets, "_kept", {})
-    monkeypatch.setattr(targets, "_locks", {})
+    monkeypatch.setattr(margins, "_kept", {})
+    monkeypatch.setattr(margins, "_locks", {})
 
 
 @pytest.fixture
 def held(monkeypatch):
     """Clean models train only when this is set."""
-    gate, compute = threading.Event(), targets.compute_margins
+    gate, compute = threading.Event(), margins.compute_margins
 
     def waits(*given):
         gate.wait(60)
         return compute(*given)
 
-    monkeypatch.setattr(targets, "compute_margins", waits)
+    monkeypatch.setattr(margins, "compute_margins", waits)
     yield gate
     gate.set()
 
@@ -198,7 +199,7 @@ def test_no_target_is_said_in_the_panel(small, until, monkeypatch):
         shape = len(clean.test), len(clean.test.classes)
         return Margins(torch.ones(shape), torch.zeros(shape).long(), clean.test.y)
 
-    monkeypatch.setattr(targets, "compute_margins", none)
+    monkeypatch.setattr(margins, "compute_margins", none)
     lab = small(CraftLab, **LEARNT | RULE)
     lab.transport.buttons["run"].click()
     until(lambda: lab.runner.phase is Phase.FAILED or lab.runner.phase is Phase.READY)
@@ -247,6 +248,6 @@ def test_victims_with_another_network_keep_their_target(small):
     row = lab.stock.scenario.target_rows
     index = lab.attack.target_index
     assert index is not None
-    lab._later(network="convnet")
+    lab.later(network="convnet")
     assert (lab.stock.scenario.target_rows, lab.attack.target_index) == (row, index)
     assert not lab.stock.refresh()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, VictimsLab
-from mpkit.lab.codes import attack_of
+from mpkit.lab.kit.codes import attack_of
 
 SIGNS = {
     "data": "signs", "n_train": 60, "n_test": 30, "classes": None, "epochs": 2, "craft_steps": 2,
@@ -58,7 +58,7 @@ def test_a_network_without_weights_is_trained_from_scratch(small, until):
     lab = small(CraftLab, **SIGNS, fine_tune="last")
     lab.controls["network"].menu.value = "convnet"
     assert (lab.attack.network, lab.attack.fine_tune) == ("convnet", "no")
-    assert lab.controls["fine_tune"].value == "no"
+    assert lab.controls["fine_tune"].value is False
     attack, _ = attack_of("craft", lab.code())
     assert (attack.network, attack.fine_tune) == ("convnet", "no")
 
@@ -79,7 +79,7 @@ def test_victims_may_train_otherwise_than_surrogates(small, until):
     assert lab.attack.tuning_of_victims == "all"
     lab.controls["network"].menu.value = "mlp"
     assert lab.attack.tuning_of_victims == "no"
-    assert lab.controls["fine_tune"].value == "no"
+    assert lab.controls["fine_tune"].value is False
     lab.controls["fine_tune"].menu.value = "last"
     assert lab.attack.victim_network == "convnet-small"
     assert lab.controls["network"].value == "convnet-small"
@@ -88,8 +88,8 @@ def test_victims_may_train_otherwise_than_surrogates(small, until):
 
 def test_what_a_last_layer_cannot_do_is_said_and_changes_nothing(small):
     lab = small(VictimsLab, **SIGNS, fine_tune="last")
-    lab.controls["augment"].menu.value = "yes"
-    assert lab.controls["augment"].value == "no"
+    lab.controls["augment"].menu.value = True
+    assert lab.controls["augment"].value is False
     assert "computed once" in lab.message.value
     assert not lab.attack.victim_recipe.augment
 

@@ -10,12 +10,14 @@ from scipy.stats import binomtest
 from torch import nn
 
 from mpkit import evaluation as evaluation_module
-from mpkit.attack import make_attack, prepare
-from mpkit.evaluation import ARMS, victim_seed
+from mpkit.evaluation import victim_seed
 from mpkit.functional import init
 from mpkit.lab import CraftLab, VictimsLab
-from mpkit.lab.panel import Question
-from mpkit.lab.runner import Phase
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Phase
+from mpkit.runs.attack import make_attack
+from mpkit.runs.prepared import prepare
+from mpkit.verdict import ARMS
 
 from .conftest import SMALL
 
@@ -218,7 +220,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     settings = {"lr": 0.05, "weight_decay": 0.001, "batch": 30, "epochs": 2}
     for name, value in settings.items():
         lab.controls[name].slider.value = value
-    lab.controls["augment"].menu.value = "yes"
+    lab.controls["augment"].menu.value = True
     lab.controls["network"].menu.value = "convnet"
     assert "After reset" in lab.message.value
     assert lab.attack.victim_recipe.lr != 0.05

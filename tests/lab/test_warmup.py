@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from mpkit.lab import DynamicsLab, UnrollLab, warmup
+from mpkit.lab import DynamicsLab, UnrollLab
+from mpkit.lab.kit import warmup
 
 
 def test_the_first_lab_of_a_process_imports_the_compiler(small):

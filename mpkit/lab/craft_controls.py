@@ -1,0 +1,48 @@
+"""CraftLab's sliders, menus and thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
+from mpkit.lab.kit.controls import Number, Say
+from mpkit.lab.kit.dials import ClassDial, dial, dials, show
+from mpkit.runs.attack import Attack
+from mpkit.scenario import Scenario
+
+LIVE = {name: s for name, s in CRAFTING.items() if s.live}
+LATER = {name: s for name, s in CRAFTING.items() if not s.live}
+
+
+def craft_controls(
+    attack: Attack,
+    scenario: Scenario,
+    turn: Callable[..., object],
+    later: Callable[..., object],
+    say: Say,
+) -> tuple[dict, dict]:
+    """Those that act at once, by `turn(name=value)`, and those of the next run, by `later`."""
+    data = scenario.train
+    count = lambda n: later(budget=n / len(data))  # noqa: E731
+    next_run = dials(LATER, attack.settings, later, say)
+    next_run["poisons"] = Number(ATTACK["budget"].dial.label, 1, 1, 1, count, say)
+    for name in ("fine_tune", "network"):
+        told = lambda v, name=name: later(**{name: v})  # noqa: E731
+        next_run[name] = dial(ATTACK[name], getattr(attack, name), told, say)
+    for name in ("target_class", "poison_class"):
+        told = lambda v, name=name: later(**{name: v})  # noqa: E731
+        next_run[name] = ClassDial(ATTACK[name], data, told, say)
+    return dials(LIVE, attack.settings, turn, say), next_run
+
+
+def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
+    """Set all of them to what is in force; only the bounds that act can be turned."""
+    s, train = attack.settings, scenario.train
+    poison = int(train.y[scenario.bases[0]])
+    controls["poisons"].limit(1, len(train.rows_of(poison)), len(scenario.bases))
+    show(controls, vars(s), CRAFTING)
+    show(controls, {"fine_tune": attack.fine_tune, "network": attack.network}, ATTACK)
+    controls["target_class"].show(train.classes[scenario.target_labels[0]])
+    controls["poison_class"].show(train.classes[poison])
+    for name, idle in (("epsilon", "recolor"), ("epsilon_c", "additive")):
+        controls[name].enable(s.perturbation != idle)

@@ -1,0 +1,134 @@
+"""A victim and its clean twin trained beside the crafting, on the poisons of this very moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import ipywidgets as widgets
+
+from mpkit.device import Plan, cores
+from mpkit.evaluation import arm_pictures, judge, victim_seed
+from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
+from mpkit.lab.kit.cells import claim, here
+from mpkit.lab.kit.runner import Runner
+from mpkit.lab.kit.views import tidy
+from mpkit.tally import percent
+from mpkit.training import train
+
+
+class Point(NamedTuple):
+    """After an epoch: what the victim gives the target's own class and the wanted one, and the
+    accuracy on other pictures of the victim and of its clean twin; NaN of what diverged."""
+
+    epoch: int
+    true: float
+    wanted: float
+    accuracy: float
+    clean: float
+
+
+class VictimNow:
+    """A button, and two small plots: what a fresh victim calls the target, epoch by epoch, and its
+    validation accuracy beside that of a clean twin from the same initial weights."""
+
+    def __init__(self, lab, large: bool = False):
+        """`lab` has `ready`, `records`, and `poisons()`."""
+        self.lab, self.count = lab, 0
+        self.figure = new_figure(9, 1.9, large)
+        self.axes = self.figure.add_axes((0.075, 0.28, 0.5, 0.56))
+        self.levels = self.figure.add_axes((0.655, 0.28, 0.33, 0.56))
+        self.canvas = Canvas(self.figure, self.describe)
+        self.runner = Runner(self.items, self.take, self._changed)
+        claim(*here(), self.runner)
+        self.button = widgets.Button(
+            description="Train a victim on these poisons now",
+            layout=widgets.Layout(width="auto", flex="0 0 auto"),
+        )
+        self.button.on_click(lambda _: self.start())
+        self.words = widgets.HTML()
+        self.widget = widgets.VBox([widgets.HBox([self.button, self.words]), self.canvas.widget])
+        self.clear()
+
+    def start(self) -> None:
+        if not self.lab.records:
+            return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
+        ready, self.step = self.lab.ready, self.lab.records[-1].step
+        self._pictures = arm_pictures(ready.scenario, self.lab.poisons())
+        self.count += 1
+        self.runner.reset()
+        self._lay_out()
+        self.runner.run()
+
+    def items(self) -> Iterator[Point]:
+        ready = self.lab.ready
+        scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
+        seed = victim_seed(attack.settings.seed, 1000 + self.count)
+        sources = (self._pictures, scenario.train.x)
+        data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
+        seeds, seen = [seed] * 2, sources.__getitem__
+        runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
+        for state, record in runs:
+            arms = [("poisoned", self.count), ("clean", self.count)]
+            victim, twin = judge(scenario, network, state, arms, other=False)
+            true, wanted = victim.true_probability[0], victim.adversarial_probability[0]
+            said = (true, wanted, victim.accuracy, twin.accuracy)
+            yield Point(record.epoch, *(math.nan if p is None else p for p in said))
+
+    def take(self, item: Point) -> None:
+        self.points.append(item)
+        epochs = [p.epoch for p in self.points]
+        for name, line in self.lines.items():
+            line.set_data(epochs, [getattr(p, name) for p in self.points])
+        self.canvas.update()
+
+    def describe(self) -> str:
+        if not self.points:
+            return "No victim has been trained yet."
+        p = self.points[-1]
+        about = f"A victim trained on the poisons of craft step {self.step}: after epoch {p.epoch} "
+        if math.isnan(p.accuracy):
+            return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
+        return about + (
+            f"it gives the target's own class {p.true:.0%} and the wanted one {p.wanted:.0%}; its "
+            f"accuracy on other pictures is {p.accuracy:.1%}, its clean twin's {percent(p.clean)}."
+        )
+
+    def clear(self) -> None:
+        """Forget the victim."""
+        self.points: list[Point] = []
+        self.count, self.words.value = 0, ""
+        self.runner.reset()
+        self._lay_out()
+        self.canvas.draw()
+
+    def _lay_out(self) -> None:
+        self.points = []
+        names, scenario = self.lab.scenario.train.classes, self.lab.scenario
+        true, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        about = f" (poisons of step {self.step})" if self.count else ""
+        self.lines, size = {}, font_size(self.figure, 8)
+        looks = (
+            (self.axes, f"a fresh victim on the target{about}", {"true": true, "wanted": wanted}),
+            (self.levels, "accuracy on others", {"clean": "clean twin", "accuracy": "victim"}),
+        )
+        for axes, title, parts in looks:
+            axes.clear()
+            tidy(axes, title, "epoch")
+            for (name, label), colour, style in zip(
+                parts.items(), (BLUE, RED), ("--", "-"), strict=True
+            ):
+                (self.lines[name],) = axes.plot([], [], color=colour, ls=style, lw=2, label=label)
+            axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), ylim=(-0.03, 1.03))
+            axes.legend(loc="center right", fontsize=size)
+
+    def _changed(self) -> None:
+        if not hasattr(self, "runner"):
+            return
+        self.button.disabled = self.runner.phase.value in ("running", "stopping")
+        if self.runner.error:
+            self.lab.say(f"The victim failed: {self.runner.error}", bad=True)
+        if self.runner.phase.ended:
+            self.words.value = self.describe()
+            self.canvas.draw()

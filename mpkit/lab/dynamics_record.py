@@ -1,0 +1,61 @@
+"""What `DynamicsLab` notes of both twins after every epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from mpkit.evaluation import predict
+from mpkit.finetuning import seen
+from mpkit.functional import State, own
+from mpkit.metapoison import target_loss
+from mpkit.runs.prepared import Prepared
+
+
+@dataclasses.dataclass(frozen=True)
+class TwinRecord:
+    """One epoch of both twins, (clean, poisoned) each: mean training losses, validation
+    accuracies, the target's probabilities of its true and of the wanted class, L_adv; and the ε
+    that the poisoned twin trained with. Of a twin that diverged they are NaN."""
+
+    epoch: int
+    losses: tuple[float, float]
+    accuracies: tuple[float, float]
+    true: tuple[float, float]
+    wanted: tuple[float, float]
+    adversarial: tuple[float, float]
+    epsilon: float
+
+    @property
+    def diverged(self) -> tuple[bool, bool]:
+        """Which of the twins has logits that are no numbers."""
+        return tuple(
+            map(math.isnan, (p + a for p, a in zip(self.true, self.accuracies, strict=True)))
+        )
+
+
+@torch.no_grad()
+def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: float) -> TwinRecord:
+    """Ask both twins of `state` (M = 2) about the target and other pictures (500 at most).
+
+    `losses` (2,) are their mean training losses; epsilon in 1/255.
+    """
+    scenario, network = ready.scenario, ready.network
+    said = predict(network, state, scenario.targets[:1], scenario.train.x)
+    p = said[:, 0].softmax(-1)
+    logits = predict(network, state, scenario.validation.x[:500])
+    right = (logits.argmax(-1) == scenario.validation.y[:500]).float().mean(1)
+    right[~logits.isfinite().all(-1).all(-1)] = torch.nan  # argmax would call it class 0
+    adversarial = target_loss(scenario, own(network), ready.attack.settings)
+    batch = seen(network, scenario.train.x[:50])
+    return TwinRecord(
+        epoch=epoch,
+        losses=tuple(losses),
+        accuracies=tuple(right.tolist()),
+        true=tuple(p[:, scenario.target_labels[0]].tolist()),
+        wanted=tuple(p[:, scenario.adversarial[0]].tolist()),
+        adversarial=tuple(float(adversarial(state.pick(twin), batch)) for twin in range(2)),
+        epsilon=epsilon / 255,
+    )

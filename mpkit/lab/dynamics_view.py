@@ -1,0 +1,178 @@
+"""The picture of `DynamicsLab`: two runs in losses, probabilities, weight space and features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from mpkit.finetuning import features
+from mpkit.functional import State, own
+from mpkit.lab.kit import views
+from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
+from mpkit.lab.landscape import Losses, flatten, landscape, plane_through
+from mpkit.scenario import Scenario
+
+LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
+
+
+class TwinsView:
+    """Six small plots of a clean and a poisoned run, updated in place."""
+
+    def __init__(self, scenario: Scenario, epochs: int, large: bool = False):
+        self.figure = new_figure(9.6, 6.2, large)
+        self.lay_out(scenario, epochs)
+
+    def lay_out(self, scenario: Scenario, epochs: int) -> None:
+        """Empty axes for a run of so many epochs."""
+        self.scenario, self.epochs = scenario, epochs
+        self.figure.clear()
+        names = scenario.train.classes
+        self.true, self.wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        grid = self.figure.add_gridspec(
+            2, 12, left=0.065, right=0.985, top=0.94, bottom=0.085, hspace=0.42, wspace=9
+        )
+        loss, accuracy, target = (
+            self.figure.add_subplot(grid[0, 4 * i : 4 * i + 4]) for i in range(3)
+        )
+        self.plane = self.figure.add_subplot(grid[1, :6])
+        views.tidy(loss, "training loss", "epoch")
+        views.tidy(accuracy, "accuracy, other pictures", "epoch")
+        views.tidy(target, f"the target: P({names[self.wanted]})", "epoch")
+        views.tidy(self.plane, "paths through weight space")
+        self.axes, self.lines = (loss, accuracy, target), []
+        for axes in self.axes:
+            axes.set_xlim(0, epochs)
+            self.lines.append(
+                [axes.plot([], [], color=c, ls=s, lw=2, label=n)[0] for c, s, n in LOOKS]
+            )
+        accuracy.set_ylim(0, 1.02)
+        target.set_ylim(-0.03, 1.03)
+        self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in views.KEPT_STYLES]
+        self.guess = views.guess_line(target)
+        loss.legend(fontsize=font_size(self.figure, 8), loc="upper right")
+        self._marks: list = []
+        self._prepare_plane()
+        looks = (
+            ("s", BLUE, 4, f"{names[self.true]}"),
+            ("o", GREEN, 4, f"{names[self.wanted]}"),
+            ("D", ORANGE, 4, "poisons"),
+            ("*", RED, 15, "target"),
+        )
+        space = self.figure.add_subplot(grid[1, 6:])
+        self.space = views.CloudView(space, "the poisoned twin's features", looks)
+        self.space.groups[2].set_markerfacecolor("none")  # what lies under the poisons shows
+
+    def _prepare_plane(self) -> None:
+        self.plane.set_xticks([])
+        self.plane.set_yticks([])
+        self.paths = [
+            self.plane.plot([], [], marker=".", color=c, ls=s, lw=1.8)[0] for c, s, _ in LOOKS
+        ]
+        self.ends = [
+            self.plane.plot([], [], m, color=c, ms=9, mec=BLACK)[0]
+            for m, c in (("s", BLUE), ("o", RED))
+        ]
+        (self.begin,) = self.plane.plot([], [], "X", color=BLACK, ms=9)
+        self.hills: list = []
+
+    def say(self, words: str) -> None:
+        """Words over the first plot while there is nothing to plot."""
+        self.axes[0].set_title(words, loc="left", fontsize=font_size(self.figure, 9))
+
+    @staticmethod
+    def flat(state: State) -> Tensor:
+        """The parameters of both twins as rows (2, D), on the CPU."""
+        return vmap(flatten)(state).cpu()
+
+    def update(self, records: Sequence, marks: Sequence, path: Sequence[Tensor]) -> None:
+        """Curves and paths up to the last record."""
+        epochs = [r.epoch for r in records]
+        for lines, name in zip(self.lines, ("losses", "accuracies", "wanted"), strict=True):
+            for twin, line in enumerate(lines):
+                line.set_data(epochs, [getattr(r, name)[twin] for r in records])
+        losses = [loss for r in records[1:] for loss in r.losses if math.isfinite(loss)]
+        self.axes[0].set_ylim(0, 1.08 * max(losses, default=1.0))
+        self.axes[0].set_title("training loss", loc="left", fontsize=font_size(self.figure, 10))
+        views.show_marks(self.axes[2], self._marks, marks)
+        whole = [both for both in path if both.isfinite().all()]  # until one of them diverged
+        self._follow(torch.stack(whole or list(path[:1])))
+
+    def _follow(self, path: Tensor) -> None:
+        """path (epochs, 2, D): both runs in the plane through the start and the present ends."""
+        start, ends = path[0, 0], path[-1]
+        self.flatland = plane_through(start, ends[0], ends[1])
+        at = self.flatland.coordinates(path)
+        for twin in range(2):
+            self.paths[twin].set_data(*at[:, twin].T.numpy())
+            self.ends[twin].set_data(*at[-1, twin][:, None].numpy())
+        self.begin.set_data([0], [0])
+        low, high = at.flatten(0, 1).amin(0), at.flatten(0, 1).amax(0)
+        room = 0.25 * (high - low).clamp(min=1e-3) + 0.1 * (high - low).max()
+        self.corners = [
+            float(v)
+            for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])
+        ]
+        self.plane.set(xlim=self.corners[:2], ylim=self.corners[2:])
+        while self.hills:
+            self.hills.pop().remove()
+
+    def contours(self, losses: Losses, like: State) -> None:
+        """The training loss (grey) and L_adv (coloured lines) over the plane of the last update;
+        `like` is any one model."""
+        xs, ys, train, adv = landscape(losses, like, self.flatland, self.corners)
+        ground = self.plane.contourf(
+            xs, ys, train.log().numpy(), 10, cmap="Greys", alpha=0.55, zorder=0
+        )
+        lines = self.plane.contour(
+            xs, ys, adv.numpy(), [-4, -2, 0, 2, 4], colors=ORANGE, linewidths=1
+        )
+        lines.set_linewidths([2.5 if v == 0 else 1 for v in lines.levels])
+        names = self.plane.clabel(lines, fontsize=font_size(self.figure, 7), fmt="%g")
+        self.hills += [*names, ground, lines]
+        self.plane.set_title(
+            "weights; dark: high loss; lines: L_adv",
+            loc="left",
+            fontsize=font_size(self.figure, 10),
+        )
+
+    @views.one_blas_thread
+    def features(self, network: nn.Module, state: State, poisons: Tensor) -> None:
+        """Two classes, the poisons and the target in the features of one model.
+
+        Across: the discriminant of the two classes (LDA); up: the rest's main direction (PCA).
+        """
+        from sklearn.decomposition import PCA
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+        train = self.scenario.train
+        groups = [train.x[train.rows_of(c)[:40]] for c in (self.true, self.wanted)]
+        groups += [poisons[:40], self.scenario.targets[:1]]
+        with torch.no_grad():
+            found = features(own(network), state, torch.cat(groups))
+        if not found.isfinite().all():  # it diverged: what is shown is of the epoch before
+            return
+        rows = found.cpu().double().numpy()
+        known = rows[: len(groups[0]) + len(groups[1])]
+        labels = np.repeat([0, 1], [len(g) for g in groups[:2]])
+        across = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.3).fit(known, labels)
+        axis = across.coef_[0] / (np.linalg.norm(across.coef_[0]) + 1e-12)
+        left = known - np.outer(known @ axis, axis)
+        up = PCA(1, random_state=0).fit(left)
+        points = np.column_stack(
+            [rows @ axis, up.transform(rows - np.outer(rows @ axis, axis))[:, 0]]
+        )
+        self.space.update(points, [len(g) for g in groups])
+
+    def show_guess(self, guess: float | None) -> None:
+        """Mark the guessed epoch; None leaves it out."""
+        views.show_guess(self.guess, guess, "center right")
+
+    def compare(self, lines: Sequence) -> None:
+        """`Line`s of other runs behind the target's probability."""
+        if lines:  # the curve ends at the top, its twin's at the bottom
+            views.show_kept(self.axes[2], self.kept, lines, "center right")

@@ -1,0 +1,1 @@
+"""What labs are made of: a runner, a canvas, controls and the panel around them."""

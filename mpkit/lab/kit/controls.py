@@ -1,0 +1,256 @@
+"""Buttons, sliders and pickers with visible labels, that refuse bad values in words.
+
+ipywidgets' sliders have no accessible name, so each has its label and a number box beside it. And
+in the browser a slider sends back what it is shown, rounded to its step, as if it had been moved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+from torch import Tensor
+
+from mpkit.lab.kit.runner import Phase, Runner
+from mpkit.runs.sheet import picture_tag
+
+Say = Callable[[str], object]
+"""Shows a line in the panel."""
+
+
+class Transport:
+    """▶ ⏸ ⏭ ⏹ ↺ for a runner, always in this order; each enabled only where it does something.
+
+    The signs are icons that come with ipywidgets: not every machine has letters for them.
+    """
+
+    BUTTONS = (
+        ("run", "Run", "play", "go on to the end"),
+        ("pause", "Pause", "pause", "rest after the step under way"),
+        ("step", "Step", "step-forward", "one step, then pause"),
+        ("stop", "Stop", "stop", "end here; what was recorded stays"),
+        ("reset", "Reset", "undo", "back to the start"),
+    )
+
+    def __init__(self, runner: Runner, before: Callable[[str], bool] = lambda action: True):
+        """`before(action)` is asked first, and may refuse by returning False."""
+        self.runner, self.buttons = runner, {}
+        for action, label, icon, tip in self.BUTTONS:
+            button = widgets.Button(
+                description=label, icon=icon, tooltip=tip, layout=widgets.Layout(width="96px")
+            )
+            button.on_click(lambda _, a=action: before(a) and getattr(runner, a)())
+            self.buttons[action] = button
+        self.widget = widgets.HBox(list(self.buttons.values()))
+        self.refresh()
+
+    def refresh(self, allowed: bool = True) -> None:
+        """Enable what makes sense now; `allowed=False` holds a run back (a guess is wanted)."""
+        phase = self.runner.phase
+        busy = phase in (Phase.RUNNING, Phase.PAUSING, Phase.STOPPING)
+        may = {
+            "run": allowed and phase in (Phase.READY, Phase.PAUSED),
+            "pause": phase is Phase.RUNNING,
+            "step": allowed and phase in (Phase.READY, Phase.PAUSED),
+            "stop": phase in (Phase.RUNNING, Phase.PAUSING, Phase.PAUSED),
+            "reset": phase is not Phase.READY,
+        }
+        for action, button in self.buttons.items():
+            button.disabled = not may[action]
+            button.button_style = "success" if action == "run" and may["run"] else ""
+        self.buttons["pause"].button_style = "warning" if busy and may["pause"] else ""
+
+
+class Number:
+    """A labelled slider with a number box. `turn(value)` is told of every new value.
+
+    The box shows the value in force, in the unit named in the label, and the slider stands at the
+    nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
+    the slider's range does not hold, is explained through `say`, and both go back.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        value: float,
+        low: float,
+        high: float,
+        turn: Callable[[float], object],
+        say: Say,
+        *,
+        step: float = 1,
+        tip: str = "",
+    ):
+        self.whole = all(isinstance(v, int) for v in (value, low, high, step))
+        self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
+        self.value, self.step = value, step
+        self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
+        slider = widgets.IntSlider if self.whole else widgets.FloatSlider
+        looks = {"readout": False, "layout": widgets.Layout(width="150px")}
+        self.slider = slider(self._place(value), min=low, max=high, step=step, **looks)
+        # An IntText drops a point while it is typed, and takes 2.7 for 27.
+        self.box = widgets.FloatText(value, step=step, layout=widgets.Layout(width="76px"))
+        self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
+        self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
+        self.widget = widgets.HBox([self.name, self.slider, self.box])
+        self._own = False
+        for part in (self.slider, self.box):
+            part.observe(self._moved, "value")
+
+    def _place(self, value: float) -> float:
+        """Where the slider stands for a value.
+
+        Computed as noUiSlider does it in the browser, in per cent of the range: whatever differs
+        from that, be it in the last digit, would be sent back.
+        """
+        if value >= self.high:
+            return self.high  # also where the steps do not end there
+        if value <= self.low:
+            return self.low
+        width = self.high - self.low
+        each = 100 * self.step / width
+        share = math.floor(100 * (value - self.low) / width / each + 0.5) * each
+        place = self.high if share >= 100 else share * width / 100 + self.low
+        return round(place) if self.whole else place
+
+    def _echoed(self, place: float) -> bool:
+        """Whether the slider is where it was put: then nobody has moved it."""
+        return abs(self._place(place) - self._place(self.value)) < 1e-6 * self.step
+
+    def _moved(self, change: dict) -> None:
+        if self._own or (change["owner"] is self.slider and self._echoed(change["new"])):
+            return
+        new = round(change["new"], self.digits) if self.digits else change["new"]
+        if self.whole and float(new).is_integer():
+            new = int(new)
+        if self.whole and not isinstance(new, int):
+            self.say(f"{self.label} must be a whole number, not {new}.")
+        elif not self.low <= new <= self.high:
+            self.say(f"{self.label} must lie between {self.low} and {self.high}, not {new}.")
+        elif new != self.value:
+            try:
+                self.turn(new)
+                self.value = new
+            except ValueError as error:
+                self.say(str(error))
+        self.show(self.value)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Nobody is told, and the browser gets all that is set meanwhile as one change."""
+        before, self._own = self._own, True
+        try:
+            with self.slider.hold_sync(), self.slider.hold_trait_notifications():
+                yield
+        finally:
+            self._own = before
+
+    def show(self, value: float) -> None:
+        """Set both parts without telling anybody; a value in force outside the range widens it."""
+        with self._quietly():
+            if not self.low <= value <= self.high and math.isfinite(value):
+                ends = (math.floor, math.ceil) if self.whole else (float, float)
+                self.low, self.high = min(self.low, ends[0](value)), max(self.high, ends[1](value))
+                self.slider.min, self.slider.max = self.low, self.high
+            self.value = self.box.value = value
+            self.slider.value = self._place(value)
+
+    def limit(self, low: float, high: float, value: float | None = None) -> None:
+        """Another range, and maybe value; without one, a value that is now outside moves to the
+        end. Nobody is told."""
+        # A slider that saw the range first would send back the end of it, after the value is set.
+        with self._quietly():
+            self.low, self.high = self.slider.min, self.slider.max = low, high
+            self.show(min(max(self.value, low), high) if value is None else value)
+
+    def enable(self, on: bool) -> None:
+        """Whether it can be turned."""
+        self.slider.disabled = self.box.disabled = not on
+
+
+class Choice:
+    """A labelled drop-down; `turn(value)` as in `Number`."""
+
+    def __init__(self, label: str, options: Sequence, value, turn: Callable, say: Say):
+        self.turn, self.say, self.value, self._own = turn, say, value, False
+        self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
+        self.menu = widgets.Dropdown(
+            options=list(options), value=value, layout=widgets.Layout(width="180px")
+        )
+        self.widget = widgets.HBox([self.name, self.menu])
+        self.menu.observe(self._moved, "value")
+
+    def _moved(self, change: dict) -> None:
+        if self._own:
+            return
+        try:
+            self.turn(change["new"])
+            self.value = change["new"]
+        except ValueError as error:
+            self.say(str(error))
+        self.show(self.value)
+
+    def show(self, value) -> None:
+        """Set it without telling anybody."""
+        self.value, self._own = value, True
+        try:
+            self.menu.value = value
+        finally:
+            self._own = False
+
+
+class Thumbnails:
+    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`."""
+
+    def __init__(
+        self,
+        label: str,
+        pictures: Tensor,
+        names: Sequence[str],
+        value: int,
+        turn: Callable,
+        say: Say,
+    ):
+        """pictures (N, C, H, W) in [0, 1], one name each; `value` is the index picked."""
+        self.label, self.turn, self.say = label, turn, say
+        self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+        name = widgets.Label(label, layout=widgets.Layout(width="132px"))
+        self.widget = widgets.HBox([name, self.row])
+        self.put(pictures, names, value)
+
+    def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
+        """Other pictures."""
+        self.names, self.value, self.buttons = list(names), value, []
+        cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, names), default=0)))  # pixels
+        for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+            button = widgets.Button(
+                description=name,
+                tooltip=f"{self.label}: {name}",
+                layout=widgets.Layout(width=f"{wide}px"),
+            )
+            button.on_click(lambda _, i=i: self._picked(i))
+            self.buttons.append(button)
+            image = widgets.HTML(picture_tag(picture, f"{self.label}: {name}", 48))
+            layout = widgets.Layout(align_items="center", width=f"{wide + 6}px")
+            cells.append(widgets.VBox([image, button], layout=layout))
+        self.row.children = cells
+        self._mark()
+
+    def show(self, value: int) -> None:
+        """Mark one as picked without telling anybody."""
+        self.value = value
+        self._mark()
+
+    def _picked(self, index: int) -> None:
+        try:
+            self.turn(index)
+            self.value = index
+        except ValueError as error:
+            self.say(str(error))
+        self._mark()
+
+    def _mark(self) -> None:
+        for i, button in enumerate(self.buttons):
+            button.button_style = "primary" if i == self.value else ""

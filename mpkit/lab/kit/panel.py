@@ -1,0 +1,301 @@
+"""What all labs share: one panel of buttons, controls and a picture, around one runner.
+
+A lab is settings, an iterator, a view and words: what may be turned (`dials`), what to iterate
+(`items`), what to do with each item (`take`), and what the picture shows (`describe`). It is shown
+by being the last thing in a cell; nothing starts by itself.
+
+What only some labs can do, they have methods for: `code() -> str` and `use_code(code)` (raises
+ShareError and ValueError) for share codes, `save() -> Path` for writing the run into a new folder.
+"""
+
+from __future__ import annotations
+
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from mpkit.device import make_reproducible, pick_device
+from mpkit.lab.kit.canvas import Canvas
+from mpkit.lab.kit.cells import claim, here
+from mpkit.lab.kit.controls import Transport
+from mpkit.lab.kit.pace import Clock
+from mpkit.lab.kit.runner import Phase, Runner
+from mpkit.lab.kit.tools import (
+    WRAP,
+    ClosingBox,
+    Line,
+    Question,
+    fold,
+    guess_row,
+    keep_row,
+    picture_row,
+    plain,
+    share_row,
+)
+from mpkit.lab.kit.warmup import warm_up
+
+__all__ = ["Lab", "Line", "Question"]
+NEXT_RUN = "Settings for the next run"
+
+
+class Lab(ABC):
+    """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
+
+    name = "lab"
+    unit = "step"
+    waiting: Mapping[str, object] = MappingProxyType({})
+    """Settings of the next run, that a reset takes over."""
+    lead = 0
+    """How many items come before the first step: 1 where a run begins with how it is without."""
+
+    # ── for subclasses ──────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def items(self) -> Iterator:
+        """What to run through; called in the worker at the start of a run."""
+
+    @abstractmethod
+    def take(self, item) -> None:
+        """Note an item and bring the picture's lines up to date; it is drawn when it is due."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget the run (a reset), and bring the picture back to its beginning."""
+
+    def describe(self) -> str:
+        """What the picture shows at this moment, with its numbers, for those who cannot see it."""
+        return self.name
+
+    def moving(self) -> Sequence:
+        """The artists that change from frame to frame, in drawing order, all of them; or none, and
+        every frame is drawn from scratch (see `Canvas`)."""
+        return ()
+
+    def total(self) -> int | None:
+        """How many items a run has, if it is known."""
+        return None
+
+    def work(self) -> float | None:
+        """How much a whole run of `attack` computes (see `pace`), to foretell its time;
+        None for labs that take a few seconds."""
+        return None
+
+    def curve(self) -> tuple[Sequence[float], Sequence[float]]:
+        """The main curve so far; the last run's stays as a ghost, named ones can be compared."""
+        return (), ()
+
+    def guessed(self) -> None:
+        """Called when `self.guess` is known (None: skipped), to draw it."""
+        self.view.show_guess(self.guess)
+
+    def kept(self) -> None:
+        """Called when `self.named` or `self.ghost` has changed, to draw them."""
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
+
+    def redraw_kept(self) -> None:
+        """What outlives a run, on a picture that was laid out anew."""
+        if hasattr(self, "ghost"):  # not so while the lab is being built
+            self.kept()
+            self.guessed()
+
+    # ── settings ──────────────────────────────────────────────────────────────────────────────
+
+    def turn(self, **values: object) -> None:
+        """Settings that act at the next step of a run. Raises ValueError and changes nothing."""
+        self.knobs.turn(**values)
+        if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
+            self.say(f"From the next {self.unit} on.")
+        elif self.runner.phase is Phase.READY:  # its words tell what will be run
+            self.canvas.draw()
+        self._tell()
+
+    def later(self, **values: object) -> None:
+        """Settings of the next run: checked now, and taken over at once if nothing has run yet."""
+        after = self.together(values)
+        self.check(after)
+        self.waiting = after
+        if self.runner.phase is not Phase.READY:
+            return self.say("After reset (↺).")
+        self.start_over()
+
+    def together(self, values: dict[str, object]) -> dict[str, object]:
+        """What waits for a reset, with `values` added."""
+        return self.waiting | values
+
+    def check(self, values: dict[str, object]) -> None:
+        """Raises ValueError for settings of the next run that cannot be."""
+        return None
+
+    def apply(self, values: dict[str, object]) -> None:
+        """Take over settings that waited for a reset."""
+        return None
+
+    def show_controls(self) -> None:
+        """Set every control to what is in force."""
+        return None
+
+    def start_over(self) -> None:
+        """Back to the beginning, with the settings that waited for it."""
+        with self.canvas.lock:
+            self.marks.clear()
+            waiting, self.waiting = self.waiting, {}
+            self.apply(waiting)
+            self.clear()
+        self.show_controls()
+        self._changed()
+        self.canvas.draw()
+
+    # ── putting it together ───────────────────────────────────────────────────────────────────
+
+    def assemble(
+        self,
+        figure: Figure,
+        controls: Sequence[widgets.Widget],
+        question: Question | None = None,
+        below: Sequence[widgets.Widget] = (),
+        later: Sequence[widgets.Widget] = (),
+    ) -> None:
+        """Build `self.panel` and `self.runner`; call at the end of `__init__`.
+
+        `controls` stand above the picture, since they act on it at once; `below` stands under it,
+        and `later`, settings of the next run, is folded away under that.
+        """
+        make_reproducible(pick_device())
+        warm_up()
+        self.guess: int | None = None
+        self.ghost: Line | None = None
+        self.named: list[Line] = []
+        self.marks: list[tuple[float, str]] = []
+        self.canvas = Canvas(figure, self._words, moving=self.moving)
+        # Items hold whole ensembles: what is to be kept of them, `take` keeps.
+        self.runner = Runner(self.items, self._taken, self._changed, history=0)
+        self.transport = Transport(self.runner, self._before)
+        self.clock = Clock(self)
+        self.status = widgets.HTML()
+        # Room for a line even when empty, or the first words would move a slider off the mouse.
+        self.message = widgets.HTML(layout=widgets.Layout(min_height="28px"))
+        self.question, self._asked, asking = question, False, []
+        if question:
+            asking = [guess_row(question, self._answered, self.say)]
+        save = self._save if hasattr(self, "save") else None
+        tools = [keep_row(self._keep, save), picture_row(self.name, self.canvas.png)]
+        if hasattr(self, "code"):
+            tools.append(share_row(self.code, self._use, self.say))
+        wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
+        shown = [widgets.Box(list(controls), layout=wrap), self.canvas.widget, *below, *folded]
+        rows = [*asking, self.transport.widget, self.status, self.message]
+        parts = [*rows, *shown, widgets.Box(tools, layout=wrap)]
+        self.panel = ClosingBox(parts, self.end)
+        claim(*here(), self.runner)
+        self._changed()
+        self.canvas.draw()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.panel)
+        if self.runner.mode == "sync" and self.runner.phase is Phase.READY:
+            self.runner.run()
+
+    def end(self) -> None:
+        """Stop whatever runs for this panel, for good."""
+        self.runner.close()
+
+    def close(self) -> None:
+        """Take the panel away and end its thread."""
+        self.panel.close()
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """A line under the status; `bad` for what went wrong."""
+        colour = "color:var(--jp-error-color1,#b00020);font-weight:600" if bad else ""
+        self.message.value = f'<span role="status" style="{colour}">{html.escape(text)}</span>'
+
+    def mark(self, where: float, text: str) -> None:
+        """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
+        self.marks.append((where, text))
+
+    # ── keeping and sharing ───────────────────────────────────────────────────────────────────
+
+    def _keep(self, name: str) -> None:
+        x, y = self.curve()
+        if not len(x):
+            return self.say("There is nothing to keep yet: ▶ first.")
+        label = plain(name) or f"run {len(self.named) + 1}"
+        self.named = [line for line in self.named if line.label != label][-1:]
+        self.named.append(Line(label, list(x), list(y)))
+        self.say(f"Kept as “{name or label}”; the last two kept runs stay on the plot.")
+        with self.canvas.lock:
+            self.kept()
+        self.canvas.draw()
+
+    def _save(self) -> None:
+        try:
+            self.say(f"Saved in {self.save()}")
+        except (OSError, ValueError) as error:
+            self.say(str(error), bad=True)
+
+    def _use(self, code: str) -> None:
+        if self.runner.phase is not Phase.READY:
+            return self.say("A code changes everything: ↺ first, and then Use.")
+        try:
+            self.use_code(code)
+            self.say("The settings are those of the code.")
+        except ValueError as error:  # ShareError among them
+            self.say(str(error), bad=True)
+
+    # ── the run ───────────────────────────────────────────────────────────────────────────────
+
+    def _words(self) -> str:
+        guess = "" if self.guess is None else f" The guess was {self.guess}."
+        return self.describe() + guess
+
+    def _taken(self, item) -> None:
+        with self.canvas.lock:
+            self.take(item)
+        self.canvas.update()
+        self._tell()
+
+    def _changed(self) -> None:
+        phase = self.runner.phase
+        if phase is Phase.RUNNING:
+            self.canvas.hurry()  # the first point, as soon as there is one
+        self.clock.changed()
+        self.transport.refresh(allowed=not self._waiting())
+        self._tell()
+        if phase is Phase.FAILED:
+            error = self.runner.error
+            self.say(
+                f"{self.unit.capitalize()} {self.runner.steps + 1 - self.lead} failed: "
+                f"{type(error).__name__}: {error}. What was recorded is kept; ↺ starts anew.",
+                bad=True,
+            )
+        if phase.ended or phase is Phase.PAUSED:
+            self.canvas.draw()
+
+    def _before(self, action: str) -> bool:
+        if action == "reset":
+            x, y = self.curve()
+            if len(x):
+                self.ghost = Line("last run", list(x), list(y))
+            self.runner.reset()
+            self.say("")
+            self.start_over()
+            return False
+        return True
+
+    def _waiting(self) -> bool:
+        return bool(self.question) and not self._asked and self.runner.mode != "sync"
+
+    def _answered(self, guess: int | None) -> None:
+        self.guess, self._asked = guess, True
+        with self.canvas.lock:
+            self.guessed()
+        self._changed()
+        self.canvas.draw()
+
+    def _tell(self) -> None:
+        self.status.value = f'<span role="status">{self.clock.words(self._waiting())}</span>'

@@ -1,0 +1,132 @@
+"""What stands around a run: a guess before it, curves that are kept, codes that are shared.
+
+Each tool is told what to do, and knows no lab.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import ipywidgets as widgets
+
+from mpkit.lab.kit.controls import Number, Say
+
+WRAP = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
+
+
+class Question(NamedTuple):
+    """What a student is asked to predict before a run: the answer is a number."""
+
+    text: str
+    low: int
+    high: int
+    value: int
+
+
+class Line(NamedTuple):
+    """A curve kept from an earlier run, to be drawn behind the present one."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+class ClosingBox(widgets.VBox):
+    """A box that stops its lab's thread when it is closed."""
+
+    def __init__(self, children, closing: Callable[[], object]):
+        super().__init__(children)
+        self._closing = closing
+
+    def close(self) -> None:
+        closing, self._closing = self._closing, lambda: None
+        closing()
+        super().close()
+
+
+def guess_row(question: Question, answered: Callable[[int | None], object], say: Say):
+    """The question with a slider, "Commit" and "Skip"; `answered` gets the number, or None."""
+    number = Number("Your guess", question.value, question.low, question.high, lambda _: None, say)
+    commit = widgets.Button(description="Commit", button_style="primary")
+    skip = widgets.Button(description="Skip")
+
+    def done(guess: int | None) -> None:
+        for part in (commit, skip, number.slider, number.box):
+            part.disabled = True
+        say("" if guess is None else f"Your guess is {guess}.")
+        answered(guess)
+
+    commit.on_click(lambda _: done(number.value))
+    skip.on_click(lambda _: done(None))
+    text = widgets.HTML(html.escape(question.text))
+    return widgets.VBox([text, widgets.HBox([number.widget, commit, skip])])
+
+
+def fold(title: str, children: Sequence[widgets.Widget]) -> widgets.Widget:
+    """Folded away under a button (an Accordion's title can't be reached with the keyboard)."""
+    inside = widgets.Box(list(children), layout=widgets.Layout(display="none", **WRAP))
+    opener = widgets.ToggleButton(
+        description=title,
+        icon="caret-right",
+        layout=widgets.Layout(width="max-content", align_self="flex-start"),
+    )
+
+    def turned(change: dict) -> None:
+        inside.layout.display = "" if change["new"] else "none"
+        opener.icon = "caret-down" if change["new"] else "caret-right"
+
+    opener.observe(turned, "value")
+    return widgets.VBox([opener, inside])
+
+
+def plain(text: str) -> str:
+    """Letters that a legend shows as they are: no formula between $, and also behind a _."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def keep_row(keep: Callable[[str], object], save: Callable[[], object] | None) -> widgets.Widget:
+    """Keep this run's curve under a name, and the run as a folder, where it can be saved."""
+    name = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px"))
+    row = [name, _button("Keep", "keep this curve", lambda: keep(name.value.strip()[:40]))]
+    if save:
+        row.append(_button("Save", "the run as a folder that can be resumed", save))
+    return widgets.HBox(row)
+
+
+def picture_row(name: str, picture: Callable[[], bytes]) -> widgets.Widget:
+    """The picture as a PNG file, behind a link."""
+    link = widgets.HTML()
+
+    def shown() -> None:
+        data = base64.b64encode(picture()).decode()
+        link.value = (
+            f'<a download="{html.escape(name)}.png" '
+            f'href="data:image/png;base64,{data}">save the picture</a>'
+        )
+
+    return widgets.HBox([_button("PNG", "the picture as a file", shown), link])
+
+
+def share_row(give: Callable[[], str], take: Callable[[str], object], say: Say) -> widgets.Widget:
+    """A short code of the settings, to be given away or pasted in."""
+    text = widgets.Text(placeholder="share code", layout=widgets.Layout(width="150px"))
+
+    def given() -> None:
+        text.value = give()
+        say("The code of these settings is in the box: copy it.")
+
+    buttons = [
+        _button("Share", "a code of these settings", given),
+        _button("Use", "take a code's settings", lambda: take(text.value)),
+    ]
+    return widgets.HBox([text, *buttons])
+
+
+def _button(label: str, tip: str, clicked: Callable[[], object]) -> widgets.Button:
+    button = widgets.Button(description=label, tooltip=tip, layout=widgets.Layout(width="70px"))
+    button.on_click(lambda _: clicked())
+    return button

@@ -1,0 +1,251 @@
+"""Parts of pictures that several labs show. Each is laid out once on its axes and then updated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, PURPLE, RED, font_size
+from mpkit.metapoison import CraftRecord
+
+# For the small decompositions of a frame (PCA, LDA): with more threads they wait for one another,
+# and a second notebook at work makes a frame cost a hundred times as much.
+one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+
+
+COUNTED = ("epoch", "step", "craft step", "move", "training steps k")
+"""What there are whole numbers of: no ticks between them."""
+
+
+def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """The house's look: small letters that still read, no box around the plot."""
+    size = font_size(axes.figure)
+    axes.set_title(title, fontsize=size + 1, loc="left")
+    axes.set_xlabel(xlabel, fontsize=size)
+    axes.set_ylabel(ylabel, fontsize=size)
+    axes.tick_params(labelsize=size - 1)
+    if xlabel in COUNTED:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+class LossView:
+    """L_adv of every surrogate, coloured by age, with the mean; changes of settings as marks."""
+
+    def __init__(self, axes: Axes, steps: int, epochs: int, wanted: str):
+        self.axes, self.steps = axes, steps
+        tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
+        size = font_size(axes.figure, 8)
+        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {wanted}")
+        self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
+        (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
+        self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
+        bar = axes.figure.colorbar(self.dots, ax=axes, pad=0.02, fraction=0.05)
+        bar.set_label("age of the surrogate (epochs)", fontsize=size)
+        bar.ax.tick_params(labelsize=size - 1)
+        self.guess = guess_line(axes)
+        self.marks: list = []
+        self.marked = -1  # how many marks the limits have room for; -1: no limits yet
+        axes.set(xlim=(0, steps + 0.5), ylim=(-2, 6))
+        legend(axes)
+
+    def update(self, records: Sequence[CraftRecord], marks: Sequence[tuple[float, str]]) -> None:
+        """Show these records, and a labelled line where a setting changed."""
+        x = [r.step for r in records for _ in r.losses]
+        y = [loss for r in records for loss in r.losses]
+        finite = [loss for loss in y if math.isfinite(loss)]  # the others diverged
+        self.dots.set_offsets(np.column_stack([x, y]) if x else np.empty((0, 2)))
+        self.dots.set_array(np.array([a for r in records for a in r.ages], dtype=float))
+        self.mean.set_data([r.step for r in records], [r.loss for r in records])
+        if y:
+            low, high = min([*finite, 0]), max([*finite, 0])
+            room, now = 0.1 * (high - low) + 0.1, self.axes.get_ylim()
+            fits = now[0] <= low - room / 3 and high + room / 3 <= now[1]  # with all of its dots
+            if len(marks) > self.marked or not fits:  # seldom: ticks cost time
+                words = 0.25 * (high - low) * bool(marks)  # of the marks, under the dots
+                self.axes.set_ylim(low - room - words, high + room)
+                self.marked = len(marks)
+            self.axes.set_xlim(0, max(self.steps, x[-1]) + 0.5)
+        show_marks(self.axes, self.marks, marks)
+
+    def moving(self) -> list:
+        """What changes from frame to frame."""
+        return [*self.kept, self.guess, self.dots, self.mean, *self.marks]
+
+    def show_guess(self, guess: float | None) -> None:
+        """Mark the guessed step; None leaves it out."""
+        show_guess(self.guess, guess)
+
+    def compare(self, lines: Sequence) -> None:
+        """Draw `Line`s of other runs behind the mean."""
+        show_kept(self.axes, self.kept, lines)
+
+
+KEPT_STYLES = ((GREY, ":"), (BLUE, "-."), (PURPLE, (0, (5, 1, 1, 1))))
+"""For the last run, and for two that were named."""
+
+
+def show_kept(axes: Axes, artists: Sequence, lines: Sequence, corner: str = "upper right") -> None:
+    """Put up to three `Line`s onto artists that were made for them, and into the legend."""
+    for i, artist in enumerate(artists):
+        line = lines[i] if i < len(lines) else None
+        artist.set_data((line.x, line.y) if line else ((), ()))
+        artist.set_label(line.label if line else "_")
+    legend(axes, corner)
+
+
+def guess_line(axes: Axes) -> Line2D:
+    """An upright line for a guess that nobody has made yet (`show_guess`)."""
+    return axes.axvline(-1, color=PURPLE, ls=(0, (1, 1)), lw=2.5, label="_")
+
+
+def show_guess(line: Line2D, guess: float | None, corner: str = "upper right") -> None:
+    """Put `line` at the guess, and into the legend; None (skipped) leaves it out of sight."""
+    if guess is None:
+        return
+    line.set_xdata([guess, guess])
+    line.set_label(f"your guess: {guess:g}")
+    legend(line.axes, corner)
+
+
+def legend(axes: Axes, corner: str = "upper right") -> None:
+    """All that has a name."""
+    axes.legend(fontsize=font_size(axes.figure, 8), loc=corner, framealpha=0.85)
+
+
+def legend_below(axes: Axes) -> None:
+    """One line under a plot without ticks, where it hides no point."""
+    axes.legend(
+        fontsize=font_size(axes.figure, 8), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=5,
+        frameon=False, columnspacing=1.0, handletextpad=0.1,
+    )  # fmt: skip
+
+
+class CloudView:
+    """Groups of points in a plane without units, such as pictures by their features.
+
+    `looks` of the groups: (marker, colour, size, label); large markers get a black rim.
+    """
+
+    def __init__(self, axes: Axes, title: str, looks: Sequence[tuple]):
+        self.axes = axes
+        tidy(axes, title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        self.groups = [
+            axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=label)[0]
+            for m, c, ms, label in looks
+        ]
+        legend_below(axes)
+
+    def update(self, points: np.ndarray, sizes: Sequence[int]) -> None:
+        """points (N, 2) of all groups, so many of each in turn."""
+        parts = np.split(points, np.cumsum(sizes)[:-1])
+        for group, part in zip(self.groups, parts, strict=True):
+            group.set_data(*part.T)
+        seen = points[np.isfinite(points).all(1)]
+        if not len(seen):
+            return
+        low, high = seen.min(0), seen.max(0)
+        room = 0.08 * (high - low) + 1e-6
+        self.axes.set_xlim(low[0] - room[0], high[0] + room[0])
+        self.axes.set_ylim(low[1] - room[1], high[1] + room[1])
+
+
+def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) -> None:
+    """Dotted vertical lines with words; `artists` keeps those that stand already."""
+    while len(artists) > 2 * len(marks):
+        artists.pop().remove()
+    for i in range(len(artists) // 2, len(marks)):
+        x, text = marks[i]
+        artists.append(axes.axvline(x, color=GREY, ls=":", lw=1))
+        artists.append(
+            axes.text(
+                x, 0.02 + 0.07 * (i % 4), f" {text}", transform=axes.get_xaxis_transform(),
+                fontsize=font_size(axes.figure, 8), color=BLACK,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )
+        )  # fmt: skip
+
+
+def room_for(classes: Sequence[str], figure: Figure) -> float:
+    """How much wider, in a grid of inches, the gap left of a `ProbabilityView` must be than usual:
+    classes are named there."""
+    letter = 0.0085 * font_size(figure, 10)
+    return max(0.01, letter * min(16, max(map(len, classes))) - 0.85)
+
+
+class ProbabilityView:
+    """A picture's class probabilities as bars; the true class and the wanted one stand out."""
+
+    def __init__(self, axes: Axes, classes: Sequence[str], true: int, wanted: int, title: str):
+        self.classes = classes
+        colours = [
+            BLUE if i == true else RED if i == wanted else "#BBBBBB" for i in range(len(classes))
+        ]
+        self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)
+        tidy(axes, title, "probability")
+        axes.set_yticks(range(len(classes)), classes, fontsize=font_size(axes.figure, 8))
+        axes.set_xlim(0, 1)
+        axes.invert_yaxis()
+
+    def update(self, probabilities: Sequence[float]) -> None:
+        for bar, p in zip(self.bars, probabilities, strict=True):
+            bar.set_width(p)
+
+
+class StripView:
+    """Rows base | δ magnified | poison, a page of poisons at a time."""
+
+    GAP = 2
+
+    def __init__(self, axes: Axes, bases: Tensor, columns: int = 8):
+        self.axes, self.bases, self.columns = axes, bases.cpu(), columns
+        self.page, self.factor = 0, 1.0
+        size = font_size(axes.figure, 8)
+        self.image = axes.imshow(self._sheet(self.bases, 1.0), interpolation="nearest")
+        height = self.bases.shape[-2] + self.GAP
+        axes.set_yticks([height * (i + 0.45) for i in range(3)])
+        axes.set_yticklabels(["base", "change", "poison"], fontsize=size)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        self.title = axes.set_title("", fontsize=size + 1, loc="left")
+
+    @property
+    def pages(self) -> int:
+        return -(-len(self.bases) // self.columns)
+
+    def update(self, poisons: Tensor, epsilon: float) -> None:
+        """poisons (P, C, H, W) in [0, 1]; the change is shown around grey, ε as black or white."""
+        self.factor = 0.5 / max(epsilon, 1 / 255)
+        self.image.set_data(self._sheet(poisons.cpu(), self.factor))
+        first = self.page * self.columns
+        last = min(first + self.columns, len(self.bases))
+        self.axes.get_yticklabels()[1].set_text(f"change ×{self.factor:.0f}")
+        self.axes.set_yticklabels(["base", f"change ×{self.factor:.0f}", "poison"])
+        self.title.set_text(f"poisons {first + 1}–{last} of {len(self.bases)}")
+
+    def _sheet(self, poisons: Tensor, factor: float) -> np.ndarray:
+        rows = slice(self.page * self.columns, (self.page + 1) * self.columns)
+        base, poison = self.bases[rows], poisons.detach()[rows]
+        parts = (base, (0.5 + factor * (poison - base)).clamp(0, 1), poison)
+        _, c, h, w = base.shape
+        sheet = np.ones((3 * (h + self.GAP), self.columns * (w + self.GAP), 3), dtype=np.float32)
+        for r, part in enumerate(parts):
+            for i, picture in enumerate(part):
+                top, left = r * (h + self.GAP), i * (w + self.GAP)
+                sheet[top : top + h, left : left + w] = (
+                    picture.expand(3, h, w).permute(1, 2, 0).numpy()
+                    if c == 1
+                    else picture.permute(1, 2, 0).numpy()
+                )
+        return sheet

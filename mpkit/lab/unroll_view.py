@@ -1,0 +1,108 @@
+"""The picture of `UnrollLab`: the plane with its arrows, the losses ahead, the moves so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mpkit.lab.kit.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.views import KEPT_STYLES, guess_line, show_guess, show_kept, show_marks, tidy
+from mpkit.lab.unroll_toy import Params, Toy, network
+
+GRID, EDGE = 60, 2.4
+"""How finely the ground is drawn, and how far the plane reaches from its middle."""
+
+
+def drawn(arrows: Tensor) -> Tensor:
+    """Arrows (P, 2) as they are drawn: the longest 0.7 long, and none that is not zero under 0.3.
+
+    Of two arrows the longer one stays it, and every direction can be seen.
+    """
+    length = arrows.norm(dim=1, keepdim=True)
+    share = length / length.max().clamp(min=1e-12)
+    return arrows / length.clamp(min=1e-12) * (0.3 + 0.4 * share) * (length > 1e-12)
+
+
+class UnrollView:
+    """Laid out once for a number of poisons and moves, and then updated in place."""
+
+    def __init__(self, poisons: int, moves: int, furthest: int, large: bool = False):
+        self.figure, self.moves = new_figure(9, 4.4, large), moves
+        grid = self.figure.add_gridspec(
+            2, 2, width_ratios=(3, 2), left=0.06, right=0.98, top=0.92, bottom=0.12, wspace=0.25,
+            hspace=0.9 if large else 0.6,
+        )  # fmt: skip
+        self.plane = self.figure.add_subplot(grid[:, 0])
+        self.ahead = self.figure.add_subplot(grid[0, 1])
+        self.history = self.figure.add_subplot(grid[1, 1])
+        tidy(self.plane, "arrows: −∂L_adv/∂x")
+        tidy(self.ahead, "looking ahead", "training steps k", "L_adv(w_k)")
+        tidy(self.history, "following the arrows", "move", "L_adv(w_K)")
+        self._lay_out_plane(poisons)
+        for axes in (self.ahead, self.history):
+            axes.axhline(0, color=RED, ls="--", lw=1)
+        self.ahead.set_xlim(-0.3, furthest + 0.3)
+        self.history.set_xlim(0, moves + 0.5)
+        (self.look_line,) = self.ahead.plot([], [], "o-", color=BLACK, ms=4)
+        (self.move_line,) = self.history.plot([], [], color=BLACK, lw=2, label="this run")
+        self.kept_lines = [self.history.plot([], [], color=c, ls=s)[0] for c, s in KEPT_STYLES]
+        self.guess, self._marks = guess_line(self.history), []
+
+    def _lay_out_plane(self, poisons: int) -> None:
+        self.ground = self.plane.imshow(
+            torch.zeros(GRID, GRID).numpy(), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower",
+            vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
+        )  # fmt: skip
+        self.clean = [
+            self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=name)[0]
+            for marker, c, name in (("s", BLUE, "class 0"), ("o", RED, "class 1"))
+        ]
+        (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=9, mec=BLACK, label="poisons")
+        (self.target,) = self.plane.plot([], [], "*", color=BLUE, ms=17, mec=BLACK, label="target")
+        spot = [0.0] * poisons
+        self.numbers = [self.plane.text(0, 0, str(i + 1), weight="bold") for i in range(poisons)]
+        self.quiver = self.plane.quiver(
+            spot, spot, spot, spot, color=BLACK, angles="xy", scale_units="xy", scale=1, width=0.006
+        )
+        self.plane.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
+        self.plane.legend(fontsize=font_size(self.figure, 8), loc="lower left", ncols=2)
+
+    def points(self, toy: Toy, poisons: Tensor, arrows: Tensor) -> None:
+        """Both classes, the target, the poisons (P, 2), and an arrow (P, 2) at each of them."""
+        for label, artist in enumerate(self.clean):
+            artist.set_data(*toy.x[toy.y == label].T.numpy())
+        self.bad.set_data(*poisons.T.numpy())
+        self.target.set_data(*toy.target.T.numpy())
+        self.quiver.set_offsets(poisons.numpy())
+        self.quiver.set_UVC(*drawn(arrows).T.numpy())
+        for name, place in zip(self.numbers, poisons.tolist(), strict=True):
+            name.set_position((place[0] + 0.1, place[1] - 0.03))
+
+    @torch.no_grad()
+    def trained(self, weights: Params, title: str) -> None:
+        """What a network of these weights says at every place of the plane."""
+        line = torch.linspace(-EDGE, EDGE, GRID)
+        spots = torch.cartesian_prod(line, line).flip(1)
+        said = network(weights, spots).softmax(-1)[:, 1].view(GRID, GRID)
+        self.ground.set_data(said.numpy())
+        self.plane.set_title(title, loc="left", fontsize=font_size(self.figure, 10))
+
+    def curves(self, ahead: Sequence[float], run: tuple[Sequence, Sequence], marks) -> None:
+        """L_adv after 0 … K training steps, and after every move of the run (moves, losses)."""
+        self.look_line.set_data(range(len(ahead)), ahead)
+        self.move_line.set_data(*run)
+        kept = [y for line in self.kept_lines for y in line.get_ydata()]
+        for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or [0, 1])):
+            low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)
+            axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+        show_marks(self.history, self._marks, marks)
+
+    def show_guess(self, guess: float | None) -> None:
+        """Mark the guessed move; None leaves it out."""
+        show_guess(self.guess, guess)
+
+    def compare(self, lines: Sequence) -> None:
+        """`Line`s of other runs behind this one's."""
+        show_kept(self.history, self.kept_lines, lines)

@@ -1,0 +1,143 @@
+"""VictimsLab's picture: a dot a victim, how many turned, and what it costs (slides 10–11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mpkit.evaluation import VictimRecord
+from mpkit.lab.kit.canvas import GREY, font_size
+from mpkit.lab.kit.looks import LOOKS, show_count
+from mpkit.lab.kit.views import KEPT_STYLES, ProbabilityView, room_for, tidy
+from mpkit.scenario import Scenario
+from mpkit.tally import diverged, success_rate
+from mpkit.verdict import ARMS, LAST
+
+
+def _points(x: Sequence[float], y: Sequence[float]) -> np.ndarray:
+    """(N, 2), also for none."""
+    return np.column_stack([x, y]) if x else np.empty((0, 2))
+
+
+class CountsView:
+    """Laid out once on a figure for one scenario; `update` brings it up to date. `epochs` is how
+    long victims train."""
+
+    def __init__(self, figure: Figure, scenario: Scenario, epochs: int):
+        names, self.epochs = scenario.train.classes, epochs
+        self.figure, self.hide = figure, scenario.goal == "self-concealment"
+        true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        self.true = names[true]
+        self.wanted = f"anything but {self.true}" if self.hide else names[wanted]
+        room = room_for(names, figure)
+        grid = figure.add_gridspec(
+            2, 4, width_ratios=(4.2 - room, 1.5, room, 2.2), height_ratios=(1.2, 1),
+            left=0.105, right=0.97, top=0.93, bottom=0.11, hspace=0.5, wspace=0.2,
+        )  # fmt: skip
+        self.dots, self.rates = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+        face, bars = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[0, 3])
+        self.accuracy = figure.add_subplot(grid[1, 1:])
+        picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
+        face.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        face.set_title(f"target: {self.true}", fontsize=font_size(figure, 10))
+        face.set_axis_off()
+        red = -1 if self.hide else wanted
+        self.bars = ProbabilityView(bars, names, true, red, "")
+        # To the right: in large letters it is longer than its plot.
+        bars.set_title("poisoned victims say", loc="right", fontsize=font_size(figure, 10))
+        self._arms()
+        self._axes()
+
+    def _arms(self) -> None:
+        size = font_size(self.figure, 8)
+        self.clouds, self.points, self.spans, self.words, self.levels = {}, {}, {}, {}, {}
+        for row, arm in enumerate(ARMS):
+            colour, marker, line = LOOKS[arm]
+            look = {"color": colour, "marker": marker}
+            self.clouds[arm] = self.dots.scatter([], [], s=40, alpha=0.75, **look)
+            (self.points[arm],) = self.rates.plot([], [], ls="", ms=7, **look)
+            (self.spans[arm],) = self.rates.plot([], [], color=colour, ls=line, lw=2.5)
+            self.words[arm] = self.rates.text(
+                0.5, row - 0.28, "", ha="center", va="center", fontsize=size
+            )
+            self.levels[arm] = self.accuracy.scatter([], [], s=30, alpha=0.75, **look)
+        self.line = self.rates.axvline(-1, color=GREY, ls=(0, (2, 2)), lw=2)
+        self.kept = [
+            self.rates.plot([], [], ls="", marker="|", ms=22, mew=2.5, color=c, zorder=1)[0]
+            for c, _ in KEPT_STYLES
+        ]
+
+    def _axes(self) -> None:
+        tidy(self.dots)
+        self.say(f"each victim: probability of {self.wanted}")
+        tidy(self.rates, "", f"share that says {self.wanted}, 95 % interval")
+        tidy(self.accuracy, "", "accuracy on other pictures")
+        for axes in (self.dots, self.rates, self.accuracy):
+            names = ARMS if axes is not self.accuracy else [""] * len(ARMS)  # as to its left
+            axes.set_yticks(range(len(ARMS)), names, fontsize=font_size(self.figure, 8))
+            axes.set_ylim(len(ARMS) - 0.5, -0.5)
+            axes.set_xlim(-0.03, 1.03)
+
+    def say(self, text: str) -> None:
+        """The line above the dots."""
+        self.dots.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
+
+    def guess(self, share: float, text: str) -> None:
+        """A line at the guessed share, and `text` above it."""
+        self.line.set_xdata([share, share])
+        self.rates.set_title(text, loc="left", fontsize=font_size(self.figure, 9))
+
+    def update(self, records: Sequence[VictimRecord], probabilities: Sequence[float]) -> None:
+        """Show these victims and twins, and the poisoned ones' mean probabilities (classes,).
+
+        Those that diverged have no dot: the words above the rate name them.
+        """
+        for row, arm in enumerate(ARMS):
+            mine = [r for r in records if r.arm == arm and not r.diverged]
+            # Dots of one arm lie a little apart, each victim always at the same height.
+            height = [row + 0.25 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
+            wanted = [self.probability(r) for r in mine]
+            self.clouds[arm].set_offsets(_points(wanted, height))
+            self.levels[arm].set_offsets(_points([r.accuracy for r in mine], height))
+            found = success_rate(records, arm)
+            self.points[arm].set_data([found.rate], [row])
+            self.spans[arm].set_data([found.low, found.high], [row, row])
+            show_count(self.words[arm], found, diverged(records, arm))
+        lowest = min((r.accuracy for r in records if not r.diverged), default=0.0)
+        self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
+        self.bars.update(probabilities)
+        size = font_size(self.figure, 8)
+        self.dots.set_xlabel(self._held(records), fontsize=size, loc="left")
+
+    def _held(self, records: Sequence[VictimRecord]) -> str:
+        """Under the dots: whether the poisoned victims' flips hold, and what they would be by the
+        other statistics of batch norm."""
+        mine = [r for r in records if r.arm == "poisoned"]
+        last = min(LAST, self.epochs)
+        held = sum(sum(r.held) / len(r.held) for r in mine) / len(mine)
+        words = f"poisoned: held {held * last:.1f} of the last {last} epochs"
+        others = [r.other_statistics for r in mine if r.other_statistics]
+        if others:
+            found = success_rate(others, "poisoned")
+            by = f"{others[0].statistics} statistics"
+            words += f"; {by}: {found.successes} of {found.n}"
+        return words
+
+    def probability(self, record: VictimRecord) -> float:
+        """What a victim gives the attacker's wish for the target that is shown."""
+        if self.hide:
+            return 1 - record.true_probability[0]
+        return record.adversarial_probability[0]
+
+    def compare(self, lines: Sequence) -> None:
+        """Mark the final share of other runs (`Line`s) on the poisoned row."""
+        for i, artist in enumerate(self.kept):
+            line = lines[i] if i < len(lines) else None
+            artist.set_data(([line.y[-1]], [0]) if line else ([], []))
+            about = f"{line.label}: {line.y[-1]:.0%} of {line.x[-1]}" if line else "_"
+            artist.set_label(about)
+        size = font_size(self.figure, 8)
+        if lines:
+            self.rates.legend(fontsize=size, loc="lower right", markerscale=0.4, framealpha=0.85)

@@ -1,0 +1,163 @@
+"""An attack made ready to run: data loaded, target found, networks built, and a plan.
+
+ready = prepare(make_attack(data="digits", target_class="1", poison_class="7"))
+for state, record in ready.craft(): ...
+records = ready.judge(poisons_of(ready.scenario, state, ready.attack.settings))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+from torch import Tensor, nn
+
+from mpkit import margins, targets
+from mpkit.data import load_dataset
+from mpkit.device import Plan, make_reproducible, pick_device, plan_for
+from mpkit.evaluation import arm_pictures, noise_poisons, train_victims
+from mpkit.metapoison import CraftRecord, CraftState, craft
+from mpkit.runs.attack import Attack
+from mpkit.runs.pairs import default_classes
+from mpkit.scenario import Scenario, make_scenario
+from mpkit.settings import Settings
+from mpkit.verdict import ARMS, VictimRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An attack with its data loaded and its networks built, ready to run."""
+
+    attack: Attack
+    scenario: Scenario
+    network: nn.Module
+    plan: Plan
+    victim_network: nn.Module
+    victim_plan: Plan
+
+    def craft(
+        self, state: CraftState | None = None, settings: Callable[[], Settings] | None = None
+    ) -> Iterator[tuple[CraftState, CraftRecord]]:
+        """Algorithm 1, from the beginning or from a state, by the attack's settings or those that
+        `settings()` gives before every step.
+
+        Raises ValueError where surrogates diverge: from then on pictures would be no numbers, and
+        no longer within ε.
+        """
+        used = settings or self.attack.settings
+        for after, record in craft(self.scenario, self.network, used, state, self.plan):
+            if not math.isfinite(record.loss):
+                raise ValueError(
+                    f"the adversarial loss is {record.loss} at craft step {record.step}, as the "
+                    "surrogates' training diverged: start anew with a lower --lr"
+                )
+            yield after, record
+
+    def judge(self, poisons: Tensor, arms=ARMS) -> Iterator[tuple[int, list[VictimRecord]]]:
+        """Victims of every arm, side by side: (epoch, records), records with the last epoch."""
+        a = self.attack
+        noise = noise_poisons(self.scenario, a.settings.epsilon, a.settings.seed)
+        stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
+        pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in arms}
+        return train_victims(
+            self.scenario,
+            self.victim_network,
+            a.victim_recipe,
+            pictures,
+            victims=a.victims,
+            seed=a.settings.seed,
+            plan=self.victim_plan,
+        )
+
+
+def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
+    """The data of an attack, and who attacks whom in it. Raises DataError and ValueError.
+
+    Where the attack names no target the rule does, which trains clean models if their margins are
+    not known yet (see `clean_margins`).
+    """
+    names = ("n_train", "n_test", "max_train", "max_test", "classes")
+    names = (*names, "size", "noise", "difficulty")
+    wanted = {name: getattr(attack, name) for name in names}
+    train, test = load_dataset(attack.data, **wanted, progress=progress)
+    target, poison = default_classes(attack, train.classes)
+    names = ("adversarial_class", "budget", "goal")
+    given = {name: getattr(attack, name) for name in names}
+    if attack.target_index is not None:
+        given["target_index"] = attack.target_index
+    scenario = make_scenario(train, test, target, poison, **given)
+    if attack.target_index is not None:
+        return scenario
+    return targets.aimed(scenario, by_rule(scenario, clean_margins(attack, scenario, progress)))
+
+
+def clean_setup(attack: Attack, scenario: Scenario) -> margins.Clean:
+    """What the clean margins of an attack's test pictures depend on: they train as victims do."""
+    return margins.Clean(
+        scenario.train,
+        targets.whole_test_set(scenario),
+        attack.victim_network or attack.network,
+        attack.batch_norm,
+        attack.victim_recipe,
+        attack.tuning_of_victims,
+        attack.weights,
+        attack.device,
+    )
+
+
+def clean_margins(
+    attack: Attack, scenario: Scenario, progress: bool = True, tell: margins.Tell | None = None
+) -> targets.Margins:
+    """Clean margins of an attack's test pictures: known, or else computed and kept."""
+    return margins.clean_margins(clean_setup(attack, scenario), progress=progress, tell=tell)
+
+
+def loaded_at_once(attack: Attack) -> tuple[Attack, Scenario]:
+    """As `load_scenario`, without training anything, and the attack with its target in it.
+
+    Where its target is by the rule, and margins are not known, it stays None, and the scenario has
+    the first picture for the time being.
+    """
+    if attack.target_index is not None:
+        return attack, load_scenario(attack, progress=False)
+    first = dataclasses.replace(attack, target_index=(0,))
+    scenario = load_scenario(first, progress=False)
+    known = margins.known_margins(clean_setup(attack, scenario))
+    if known is None:
+        return attack, scenario
+    index = by_rule(scenario, known)
+    return dataclasses.replace(attack, target_index=index), targets.aimed(scenario, index)
+
+
+def by_rule(scenario: Scenario, found: targets.Margins) -> tuple[int, ...]:
+    """The target's index by the rule, for the classes of a scenario. Raises ValueError for none."""
+    names = scenario.train.classes
+    true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+    called = "any other class" if scenario.goal == "self-concealment" else names[wanted]
+    return (targets.default_target(found.targets(true, wanted), names[true], called).index,)
+
+
+def prepare(
+    attack: Attack,
+    progress: bool = True,
+    plan: Plan | None = None,
+    victim_plan: Plan | None = None,
+    scenario: Scenario | None = None,
+) -> Prepared:
+    """Load data, build networks, and choose how to compute.
+
+    Plans that are given are kept, and so is a `scenario` that was loaded for this attack before.
+    The attack that is prepared names its target, whoever has named it.
+    """
+    device = pick_device(attack.device)
+    make_reproducible(device)
+    scenario = scenario or load_scenario(attack, progress)
+    if attack.target_index is None:
+        attack = dataclasses.replace(attack, target_index=targets.target_index(scenario))
+    scenario = scenario.to(device)
+    shape, classes = scenario.train.shape, len(scenario.train.classes)
+    surrogate, victim = attack.networks(shape, classes)
+    plan = plan or plan_for(attack.settings.models, device)
+    victim_plan = victim_plan or plan_for(attack.victims * len(ARMS), device)
+    return Prepared(attack, scenario, surrogate, plan, victim, victim_plan)
