@@ -112,7 +112,8 @@ class UnrollLab(Lab):
         return (
             f"Points of two classes, {len(self.poisons)} poisons. After K = {look.unroll_steps} "
             f"steps at learning rate {look.lr:g} the adversarial loss is {self.losses[-1]:.2f} "
-            f"(it was {self.losses[0]:.2f}): the target is called {says}. The longest arrow: {longest:.2f}."
+            f"(it was {self.losses[0]:.2f}): the target is called {says}. "
+            f"The longest arrow: {longest:.2f}."
             + (f" {len(self.records)} moves along the arrows." if self.records else "")
         )
 

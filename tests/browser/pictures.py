@@ -49,7 +49,7 @@ def lab_pictures(page, server, name: str, folder: Path) -> None:
     if name == "CraftLab":
         book.press("Train a victim on these poisons now")
         book.wait_for("lab.victim.runner.phase.ended", 120)
-    if (more := page.get_by_role("button", name="Settings that act after a reset")).count():
+    if (more := page.get_by_role("button", name="Settings for the next run")).count():
         more.click()
     time.sleep(1)
     for width, height in SIZES:

@@ -140,7 +140,7 @@ def test_compare_lab_counts_and_says_so(page, jupyter):
         assert [n for _, n in rates] == [2, 2]
         for successes, n in rates:
             expect(picture(book)).to_have_attribute("alt", re.compile(f"{successes}/{n}"))
-        page.get_by_role("button", name="Settings that act after a reset").focus()
+        page.get_by_role("button", name="Settings for the next run").focus()
         page.keyboard.press("Enter")
         page.get_by_role("spinbutton", name="victims a target").fill("3")
         page.keyboard.press("Enter")

@@ -58,7 +58,7 @@ def test_a_network_without_weights_is_trained_from_scratch(small, until):
     lab = small(CraftLab, **SIGNS, fine_tune="last")
     lab.controls["network"].menu.value = "convnet"
     assert (lab.attack.network, lab.attack.fine_tune) == ("convnet", "no")
-    assert lab.controls["fine_tune"].value is False
+    assert lab.controls["fine_tune"].value == "no"
     attack, _ = attack_of("craft", lab.code())
     assert (attack.network, attack.fine_tune) == ("convnet", "no")
 
@@ -79,7 +79,7 @@ def test_victims_may_train_otherwise_than_surrogates(small, until):
     assert lab.attack.tuning_of_victims == "all"
     lab.controls["network"].menu.value = "mlp"
     assert lab.attack.tuning_of_victims == "no"
-    assert lab.controls["fine_tune"].value is False
+    assert lab.controls["fine_tune"].value == "no"
     lab.controls["fine_tune"].menu.value = "last"
     assert lab.attack.victim_network == "convnet-small"
     assert lab.controls["network"].value == "convnet-small"

@@ -178,9 +178,8 @@ class Lab(ABC):
         self.status = widgets.HTML()
         # Room for a line even when empty, or the first words would move a slider off the mouse.
         self.message = widgets.HTML(layout=widgets.Layout(min_height="28px"))
-        self.question, self._asked, asking = question, False, []
-        if question:
-            asking = [guess_row(question, self._answered, self.say)]
+        self.question, self._asked = question, False
+        asking = [guess_row(question, self._answered, self.say)] if question else []
         save = self._save if hasattr(self, "save") else None
         tools = [keep_row(self._keep, save), picture_row(self.name, self.canvas.png)]
         if hasattr(self, "code"):
