@@ -167,14 +167,14 @@ def _accuracies(scenario: Scenario, found: Tensor) -> dict[str, list]:
     y, labels = scenario.validation.y, scenario.train.y[scenario.bases].unique()
     right = (found == y).float()
 
-    def share(rows: Tensor) -> list[float | None]:
+    def accuracy(rows: Tensor) -> list[float | None]:
         return right[:, rows].mean(1).tolist() if rows.any() else [None] * len(right)
 
-    classes = [share(y == c) for c in range(len(scenario.validation.classes))]
+    classes = [accuracy(y == c) for c in range(len(scenario.validation.classes))]
     return {
-        "accuracy": share(torch.ones_like(y, dtype=torch.bool)),
-        "poison_accuracy": share(torch.isin(y, labels)),
-        "target_accuracy": share(torch.isin(y, scenario.target_labels)),
+        "accuracy": accuracy(torch.ones_like(y, dtype=torch.bool)),
+        "poison_accuracy": accuracy(torch.isin(y, labels)),
+        "target_accuracy": accuracy(torch.isin(y, scenario.target_labels)),
         "class_accuracy": [list(row) for row in zip(*classes, strict=True)],
     }
 

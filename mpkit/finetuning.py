@@ -95,9 +95,9 @@ def _check(name: str | None, tensors: dict[str, Tensor]) -> None:
     """Raises ValueError unless these are all layers but the last of the network called so."""
     if name not in NETWORKS:
         raise ValueError(f"its network is {name!r}, which is none of {', '.join(NETWORKS)}")
-    wanted = {k: (v.shape, v.dtype) for k, v in _body(network(name, (3, 32, 32), 2)).items()}
+    expected = {k: (v.shape, v.dtype) for k, v in _body(network(name, (3, 32, 32), 2)).items()}
     found = {k: (v.shape, v.dtype) for k, v in tensors.items()}
-    if wrong := sorted(k for k in wanted.keys() | found if wanted.get(k) != found.get(k)):
+    if wrong := sorted(k for k in expected.keys() | found if expected.get(k) != found.get(k)):
         raise ValueError(f"its tensor {wrong[0]} is not one of {name}")
     if not all(v.isfinite().all() for v in tensors.values()):
         raise ValueError("it holds numbers that are not finite")

@@ -24,9 +24,9 @@ class Moments(torch.autograd.Function):
     @staticmethod
     def backward(ctx, by_mean, by_var):
         x, mean = ctx.saved_tensors
-        share = x.shape[1] / x.numel()
-        slope = 2 * share * by_var
-        constant = share * by_mean - slope * mean
+        weight = x.shape[1] / x.numel()
+        slope = 2 * weight * by_var
+        constant = weight * by_mean - slope * mean
         return torch.addcmul(constant[:, None, None], x, slope[:, None, None])
 
 

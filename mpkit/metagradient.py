@@ -46,7 +46,7 @@ class MetaGradient(NamedTuple):
 
 def reverse(
     module: nn.Module,
-    adversarial: Adversarial,
+    adversarial_loss: Adversarial,
     poisons: Tensor,
     state: State,
     batches: Batches,
@@ -69,7 +69,7 @@ def reverse(
         pixels = [batches.fill(r, k) for k, r in enumerate(rows)]
         states = unroll(module, state, zip(pixels, batches.y, strict=True), lr)
         looked = list(zip(states, pixels, strict=True))[0 if average == "mean" else -1 :]
-        loss = sum(adversarial(w, x) for w, x in looked) / len(looked)
+        loss = sum(adversarial_loss(w, x) for w, x in looked) / len(looked)
         return loss, (loss, states[0])
 
     gradient, (loss, first) = grad(unrolled, has_aux=True)(poisons)
@@ -78,7 +78,7 @@ def reverse(
 
 def adjoint(
     module: nn.Module,
-    adversarial: Adversarial,
+    adversarial_loss: Adversarial,
     poisons: Tensor,
     state: State,
     batches: Batches,
@@ -108,7 +108,7 @@ def adjoint(
         return vjp(lambda w: step(k, w, rows[k]), w)
 
     def looked_at(w: State, r: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        value = weight * adversarial(w, batches.fill(r, k))
+        value = weight * adversarial_loss(w, batches.fill(r, k))
         return value, value
 
     states, pulls = [state], {}
@@ -146,13 +146,13 @@ def _first_step(
         return vjp(lambda r: sgd_step(module, state, batches.fill(r, 0), y, lr)[0], rows)
     # Without batch statistics a row's share of the gradient is its own business.
     n, first = len(rows), sgd_step(module, state, batches.fill(rows, 0), y, lr)[0]
-    share = lr * (n / len(y))
-    return first, vjp(lambda r: sgd_step(module, state, r, y[:n], share)[0], rows)[1]
+    rate = lr * (n / len(y))
+    return first, vjp(lambda r: sgd_step(module, state, r, y[:n], rate)[0], rows)[1]
 
 
 def matching(
     module: nn.Module,
-    adversarial: Adversarial,
+    adversarial_loss: Adversarial,
     poisons: Tensor,
     state: State,
     batches: Batches,
@@ -168,7 +168,7 @@ def matching(
     rows, n = batches.rows(poisons)[0], len(batches.slot)
     is_poison = (batches.slot < len(poisons)).to(poisons)
     at = lambda params: State(params, state.stats)  # noqa: E731
-    aim = grad(lambda p: adversarial(at(p), batches.fill(rows, 0)))(state.params)
+    aim = grad(lambda p: adversarial_loss(at(p), batches.fill(rows, 0)))(state.params)
 
     def training_loss(params: dict[str, Tensor], rows: Tensor) -> Tensor:
         """Of the poisons alone."""

@@ -236,13 +236,13 @@ def crafting(
 def _check(run: Crafting, state: CraftState) -> None:
     """Raises ValueError if the state is none of this run."""
     held, names = next(iter(state.parameters.values())), run.perturbation.names
-    for what, found, wanted in (
+    for what, found, expected in (
         ("models", state.surrogates.models, run.ensemble.models),
         ("poisons", len(held), len(run.scenario.bases)),
         ("perturbation by", ", ".join(sorted(state.parameters)), ", ".join(sorted(names))),
     ):
-        if found != wanted:
-            raise ValueError(f"the state has {what} {found}, and this run {wanted}")
+        if found != expected:
+            raise ValueError(f"the state has {what} {found}, and this run {expected}")
 
 
 def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Tensor:

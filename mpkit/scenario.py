@@ -70,14 +70,14 @@ class Scenario:
         return Scenario(**{k: v.to(device) if hasattr(v, "to") else v for k, v in moved.items()})
 
 
-def class_index(dataset: Dataset, wanted: str | int) -> int:
+def class_index(dataset: Dataset, name: str | int) -> int:
     """A class by name or number. Raises ValueError listing the classes."""
     names = list(dataset.classes)
-    if str(wanted) in names:
-        return names.index(str(wanted))
-    if str(wanted).isdecimal() and int(wanted) < len(names):
-        return int(wanted)
-    raise ValueError(f"class {wanted!r} is unknown; there are: {', '.join(names)}")
+    if str(name) in names:
+        return names.index(str(name))
+    if str(name).isdecimal() and int(name) < len(names):
+        return int(name)
+    raise ValueError(f"class {name!r} is unknown; there are: {', '.join(names)}")
 
 
 def make_scenario(
@@ -112,10 +112,10 @@ def make_scenario(
     keep = torch.ones(len(test), dtype=torch.bool)
     keep[rows] = False
     labels = test.y[rows]
-    wanted = labels if adversarial is None else torch.full_like(labels, adversarial)
+    adversarial = labels if adversarial is None else torch.full_like(labels, adversarial)
     validation = test.subset(keep.nonzero().flatten())
     return Scenario(
-        train, validation, bases, test.x[rows], labels, tuple(rows.tolist()), wanted, goal
+        train, validation, bases, test.x[rows], labels, tuple(rows.tolist()), adversarial, goal
     )
 
 
@@ -181,19 +181,19 @@ def _pick_bases(train: Dataset, goal: str, poison: int | None, budget: float) ->
 def _pick_targets(test: Dataset, true: int, target_index: int | Sequence[int]) -> Tensor:
     # Whole numbers of torch and numpy are as good as Python's.
     index = target_index.tolist() if hasattr(target_index, "tolist") else target_index
-    wanted = list(index) if isinstance(index, list | tuple | range) else [index]
-    wanted = [i.item() if hasattr(i, "item") else i for i in wanted]
+    numbers = list(index) if isinstance(index, list | tuple | range) else [index]
+    numbers = [i.item() if hasattr(i, "item") else i for i in numbers]
     rows, name = test.rows_of(true), test.classes[true]
     if len(rows) == 0:
         raise ValueError(f"the test set has no image of class {name}, and so no target")
-    for i in wanted:
+    for i in numbers:
         if not isinstance(i, int) or not 0 <= i < len(rows):
             raise ValueError(
                 f"target {i!r} of class {name} does not exist; the test set has 0 … {len(rows) - 1}"
             )
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise ValueError(f"targets must be one or more different numbers, not {wanted}")
-    return rows[wanted]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"targets must be one or more different numbers, not {numbers}")
+    return rows[numbers]
 
 
 def adversarial_loss(
@@ -209,13 +209,13 @@ def adversarial_loss(
     """
     if kind not in ("margin", "cross-entropy"):
         raise ValueError(f"adversarial loss {kind!r} is unknown; there are: margin, cross-entropy")
-    wanted = scenario.adversarial.expand(logits.shape[:-1])[..., None]
+    aim = scenario.adversarial.expand(logits.shape[:-1])[..., None]
     hide = scenario.goal == "self-concealment"
-    others = logits.scatter(-1, wanted, -torch.inf)  # a real mask: no floor of 0 for the others
+    others = logits.scatter(-1, aim, -torch.inf)  # a real mask: no floor of 0 for the others
     if kind == "margin":
-        margin = others.amax(-1) - logits.gather(-1, wanted)[..., 0]
+        margin = others.amax(-1) - logits.gather(-1, aim)[..., 0]
         return (-margin if hide else margin).clamp(min=-kappa).mean(-1)
     if hide:
         # log(1 − p_true) = logsumexp of the others − logsumexp of all
         return (logits.logsumexp(-1) - others.logsumexp(-1)).mean(-1)
-    return -F.log_softmax(logits, -1).gather(-1, wanted)[..., 0].mean(-1)
+    return -F.log_softmax(logits, -1).gather(-1, aim)[..., 0].mean(-1)

@@ -92,10 +92,10 @@ def with_diverged(found: object, count: int) -> str:
     return f"{found}" + (f", {count} diverged" if count else "")
 
 
-def words(found: dict, wanted: str | None, true: str | None, epochs: int) -> str:
+def words(found: dict, adversarial: str | None, true: str | None, epochs: int) -> str:
     """A tally in words, but for success and accuracy overall; "" where all diverged.
 
-    `wanted` names the adversarial class (None: any but the true one), `true` the target's (None:
+    `adversarial` names that class (None: any but the true one), `true` the target's own (None:
     leave probabilities out); `epochs` of the victims' training.
     """
     if found["accuracy"] is None:
@@ -105,7 +105,11 @@ def words(found: dict, wanted: str | None, true: str | None, epochs: int) -> str
     if (held := found.get("held")) is not None:
         parts["whether it holds"] = f"held {held * last:.1f} of the last {last} epochs"
     if true is not None and (p := found.get("true_probability")) is not None:
-        given = [] if wanted is None else [f"{wanted}: {found['adversarial_probability']:.2f}"]
+        given = (
+            []
+            if adversarial is None
+            else [f"{adversarial}: {found['adversarial_probability']:.2f}"]
+        )
         parts["probabilities"] = f"mean probability of {', '.join([*given, f'{true}: {p:.2f}'])}"
     classes = [found.get("poison_accuracy"), found.get("target_accuracy")]
     if classes != [None, None]:

@@ -96,13 +96,13 @@ def _nearness(target: Target) -> tuple[float, int]:
     return math.inf if target.margin is None else target.margin, target.index
 
 
-def default_target(targets: list[Target], name: str, wanted: str) -> Target:
+def default_target(targets: list[Target], name: str, adversarial: str) -> Target:
     """The middle one of the near third (of two, the nearer): the rule where no target is named.
 
     Near, as it has the least way to go and a lesson must usually work; and neither the nearest,
     which four of eight clean models may get wrong by themselves, nor picked by hand. What it shows
     need not hold for far targets, which have the most way to go. `name` and
-    `wanted` are the classes in words. Raises ValueError where no picture is a target.
+    `adversarial` are the classes in words. Raises ValueError where no picture is a target.
     """
     near = [t for t in targets if t.third == "near"]
     if near:
@@ -110,8 +110,8 @@ def default_target(targets: list[Target], name: str, wanted: str) -> Target:
     if any("diverged" in t.why for t in targets):
         raise ValueError("the training of the clean models diverged: use a lower --lr")
     raise ValueError(
-        f"no test picture of class {name} is a target for {wanted}: one must be read rightly by "
-        f"half of {MODELS} clean models, and none of the {len(targets)} is. Train them longer "
+        f"no test picture of class {name} is a target for {adversarial}: one must be read rightly "
+        f"by half of {MODELS} clean models, and none of the {len(targets)} is. Train them longer "
         f"(--epochs), or name one all the same: --target-index 0 … {len(targets) - 1}"
     )
 
@@ -154,8 +154,8 @@ def target_index(scenario: Scenario) -> tuple[int, ...]:
 
 def chosen(scenario: Scenario, margins: Margins) -> list[Target]:
     """The scenario's targets, in its order, with margin and third."""
-    true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
-    by_row = {t.row: t for t in margins.targets(true, wanted)}
+    true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+    by_row = {t.row: t for t in margins.targets(true, adversarial)}
     return [by_row[row] for row in scenario.target_rows]
 
 

@@ -168,12 +168,12 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]
 def _opening(ready: Prepared, folder: Path, targets: list[Target]) -> str:
     a, s = ready.attack, ready.scenario
     names = s.train.classes
-    wanted = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
+    adversarial = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
     return (
         f"{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned; "
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
-        f"that shall be called {wanted}{''.join(f'; {target}' for target in targets)}\n"
+        f"that shall be called {adversarial}{''.join(f'; {target}' for target in targets)}\n"
         f"ε = {255 * a.settings.epsilon:.1f}/255, K = {a.settings.unroll_steps}, "
         f"M = {a.settings.models}, network {a.network}, seed {a.settings.seed}; "
         f"{describe(s.targets.device)}: surrogates {ready.plan}, victims {ready.victim_plan}\n"
@@ -206,10 +206,10 @@ def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
     perturbation = PERTURBATIONS[s.perturbation]
     delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
     fresh = dict(ready.network.named_parameters()), dict(ready.network.named_buffers())
-    wanted = [{k: v.shape for k, v in delta.items()}] * 3
-    wanted += [{k: (s.models, *v.shape) for k, v in part.items()} for part in fresh]
+    expected = [{k: v.shape for k, v in delta.items()}] * 3
+    expected += [{k: (s.models, *v.shape) for k, v in part.items()} for part in fresh]
     parts = (state.parameters, state.moment1, state.moment2, *state.surrogates)
-    if [{k: v.shape for k, v in part.items()} for part in parts] != wanted:
+    if [{k: v.shape for k, v in part.items()} for part in parts] != expected:
         raise record.RecordError(
             f"{folder / 'state.safetensors'} is not of the run that settings.json describes: "
             "start the run anew"
@@ -246,12 +246,12 @@ def _lines(ready: Prepared, result: dict) -> list[str]:
     a, names = ready.attack, ready.scenario.train.classes
     true = names[ready.scenario.target_labels[0]]
     hide = a.goal == "self-concealment"
-    wanted = "another class" if hide else names[ready.scenario.adversarial[0]]
+    adversarial = "another class" if hide else names[ready.scenario.adversarial[0]]
     arms = {arm: result["arms"][arm] for arm in ARMS}
-    lines = [f"Victims that call the {true} {wanted}, and their accuracy on other pictures:"]
+    lines = [f"Victims that call the {true} {adversarial}, and their accuracy on other pictures:"]
     for arm, found in arms.items():
         lines.append(_line(arm, found))
-        if more := words(found, None if hide else wanted, true, a.victim_recipe.epochs):
+        if more := words(found, None if hide else adversarial, true, a.victim_recipe.epochs):
             lines.append(f"  {'':<13}{more}")
     other = {arm: f["other_statistics"] for arm, f in arms.items() if "other_statistics" in f}
     if other:

@@ -137,7 +137,9 @@ def _drawn(
     begun = any("target" not in done[key] for key in keys & done.keys())
     drawn = old if begun else draw_pairs(names, options.pairs, options.pairs_seed, good)
     by_index = {pair: {t.index: t for t in targets} for pair, targets in found.items()}
-    return [((true, wanted, i), by_index[true, wanted][i]) for true, wanted, i in drawn]
+    return [
+        ((true, adversarial, i), by_index[true, adversarial][i]) for true, adversarial, i in drawn
+    ]
 
 
 def _drawn_of_old(
@@ -205,7 +207,7 @@ def _arm(arm: str, tallies: list[dict], epochs: int) -> list[str]:
     """One arm of a cell; by the other statistics of batch norm as well, where all have them."""
     means = means_of(tallies)
     lines = _counts(arm, tallies)
-    if more := words(means, "the wanted class", "the true one", epochs):
+    if more := words(means, "the adversarial class", "the true one", epochs):
         lines.append(f"  {'':<9} {more}")
     others = [t["other_statistics"] for t in tallies if t.get("other_statistics")]
     if len(others) == len(tallies):

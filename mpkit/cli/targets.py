@@ -39,24 +39,24 @@ def run(options: argparse.Namespace) -> int:
     margins = clean_margins(attack, scenario, not options.quiet)
     if options.keep:  # a folder that refuses is told of by a warning
         write_margins(Path(options.keep), clean_setup(attack, scenario), margins)
-    true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
-    found = margins.targets(true, wanted)
+    true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+    found = margins.targets(true, adversarial)
     text = json.dumps(strict([dataclasses.asdict(t) for t in found]), indent=1, allow_nan=False)
     if options.json not in (None, "-"):
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     names = scenario.train.classes
-    called = "anything else" if attack.goal == "self-concealment" else names[wanted]
+    called = "anything else" if attack.goal == "self-concealment" else names[adversarial]
     show(text if options.json == "-" else "\n".join(table(found, names[true], called)))
     if not options.quiet and options.json != "-":
         say("\nName one with --target-index; without it mpkit attack takes the one marked *")
     return 0
 
 
-def table(found: list[Target], name: str, wanted: str) -> list[str]:
+def table(found: list[Target], name: str, adversarial: str) -> list[str]:
     """A line a picture, third by third, and what is wrong with those that are no targets."""
     good = [t for t in found if t.third]
     lines = [
-        f"{len(good)} of {len(found)} test pictures of class {name} are targets for {wanted}, "
+        f"{len(good)} of {len(found)} test pictures of class {name} are targets for {adversarial}, "
         f"by the mean margin of {MODELS} clean models:",
         f"{'':<8} {'index':>6} {'test image':>11} {'margin':>8}",
     ]

@@ -25,11 +25,11 @@ class DataError(ValueError):
     """Data that cannot be had or used: the message names the value, what will do, the way out."""
 
 
-def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
-    """Yield every file and folder in a folder, zip or tar: its name, and its bytes if `wanted`.
+def read_members(path: Path, chosen: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+    """Yield every file and folder in a folder, zip or tar: its name, and its bytes if `chosen`.
 
     Names are relative to `path`, with "/" between their parts and at the end of a folder's. Bytes
-    are None for folders, and for files that `wanted` refuses by their name.
+    are None for folders, and for files that `chosen` refuses by their name.
 
     Raises DataError for an archive that is cut off, damaged or of no known kind, and for a member
     that is absolute, leads outside through "..", is a link, a device or encrypted, or has more
@@ -41,7 +41,7 @@ def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
     try:
         for name, size, kind, read in reader(path):
             name = _checked(path, name, size, kind)
-            yield name, read() if kind == "file" and wanted(name) else None
+            yield name, read() if kind == "file" and chosen(name) else None
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}): it is cut off or damaged. "

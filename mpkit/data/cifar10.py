@@ -57,10 +57,10 @@ def read(archive: Path) -> Pictures:
 
     Raises DataError for an archive that is damaged, unsafe or not CIFAR-10 in binary.
     """
-    wanted = [*BATCHES["train"], *BATCHES["test"], NAMES]
-    members = read_members(archive, lambda name: name.rpartition("/")[2] in wanted)
+    needed = [*BATCHES["train"], *BATCHES["test"], NAMES]
+    members = read_members(archive, lambda name: name.rpartition("/")[2] in needed)
     blobs = {name.rpartition("/")[2]: blob for name, blob in members if blob}
-    if missing := [name for name in wanted if name not in blobs]:
+    if missing := [name for name in needed if name not in blobs]:
         raise DataError(f"{archive} lacks {', '.join(missing)}: delete it and fetch it again")
     names = tuple(blobs[NAMES].decode().split())
     pixels, counts = [], {}

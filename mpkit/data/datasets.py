@@ -214,16 +214,16 @@ def _balanced(rows: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
 
 def _kept(names: tuple[str, ...], classes: Iterable[str | int] | None) -> list[int]:
     classes = names if classes is None else classes
-    wanted = [classes] if isinstance(classes, str | int) else list(classes)
+    asked = [classes] if isinstance(classes, str | int) else list(classes)
     kept = []
-    for name in wanted:
+    for name in asked:
         known = names if isinstance(name, str) else range(len(names))
         if name not in known:
             allowed = f"{', '.join(names)}, or their positions 0 to {len(names) - 1}"
             raise DataError(f"no class {name!r}: there are {allowed}")
         kept.append(known.index(name))
     if len(kept) < 2 or len(set(kept)) < len(kept):
-        raise DataError(f"classes={wanted} must name two classes or more, each once")
+        raise DataError(f"classes={asked} must name two classes or more, each once")
     return kept
 
 

@@ -130,10 +130,10 @@ def _text(text: str, x, y, size: tuple[float, float], half: float) -> np.ndarray
     A fifth of each glyph's share of the width is the gap to the next.
     """
     inside = np.zeros(x.shape, bool)
-    share = (size[0] + 0.2 * size[0] / len(text)) / len(text)
-    wide, high = 0.4 * share - half, size[1] / 2 - half
+    width = (size[0] + 0.2 * size[0] / len(text)) / len(text)
+    wide, high = 0.4 * width - half, size[1] / 2 - half
     for i, letter in enumerate(text):
-        middle = (i - (len(text) - 1) / 2) * share
+        middle = (i - (len(text) - 1) / 2) * width
         for line in GLYPHS[letter]:
             points = [tuple(map(int, point.split(","))) for point in line.split()]
             line = [(middle + u / 100 * wide, v / 100 * high) for u, v in points]

@@ -58,9 +58,9 @@ def backgrounds(u: np.ndarray) -> np.ndarray:
         # Where it begins, how uneven and how soft its edge is.
         begin, uneven, soft = (layout[:, 2 + 4 * i + k, None, None] for k in range(3))
         line = highest + height * begin + 0.5 * uneven * (textures[0] - 0.5)
-        share = np.clip((y - line) * (4 + 28 * soft) + 0.5, 0, 1)[:, None]
+        cover = np.clip((y - line) * (4 + 28 * soft) + 0.5, 0, 1)[:, None]
         texture = np.clip(0.5 + 1.6 * (textures[1 + i] - 0.5), 0, 1)
-        colours += share * (_coloured(kinds, layout[:, 5 + 4 * i], texture) - colours)
+        colours += cover * (_coloured(kinds, layout[:, 5 + 4 * i], texture) - colours)
     for box in np.split(boxes, BOXES, axis=1):
         colours += _box(box, y) * (_coloured(THINGS, box[:, 6], textures[2]) - colours)
     return colours

@@ -101,9 +101,9 @@ def _draw(picks, split: int, seed: int, limits: dict) -> np.ndarray:
         for k, name in enumerate(DRAWN)
     )
     pictures = scenery.backgrounds(u[:, len(DRAWN) :]) * background[:, None, None, None]
-    share, colours = _signs(_seen([sign for sign, _ in picks], turn, size, right, down, width))
+    cover, colours = _signs(_seen([sign for sign, _ in picks], turn, size, right, down, width))
     colours *= (light[:, None] * np.stack([red, green, blue], 1))[:, :, None, None]
-    pictures = _blurred(pictures * (1 - share) + colours, blur, limits["blur"][1])
+    pictures = _blurred(pictures * (1 - cover) + colours, blur, limits["blur"][1])
     pictures += limits["noise"][1] * _bell(raw[:, -sensor:]).reshape(pictures.shape)
     return np.clip(np.floor(pictures * 255 + 0.5), 0, 255).astype(np.uint8)
 
@@ -147,15 +147,15 @@ def _signs(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     seen: what `_seen` gave.
     """
     n = len(seen)
-    share, colours = np.zeros((n, 1, SIDE, SIDE)), np.zeros((n, 3, SIDE, SIDE))
+    cover, colours = np.zeros((n, 1, SIDE, SIDE)), np.zeros((n, 3, SIDE, SIDE))
     for colour, rgb in enumerate(COLOURS):
         if colour != NOTHING:
             here = (seen == colour).view(np.uint8)
             here = sum(here[:, k::FINER] for k in range(FINER))
             part = (sum(here[:, :, k::FINER] for k in range(FINER)) / FINER**2)[:, None]
-            share += part
+            cover += part
             colours += part * (np.array(rgb) / 255)[:, None, None]
-    return share, colours
+    return cover, colours
 
 
 def _blurred(pictures: np.ndarray, sigma: np.ndarray, most: float) -> np.ndarray:

@@ -98,10 +98,10 @@ class CraftLab(AttackLab):
     def describe(self) -> str:
         s, scenario = self.records[-1] if self.records else self.knobs(), self.scenario
         names = scenario.train.classes
-        target, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        target, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
         about = (
             f"Crafting {len(scenario.bases)} poisons so that a picture of {target} is called "
-            f"{wanted}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
+            f"{adversarial}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
         )
         if not self.records:
             return about + "Nothing has run yet."
@@ -110,7 +110,7 @@ class CraftLab(AttackLab):
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first. The surrogates say {target} "
-            f"with {p[scenario.target_labels[0]]:.0%} and {wanted} with "
+            f"with {p[scenario.target_labels[0]]:.0%} and {adversarial} with "
             f"{p[scenario.adversarial[0]]:.0%}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
@@ -140,7 +140,7 @@ class CraftLab(AttackLab):
             return
         index = by_rule(scenario, clean_margins(attack, scenario, tell=self.picker.told))
         with self.canvas.lock:
-            if self.attack is not attack:  # found by another thread, or not wanted any more
+            if self.attack is not attack:  # found by another thread, or not asked for any more
                 return
             self.attack = dataclasses.replace(attack, target_index=index)
             self.scenario = aimed(scenario, index)

@@ -19,12 +19,12 @@ from mpkit.training import train
 
 
 class Point(NamedTuple):
-    """After an epoch: what the victim gives the target's own class and the wanted one, and the
+    """After an epoch: what the victim gives the target's own class and the adversarial one, and the
     accuracy on other pictures of the victim and of its clean twin; NaN of what diverged."""
 
     epoch: int
     true: float
-    wanted: float
+    adversarial: float
     accuracy: float
     clean: float
 
@@ -72,8 +72,8 @@ class VictimNow:
         for state, record in runs:
             arms = [("poisoned", self.count), ("clean", self.count)]
             victim, twin = judge(scenario, network, state, arms, other=False)
-            true, wanted = victim.true_probability[0], victim.adversarial_probability[0]
-            said = (true, wanted, victim.accuracy, twin.accuracy)
+            true, adversarial = victim.true_probability[0], victim.adversarial_probability[0]
+            said = (true, adversarial, victim.accuracy, twin.accuracy)
             yield Point(record.epoch, *(math.nan if p is None else p for p in said))
 
     def take(self, item: Point) -> None:
@@ -91,8 +91,9 @@ class VictimNow:
         if math.isnan(p.accuracy):
             return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
         return about + (
-            f"it gives the target's own class {p.true:.0%} and the wanted one {p.wanted:.0%}; its "
-            f"accuracy on other pictures is {p.accuracy:.1%}, its clean twin's {percent(p.clean)}."
+            f"it gives the target's own class {p.true:.0%} and the adversarial one "
+            f"{p.adversarial:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
+            f"its clean twin's {percent(p.clean)}."
         )
 
     def clear(self) -> None:
@@ -106,11 +107,15 @@ class VictimNow:
     def _lay_out(self) -> None:
         self.points = []
         names, scenario = self.lab.scenario.train.classes, self.lab.scenario
-        true, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
         about = f" (poisons of step {self.step})" if self.count else ""
         self.lines, size = {}, font_size(self.figure, 8)
         looks = (
-            (self.axes, f"a fresh victim on the target{about}", {"true": true, "wanted": wanted}),
+            (
+                self.axes,
+                f"a fresh victim on the target{about}",
+                {"true": true, "adversarial": adversarial},
+            ),
             (self.levels, "accuracy on others", {"clean": "clean twin", "accuracy": "victim"}),
         )
         for axes, title, parts in looks:

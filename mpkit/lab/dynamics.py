@@ -113,9 +113,9 @@ class DynamicsLab(AttackLab):
 
     def _contours(self) -> None:
         scenario, module = self.ready.scenario, own(self.ready.network)
-        adversarial = target_loss(scenario, module, self.attack.settings)
+        loss = target_loss(scenario, module, self.attack.settings)
         x, y = scenario.train.x[:200], scenario.train.y[:200]
-        self.view.contours(losses_on(module, x, y, adversarial), self.state.pick(CLEAN))
+        self.view.contours(losses_on(module, x, y, loss), self.state.pick(CLEAN))
 
     def clear(self) -> None:
         self.records, self.path, self.crafting = [], [], None
@@ -135,14 +135,14 @@ class DynamicsLab(AttackLab):
         return crafting + pace.training_work(self.attack, rows, 2)
 
     def curve(self):
-        return [r.epoch for r in self.records], [r.wanted[POISONED] for r in self.records]
+        return [r.epoch for r in self.records], [r.adversarial[POISONED] for r in self.records]
 
     def describe(self) -> str:
         scenario = self.ready.scenario
         names = scenario.train.classes
-        true, wanted = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
         if not self.records:
-            return f"A clean and a poisoned twin; the target is {true}, wanted is {wanted}. " + (
+            return f"A clean and a poisoned twin; a {true} is to be called {adversarial}. " + (
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
         r = self.records[-1]
@@ -150,7 +150,7 @@ class DynamicsLab(AttackLab):
         for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
             said = (
                 f"has accuracy {r.accuracies[twin]:.1%} and gives the target {true} "
-                f"{r.true[twin]:.0%}, {wanted} {r.wanted[twin]:.0%}"
+                f"{r.true[twin]:.0%}, {adversarial} {r.adversarial[twin]:.0%}"
             )
             twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (

@@ -17,15 +17,15 @@ from mpkit.runs.prepared import Prepared
 @dataclasses.dataclass(frozen=True)
 class TwinRecord:
     """One epoch of both twins, (clean, poisoned) each: mean training losses, validation
-    accuracies, the target's probabilities of its true and of the wanted class, L_adv; and the ε
-    that the poisoned twin trained with. Of a twin that diverged they are NaN."""
+    accuracies, the target's probabilities of its true and of the adversarial class, L_adv; and
+    the ε that the poisoned twin trained with. Of a twin that diverged they are NaN."""
 
     epoch: int
     losses: tuple[float, float]
     accuracies: tuple[float, float]
     true: tuple[float, float]
-    wanted: tuple[float, float]
     adversarial: tuple[float, float]
+    adversarial_loss: tuple[float, float]
     epsilon: float
 
     @property
@@ -48,14 +48,14 @@ def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: f
     logits = predict(network, state, scenario.validation.x[:500])
     right = (logits.argmax(-1) == scenario.validation.y[:500]).float().mean(1)
     right[~logits.isfinite().all(-1).all(-1)] = torch.nan  # argmax would call it class 0
-    adversarial = target_loss(scenario, own(network), ready.attack.settings)
+    loss = target_loss(scenario, own(network), ready.attack.settings)
     batch = seen(network, scenario.train.x[:50])
     return TwinRecord(
         epoch=epoch,
         losses=tuple(losses),
         accuracies=tuple(right.tolist()),
         true=tuple(p[:, scenario.target_labels[0]].tolist()),
-        wanted=tuple(p[:, scenario.adversarial[0]].tolist()),
-        adversarial=tuple(float(adversarial(state.pick(twin), batch)) for twin in range(2)),
+        adversarial=tuple(p[:, scenario.adversarial[0]].tolist()),
+        adversarial_loss=tuple(float(loss(state.pick(twin), batch)) for twin in range(2)),
         epsilon=epsilon / 255,
     )

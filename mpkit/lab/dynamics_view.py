@@ -32,7 +32,7 @@ class TwinsView:
         self.scenario, self.epochs = scenario, epochs
         self.figure.clear()
         names = scenario.train.classes
-        self.true, self.wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        self.true, self.adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
         grid = self.figure.add_gridspec(
             2, 12, left=0.065, right=0.985, top=0.94, bottom=0.085, hspace=0.42, wspace=9
         )
@@ -42,7 +42,7 @@ class TwinsView:
         self.plane = self.figure.add_subplot(grid[1, :6])
         views.tidy(loss, "training loss", "epoch")
         views.tidy(accuracy, "accuracy, other pictures", "epoch")
-        views.tidy(target, f"the target: P({names[self.wanted]})", "epoch")
+        views.tidy(target, f"the target: P({names[self.adversarial]})", "epoch")
         views.tidy(self.plane, "paths through weight space")
         self.axes, self.lines = (loss, accuracy, target), []
         for axes in self.axes:
@@ -59,7 +59,7 @@ class TwinsView:
         self._prepare_plane()
         looks = (
             ("s", BLUE, 4, f"{names[self.true]}"),
-            ("o", GREEN, 4, f"{names[self.wanted]}"),
+            ("o", GREEN, 4, f"{names[self.adversarial]}"),
             ("D", ORANGE, 4, "poisons"),
             ("*", RED, 15, "target"),
         )
@@ -92,7 +92,7 @@ class TwinsView:
     def update(self, records: Sequence, marks: Sequence, path: Sequence[Tensor]) -> None:
         """Curves and paths up to the last record."""
         epochs = [r.epoch for r in records]
-        for lines, name in zip(self.lines, ("losses", "accuracies", "wanted"), strict=True):
+        for lines, name in zip(self.lines, ("losses", "accuracies", "adversarial"), strict=True):
             for twin, line in enumerate(lines):
                 line.set_data(epochs, [getattr(r, name)[twin] for r in records])
         losses = [loss for r in records[1:] for loss in r.losses if math.isfinite(loss)]
@@ -150,7 +150,7 @@ class TwinsView:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         train = self.scenario.train
-        groups = [train.x[train.rows_of(c)[:40]] for c in (self.true, self.wanted)]
+        groups = [train.x[train.rows_of(c)[:40]] for c in (self.true, self.adversarial)]
         groups += [poisons[:40], self.scenario.targets[:1]]
         with torch.no_grad():
             found = features(own(network), state, torch.cat(groups))

@@ -67,9 +67,9 @@ Losses = Callable[[State], tuple[Tensor, Tensor]]
 
 
 def losses_on(
-    network: nn.Module, x: Tensor, y: Tensor, adversarial: Callable[[State, Tensor], Tensor]
+    network: nn.Module, x: Tensor, y: Tensor, adversarial_loss: Callable[[State, Tensor], Tensor]
 ) -> Losses:
-    """On pictures x (B, C, H, W), y (B,); `adversarial` as for `mpkit.metagradient`.
+    """On pictures x (B, C, H, W), y (B,); `adversarial_loss` as for `mpkit.metagradient`.
 
     Batch norm takes the statistics of the pictures at hand, as those of a trained model do not fit
     weights elsewhere.
@@ -78,7 +78,7 @@ def losses_on(
 
     def losses(state: State) -> tuple[Tensor, Tensor]:
         z, _ = logits(module, state, x)
-        return F.cross_entropy(z, y), adversarial(state, x)
+        return F.cross_entropy(z, y), adversarial_loss(state, x)
 
     return losses
 

@@ -111,12 +111,12 @@ class ReplayLab(Lab):
             2, 2, width_ratios=(wide, 1), left=0.08, right=0.985, top=0.86, bottom=0.13,
             hspace=0.65, wspace=apart,
         )  # fmt: skip
-        epochs, wanted = a.settings.recipe.epochs, a.adversarial_class or a.poison_class or "?"
+        epochs, adversarial = a.settings.recipe.epochs, a.adversarial_class or a.poison_class or "?"
         left = self.figure.add_subplot(grid[:, 0])
-        self.view = LossView(left, max(len(self.steps), 1), epochs, wanted)
+        self.view = LossView(left, max(len(self.steps), 1), epochs, adversarial)
         self.rates = self.figure.add_subplot(grid[0, 1])
         self.levels = self.figure.add_subplot(grid[1, 1])
-        tidy(self.rates, "", f"share that says {wanted}")
+        tidy(self.rates, "", f"share that says {adversarial}")
         tidy(self.levels, "", "accuracy on others")
         for axes in (self.rates, self.levels):
             axes.set_yticks(range(len(ARMS)), ARMS, fontsize=size)

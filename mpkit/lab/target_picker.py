@@ -72,10 +72,10 @@ class TargetPicker:
 
     def _make(self) -> None:
         setup = clean_setup(self.attack, self.scenario)
-        true, wanted = int(self.scenario.target_labels[0]), int(self.scenario.adversarial[0])
+        true, adversarial = int(self.scenario.target_labels[0]), int(self.scenario.adversarial[0])
         margins, name = known_margins(setup), setup.test.classes[true]
         if margins:
-            found = margins.targets(true, wanted)
+            found = margins.targets(true, adversarial)
             groups = {third: [t for t in found if t.third == third] for third in THIRDS}
             out = sum(t.third is None for t in found)
             left = f" {out} that most of them get wrong are left out." if out else ""

@@ -21,8 +21,8 @@ def drawn(arrows: Tensor) -> Tensor:
     Of two arrows the longer one stays it, and every direction can be seen.
     """
     length = arrows.norm(dim=1, keepdim=True)
-    share = length / length.max().clamp(min=1e-12)
-    return arrows / length.clamp(min=1e-12) * (0.3 + 0.4 * share) * (length > 1e-12)
+    part = length / length.max().clamp(min=1e-12)
+    return arrows / length.clamp(min=1e-12) * (0.3 + 0.4 * part) * (length > 1e-12)
 
 
 class UnrollView:

@@ -54,8 +54,8 @@ class VictimsLab(AttackLab):
             raise ValueError("give poisons or a source of poisons, not both")
         attack = make_attack(**given, victims=victims)
         self.stock = Stock(source if poisons is None else poisons, attack)
-        self.seed, self.share = self.attack.settings.seed, 100
-        self.wanted, self.begun, self._counting = attack.victims, 0, threading.Lock()
+        self.seed, self.strength = self.attack.settings.seed, 100
+        self.count, self.begun, self._counting = attack.victims, 0, threading.Lock()
         self.arrivals: list[Arrival] = []
         self._run: object = None
         self.crafting: CraftRecord | None = None
@@ -78,18 +78,18 @@ class VictimsLab(AttackLab):
             yield from self.stock.craft(ready)
         # As they are now: a CraftLab may go on crafting while its victims train.
         poisons, seed = self._poisons(), self.seed
-        self.epsilon = self.stock.epsilon * self.share / 100
-        sources = pictures(ready.scenario, poisons, self.share, self.epsilon, seed)
+        self.epsilon = self.stock.epsilon * self.strength / 100
+        sources = pictures(ready.scenario, poisons, self.strength, self.epsilon, seed)
         while some := self._next(run):
             yield arrive(ready, sources, some, seed)
 
     def _next(self, run: object) -> range:
-        """The victims to be trained next; empty when there are as many as are wanted, or when
+        """The victims to be trained next; empty when there are as many as are asked for, or when
         another run has begun meanwhile."""
         if run is not self._run:
             return range(0)
         with self._counting:  # so that the number cannot shrink under those being trained
-            some = range(self.begun, max(self.begun, min(self.begun + GROUP, self.wanted)))
+            some = range(self.begun, max(self.begun, min(self.begun + GROUP, self.count)))
             self.begun = some.stop
         return some
 
@@ -101,7 +101,7 @@ class VictimsLab(AttackLab):
         self.arrivals.append(item)
         self.view.update(self.records, self.probabilities)
         some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, ε {255 * self.epsilon:.0f}/255"
-        self.view.say(f"{some}: probability of {self.view.wanted}")
+        self.view.say(f"{some}: probability of {self.view.adversarial}")
 
     def clear(self) -> None:
         self.arrivals, self.crafting, self.begun, self._run = [], None, 0, None
@@ -117,13 +117,13 @@ class VictimsLab(AttackLab):
 
     def total(self) -> int:
         crafting = bool(self.crafting) or (not self.arrivals and self._poisons() is None)
-        groups = len(self.arrivals) - (-max(0, self.wanted - self.arrived) // GROUP)
+        groups = len(self.arrivals) - (-max(0, self.count - self.arrived) // GROUP)
         return crafting * self.attack.settings.craft_steps + groups
 
     def work(self) -> float:
         rows = len(self.stock.scenario.train)
         crafting = self._poisons() is None and pace.crafting_work(self.attack, rows)
-        return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.wanted)
+        return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.count)
 
     def curve(self):
         """The share of poisoned victims that turned, against their number."""
@@ -171,7 +171,7 @@ class VictimsLab(AttackLab):
 
     def describe(self) -> str:
         view = self.view
-        about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
+        about = f"Victims that are to call a picture of {view.true} {view.adversarial}. "
         if not self.arrivals:
             words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
             return about + words
@@ -190,7 +190,7 @@ class VictimsLab(AttackLab):
         with self._counting:
             if count < self.begun:
                 raise ValueError(f"{self.begun} have arrived already or are in training: not fewer")
-            self.wanted = count
+            self.count = count
         self.say("After reset (↺)." if self.runner.phase.ended else "")
         self._tell()
 
@@ -203,17 +203,17 @@ class VictimsLab(AttackLab):
 
     def apply(self, values: dict[str, object]) -> None:
         self.stock.attack = changed(self.attack, values)
-        self.share = values.get("share", self.share)
+        self.strength = values.get("share", self.strength)
         self.seed = values.get("seed", self.seed)
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
     def own(self) -> dict[str, object]:
-        return {"share": self.share, "seed": self.seed, "wanted": self.wanted}
+        return {"share": self.strength, "seed": self.seed, "wanted": self.count}
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.stock.refuse_codes()
         if not (0 <= own["share"] <= 200 and 1 <= own["wanted"] <= 1000):
             raise ValueError("This code wants a share of ε or a number of victims out of range.")
         self.stock.attack = attack
-        self.share, self.seed, self.wanted = own["share"], own["seed"], own["wanted"]
+        self.strength, self.seed, self.count = own["share"], own["seed"], own["wanted"]

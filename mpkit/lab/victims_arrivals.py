@@ -21,16 +21,16 @@ class Arrival:
 
 
 def pictures(
-    scenario: Scenario, poisons: Tensor, share: float, epsilon: float, seed: int
+    scenario: Scenario, poisons: Tensor, strength: float, epsilon: float, seed: int
 ) -> dict[str, Tensor]:
     """What each arm trains on, (N, C, H, W) in [0, 1].
 
-    `poisons` uint8 (P, C, H, W) with `share` percent of their change, and noise of that `epsilon`
-    (in [0, 1] pixels), both as 8-bit pictures.
+    `poisons` uint8 (P, C, H, W) with `strength` percent of their change, and noise of that
+    `epsilon` (in [0, 1] pixels), both as 8-bit pictures.
     """
     noise = noise_poisons(scenario, epsilon, seed).to(scenario.train.x.device)
     return {
-        "poisoned": scenario.poisoned(rescaled(scenario, poisons, share, 100)),
+        "poisoned": scenario.poisoned(rescaled(scenario, poisons, strength, 100)),
         "clean": scenario.train.x,
         "noise": scenario.poisoned(noise.float() / 255),
     }

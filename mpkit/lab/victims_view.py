@@ -28,9 +28,9 @@ class CountsView:
     def __init__(self, figure: Figure, scenario: Scenario, epochs: int):
         names, self.epochs = scenario.train.classes, epochs
         self.figure, self.hide = figure, scenario.goal == "self-concealment"
-        true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
         self.true = names[true]
-        self.wanted = f"anything but {self.true}" if self.hide else names[wanted]
+        self.adversarial = f"anything but {self.true}" if self.hide else names[adversarial]
         room = room_for(names, figure)
         grid = figure.add_gridspec(
             2, 4, width_ratios=(4.2 - room, 1.5, room, 2.2), height_ratios=(1.2, 1),
@@ -43,7 +43,7 @@ class CountsView:
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
         face.set_title(f"target: {self.true}", fontsize=font_size(figure, 10))
         face.set_axis_off()
-        red = -1 if self.hide else wanted
+        red = -1 if self.hide else adversarial
         self.bars = ProbabilityView(bars, names, true, red, "")
         # To the right: in large letters it is longer than its plot.
         bars.set_title("poisoned victims say", loc="right", fontsize=font_size(figure, 10))
@@ -71,8 +71,8 @@ class CountsView:
 
     def _axes(self) -> None:
         tidy(self.dots)
-        self.say(f"each victim: probability of {self.wanted}")
-        tidy(self.rates, "", f"share that says {self.wanted}, 95 % interval")
+        self.say(f"each victim: probability of {self.adversarial}")
+        tidy(self.rates, "", f"share that says {self.adversarial}, 95 % interval")
         tidy(self.accuracy, "", "accuracy on other pictures")
         for axes in (self.dots, self.rates, self.accuracy):
             names = ARMS if axes is not self.accuracy else [""] * len(ARMS)  # as to its left
@@ -84,9 +84,9 @@ class CountsView:
         """The line above the dots."""
         self.dots.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
 
-    def guess(self, share: float, text: str) -> None:
-        """A line at the guessed share, and `text` above it."""
-        self.line.set_xdata([share, share])
+    def guess(self, guess: float, text: str) -> None:
+        """A line at the guess, and `text` above it."""
+        self.line.set_xdata([guess, guess])
         self.rates.set_title(text, loc="left", fontsize=font_size(self.figure, 9))
 
     def update(self, records: Sequence[VictimRecord], probabilities: Sequence[float]) -> None:
@@ -98,8 +98,8 @@ class CountsView:
             mine = [r for r in records if r.arm == arm and not r.diverged]
             # Dots of one arm lie a little apart, each victim always at the same height.
             height = [row + 0.25 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
-            wanted = [self.probability(r) for r in mine]
-            self.clouds[arm].set_offsets(_points(wanted, height))
+            chances = [self.probability(r) for r in mine]
+            self.clouds[arm].set_offsets(_points(chances, height))
             self.levels[arm].set_offsets(_points([r.accuracy for r in mine], height))
             found = success_rate(records, arm)
             self.points[arm].set_data([found.rate], [row])

@@ -79,8 +79,8 @@ def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     """
     names = ("n_train", "n_test", "max_train", "max_test", "classes")
     names = (*names, "size", "noise", "difficulty")
-    wanted = {name: getattr(attack, name) for name in names}
-    train, test = load_dataset(attack.data, **wanted, progress=progress)
+    pictures = {name: getattr(attack, name) for name in names}
+    train, test = load_dataset(attack.data, **pictures, progress=progress)
     target, poison = default_classes(attack, train.classes)
     names = ("adversarial_class", "budget", "goal")
     given = {name: getattr(attack, name) for name in names}
@@ -133,9 +133,9 @@ def loaded_at_once(attack: Attack) -> tuple[Attack, Scenario]:
 def by_rule(scenario: Scenario, found: targets.Margins) -> tuple[int, ...]:
     """The target's index by the rule, for the classes of a scenario. Raises ValueError for none."""
     names = scenario.train.classes
-    true, wanted = int(scenario.target_labels[0]), int(scenario.adversarial[0])
-    called = "any other class" if scenario.goal == "self-concealment" else names[wanted]
-    return (targets.default_target(found.targets(true, wanted), names[true], called).index,)
+    true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+    called = "any other class" if scenario.goal == "self-concealment" else names[adversarial]
+    return (targets.default_target(found.targets(true, adversarial), names[true], called).index,)
 
 
 def prepare(

@@ -63,7 +63,11 @@ def run_settings(ready: Prepared, version: str, targets: Sequence[Target] = ()) 
 
 def run_folder(attack: Attack, stamp: str, parent: Path = Path("runs")) -> Path:
     """A new folder's name that says when and what: runs/20260102-030405-digits-3-as-8."""
-    wanted = attack.adversarial_class or attack.poison_class
-    what = f"{attack.target_class}-as-{wanted}" if attack.target_class and wanted else attack.goal
+    adversarial = attack.adversarial_class or attack.poison_class
+    what = (
+        f"{attack.target_class}-as-{adversarial}"
+        if attack.target_class and adversarial
+        else attack.goal
+    )
     name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
     return parent / re.sub(r"[^\w.-]+", "_", name)

@@ -72,13 +72,13 @@ def summary_picture(
 def title(scenario: Scenario, arms: Mapping[str, dict]) -> str:
     """What happened, in a sentence: whom the victims that learned from poisons took for what."""
     targets = len(scenario.targets)
-    true, wanted = _named(scenario.train.classes[scenario.target_labels[0]]), _wanted(scenario)
+    true, adversarial = _named(scenario.train.classes[scenario.target_labels[0]]), _called(scenario)
     what = f"A {true} is" if targets == 1 else f"{targets} pictures of {true} are"
     if "poisoned" not in arms:
-        return f"{what} to be called {wanted}"
+        return f"{what} to be called {adversarial}"
     won, n = (arms["poisoned"]["success"][k] for k in ("successes", "n"))
     each = f"by {won:,} of {n:,} victims" if targets == 1 else f"in {won:,} of {n:,} cases"
-    return f"{what} called {wanted} {each}"
+    return f"{what} called {adversarial} {each}"
 
 
 def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Image.Image:
@@ -92,7 +92,7 @@ def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Imag
     return lines([(title(scenario, arms), LARGE, INK), (changed, NORMAL, MUTED)])
 
 
-def _wanted(scenario: Scenario) -> str:
+def _called(scenario: Scenario) -> str:
     if scenario.goal == "self-concealment":
         return "something else"
     return _named(scenario.train.classes[scenario.adversarial[0]])
@@ -153,7 +153,7 @@ def _side(scenario: Scenario, found: Changes) -> Image.Image:
     name = f"the target, a {true}" if len(scenario.targets) == 1 else f"targets, all {true}"
     said = [
         (name + (f", and {more} more" if more else ""), NORMAL, INK),
-        (f"shall be called {_wanted(scenario)}", SMALL, MUTED),
+        (f"shall be called {_called(scenario)}", SMALL, MUTED),
     ]
     alike = ", ".join(f"{likeness(found.mean, target):+.2f}" for target in targets)
     many = len(found.sizes)
@@ -180,7 +180,7 @@ def _counts(scenario: Scenario, arms: Mapping[str, dict]) -> Image.Image:
     who = "Fresh victims that call the target"
     if len(scenario.targets) > 1:
         who = "Cases in which a fresh victim calls a target"
-    text = f"{who} {_wanted(scenario)}, with 95 % intervals"
+    text = f"{who} {_called(scenario)}, with 95 % intervals"
     draw.text((0, 0), text, INK, normal)
     bottom = head + high * len(shown)
     for share in (0, 0.5, 1):

@@ -45,7 +45,7 @@ def font_size(figure: Figure, points: float = 9) -> float:
 class Canvas:
     """`figure`, shown in `widget`; ``describe()`` gives the alt text for the state of the moment.
 
-    Drawing takes at most `share` of the wall time, and no two frames are less than `interval`
+    Drawing takes at most `load` of the wall time, and no two frames are less than `interval`
     seconds apart; frames that come too early are dropped (`update`). `draw` draws in any case.
     Whoever changes what is in the figure holds `lock`, and takes no other lock inside it.
 
@@ -57,11 +57,11 @@ class Canvas:
         self,
         figure: Figure,
         describe: Callable[[], str],
-        share: float = 0.06,  # of the wall time; caches that were lost cost about as much again
+        load: float = 0.06,  # of the wall time; caches that were lost cost about as much again
         interval: float = 0.2,
         moving: Callable[[], Sequence[Artist]] | None = None,
     ):
-        self.figure, self.describe, self.share, self.interval = figure, describe, share, interval
+        self.figure, self.describe, self.load, self.interval = figure, describe, load, interval
         self.moving, self._ground, self._look = moving, None, None
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
@@ -70,7 +70,7 @@ class Canvas:
     def update(self) -> bool:
         """Draw if a frame is due: True if it was drawn."""
         # At most a second: on a machine that is busy otherwise a run must still look alive.
-        pause = max(self.interval, min(1.0, self.cost * (1 / self.share - 1)))
+        pause = max(self.interval, min(1.0, self.cost * (1 / self.load - 1)))
         if time.perf_counter() - self._ended < pause:
             return False
         self.draw()

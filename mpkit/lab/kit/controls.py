@@ -111,8 +111,8 @@ class Number:
             return self.low
         width = self.high - self.low
         each = 100 * self.step / width
-        share = math.floor(100 * (value - self.low) / width / each + 0.5) * each
-        place = self.high if share >= 100 else share * width / 100 + self.low
+        percent = math.floor(100 * (value - self.low) / width / each + 0.5) * each
+        place = self.high if percent >= 100 else percent * width / 100 + self.low
         return round(place) if self.whole else place
 
     def _echoed(self, place: float) -> bool:

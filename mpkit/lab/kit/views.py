@@ -39,11 +39,11 @@ def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Non
 class LossView:
     """L_adv of every surrogate, coloured by age, with the mean; changes of settings as marks."""
 
-    def __init__(self, axes: Axes, steps: int, epochs: int, wanted: str):
+    def __init__(self, axes: Axes, steps: int, epochs: int, adversarial: str):
         self.axes, self.steps = axes, steps
         tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
         size = font_size(axes.figure, 8)
-        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {wanted}")
+        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {adversarial}")
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
@@ -183,12 +183,13 @@ def room_for(classes: Sequence[str], figure: Figure) -> float:
 
 
 class ProbabilityView:
-    """A picture's class probabilities as bars; the true class and the wanted one stand out."""
+    """A picture's class probabilities as bars; the true class and the adversarial one stand out."""
 
-    def __init__(self, axes: Axes, classes: Sequence[str], true: int, wanted: int, title: str):
+    def __init__(self, axes: Axes, classes: Sequence[str], true: int, adversarial: int, title: str):
         self.classes = classes
         colours = [
-            BLUE if i == true else RED if i == wanted else "#BBBBBB" for i in range(len(classes))
+            BLUE if i == true else RED if i == adversarial else "#BBBBBB"
+            for i in range(len(classes))
         ]
         self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)
         tidy(axes, title, "probability")
