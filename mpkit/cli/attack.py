@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-import mpkit
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
-from mpkit.device import Plan, describe
+from mpkit.device import describe
 from mpkit.margins import known_margins
 from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.rates import Rate
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
+from mpkit.runs.folder import begin, open_run, refuse_used
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
-from mpkit.runs.saved import from_dict, run_folder, run_settings
 from mpkit.runs.summary import summary_picture
 from mpkit.scenario import Scenario
 from mpkit.tally import BY, percent, tallies, with_diverged, words
 from mpkit.targets import Target, chosen, misleading
 from mpkit.verdict import ARMS
-
-LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")  # by a run
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -95,29 +92,20 @@ def _stopped(folder: Path | None) -> str:
     return f"Stopped before the first craft step was done. {_go_on(folder)}"
 
 
-def _new(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
-    """A run in a folder of its own: what is left of another must not be taken for its beginning."""
+def _new(options: argparse.Namespace) -> tuple[Path, Prepared, Sequence[Target]]:
+    """A run in a folder of its own."""
     attack = attack_from(options)
-    folder = Path(options.out or run_folder(attack, time.strftime("%Y%m%d-%H%M%S")))
-    if options.out and any((folder / name).exists() for name in LEFT):
-        raise ValueError(
-            f"{folder} holds a run already: name another folder, "
-            f"or go on with --resume {shlex.quote(str(folder))}"
-        )
+    if options.out:
+        refuse_used(Path(options.out))
     ready = prepare(attack, progress=not options.quiet)
     targets = _targets(attack, ready.scenario, options.quiet)
-    settings = run_settings(ready, mpkit.__version__, targets)
     try:
-        if options.out:
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            folder = record.new_folder(folder)
-        record.write_json(folder / "settings.json", settings)
+        return begin(ready, targets, out=options.out), ready, targets
     except OSError as error:
+        where = options.out or "runs"
         raise ValueError(
-            f"no run can be written to {folder}: {error}; name another --out"
+            f"no run can be written to {where}: {error}; name another --out"
         ) from error
-    return folder, ready, targets
 
 
 def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
@@ -131,41 +119,17 @@ def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
     return chosen(scenario, known) if known else []
 
 
-def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
-    """The run in a folder as it was asked for; flags beside --resume could only contradict it.
-
-    Its targets and their margins are those it began with; of runs of old the latter are not known.
-    """
+def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, Sequence[Target]]:
+    """The run in a folder as it was asked for; flags beside --resume could only contradict it."""
     if also := [k for k in given(options) if k != "device"] + ["out"] * bool(options.out):
         raise ValueError(
             f"--resume takes every setting from the run: leave out --{also[0].replace('_', '-')}"
         )
-    folder = Path(options.resume)
-    saved = record.read_json(folder / "settings.json")
-    try:
-        if saved["format"] != 1:
-            raise record.RecordError(f"{folder} was written by a newer mpkit: update mpkit")
-        attack = from_dict(saved["attack"])
-        if options.device:
-            attack = dataclasses.replace(attack, device=options.device)
-        targets = [Target(**target) for target in saved.get("targets", [])]
-        plans, data = (Plan(**saved["plan"]), Plan(**saved["victim_plan"])), saved["data"]
-    except record.RecordError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise record.RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
-    ready = prepare(attack, not options.quiet, *plans)
-    if record.digest(ready.scenario) != data:
-        raise record.RecordError(f"the data are not those of the run in {folder}: start a new run")
-    if saved.get("weights") not in (None, attack.digest_of_weights()):
-        raise record.RecordError(
-            f"the weights {attack.weights!r} are not those that the run in {folder} began with: "
-            "bring those back, or start a new run"
-        )
-    return folder, ready, targets
+    run = open_run(Path(options.resume))
+    return run.folder, run.prepare(not options.quiet, options.device), run.targets
 
 
-def _opening(ready: Prepared, folder: Path, targets: list[Target]) -> str:
+def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
     a, s = ready.attack, ready.scenario
     names = s.train.classes
     adversarial = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mpkit.evaluation import VictimRecord, mean_accuracy
 from mpkit.lab.kit.canvas import RED, font_size, new_figure
-from mpkit.lab.kit.looks import LOOKS, show_count
+from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import KEPT_STYLES, guess_line, tidy
 from mpkit.rates import Rate, rate
 from mpkit.tally import diverged
@@ -62,25 +62,19 @@ class CompareView:
             (self.levels, "victims", "accuracy", None),
         ):
             tidy(axes, title, words)
-            axes.set_yticks(
-                range(len(rows)), names or [""] * len(rows), fontsize=font_size(self.figure, 8)
-            )
-            axes.set_ylim(len(rows) - 0.5, -0.5)
+            name_rows(axes, names or [""] * len(rows))
         self.rates.set_xlim(-0.03, 1.03)
         self.losses.axvline(0, color=RED, ls="--", lw=1)
         self.say("share of fresh victims that turned")
         self.guess = guess_line(self.rates)
-        self.parts, size = [], font_size(self.figure, 8)
+        self.parts = []
         for place, row in enumerate(rows):
-            colour, marker, line = LOOKS[row.arm]
-            point = self.rates.plot([], [], marker, color=colour, ms=7)[0]
-            span = self.rates.plot([], [], color=colour, ls=line, lw=2.5)[0]
-            words = self.rates.text(0.5, place - 0.3, "", ha="center", va="center", fontsize=size)
+            colour, marker, _ = LOOKS[row.arm]
             dots = [
                 axes.plot([], [], marker, color=colour, ms=5, alpha=0.6)[0]
                 for axes in (self.losses, self.levels)
             ]
-            self.parts.append((point, span, words, *dots))
+            self.parts.append((RateRow(self.rates, place, row.arm), *dots))
         self.kept = [
             self.rates.plot([], [], ls="", marker="|", ms=18, mew=2.5, color=c, zorder=1)[0]
             for c, _ in KEPT_STYLES
@@ -98,13 +92,10 @@ class CompareView:
     def update(self, rows: Sequence[Row]) -> None:
         """Show the rows as they are now."""
         for place, (row, parts) in enumerate(zip(rows, self.parts, strict=True)):
-            point, span, words, losses, levels = parts
-            found = row.rate
-            if found is None:
+            shown, losses, levels = parts
+            if (found := row.rate) is None:
                 continue
-            point.set_data([found.rate], [place])
-            span.set_data([found.low, found.high], [place, place])
-            show_count(words, found, row.diverged)
+            shown.show(found, row.diverged)
             losses.set_data(row.losses, [place] * len(row.losses))
             accuracies = [r.accuracy for r in row.records if not r.diverged]
             levels.set_data(accuracies, [place] * len(accuracies))

@@ -11,7 +11,6 @@ import torch
 
 from mpkit.evaluation import predict
 from mpkit.lab.craft_controls import LATER, craft_controls, show_crafting
-from mpkit.lab.craft_save import save_run
 from mpkit.lab.craft_victim import VictimNow
 from mpkit.lab.craft_view import CraftView
 from mpkit.lab.kit import pace
@@ -22,12 +21,15 @@ from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.target_picker import Closed, TargetPicker
+from mpkit.margins import known_margins
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
+from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack, retuned
-from mpkit.runs.prepared import by_rule, clean_margins, loaded_at_once, prepare
+from mpkit.runs.folder import begin
+from mpkit.runs.prepared import by_rule, clean_margins, clean_setup, loaded_at_once, prepare
 from mpkit.runs.scale import TUNED
 from mpkit.setting import changes
-from mpkit.targets import aimed
+from mpkit.targets import aimed, chosen
 
 
 class CraftLab(AttackLab):
@@ -242,8 +244,25 @@ class CraftLab(AttackLab):
 
     # ── keeping and sharing ───────────────────────────────────────────────────────────────
 
-    def save(self) -> Path:
-        return save_run(self)
+    def save(self, parent: Path = Path("runs")) -> Path:
+        """Write what was crafted so far into a new folder, with the settings of the moment;
+        `mpkit attack --resume` goes on from it.
+
+        Raises ValueError while there is nothing to save, and OSError where nothing can be written.
+        """
+        with self.canvas.lock:  # no step is taken over meanwhile
+            state, records = self.state, list(self.records)
+        if state is None:
+            raise ValueError("There is nothing to save yet: ▶ first.")
+        attack = dataclasses.replace(self.ready.attack, settings=self.knobs())
+        ready = dataclasses.replace(self.ready, attack=attack)
+        margins = known_margins(clean_setup(attack, ready.scenario))
+        targets = chosen(ready.scenario, margins) if margins else []
+        folder = begin(ready, targets, parent=parent)
+        record.append(folder / "records.jsonl", records)
+        record.save_state(folder, state)
+        record.save_poisons(folder, self.poisons(), ready.scenario.bases)
+        return folder
 
     def now(self) -> Attack:
         return changed(dataclasses.replace(self.attack, settings=self.knobs()), self.waiting)

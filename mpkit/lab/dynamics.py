@@ -18,7 +18,7 @@ from mpkit.lab.kit.dials import Control, dial, dials, show
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.landscape import losses_on
-from mpkit.lab.poison_source import Stock, rescaled
+from mpkit.lab.poison_source import PoisonSource, rescaled
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
@@ -46,9 +46,9 @@ class DynamicsLab(AttackLab):
         seed: int = 0,
         **given,
     ):
-        self.stock, self.twin_seed = Stock(source, make_attack(**given)), seed
+        self.source, self.twin_seed = PoisonSource(source, make_attack(**given)), seed
         self._prepare()
-        self.epsilon: int | None = None
+        self.epsilon: float | None = None
         self.records: list[TwinRecord] = []
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
@@ -63,10 +63,10 @@ class DynamicsLab(AttackLab):
             if self._prepare():  # the CraftLab has another attack than when it was drawn
                 self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
                 self.redraw_kept()
-        if self.stock.poisons() is None:
-            yield from self.stock.craft(self.ready)
+        if self.source.poisons() is None:
+            yield from self.source.craft(self.ready)
         # As they are now: a CraftLab may go on crafting while the twins train.
-        self.poisons = self.stock.poisons()
+        self.poisons = self.source.poisons()
         yield from self._train(self.poisons)
 
     def _train(self, poisons: Tensor) -> Iterator[tuple[State, TwinRecord]]:
@@ -81,10 +81,10 @@ class DynamicsLab(AttackLab):
 
         plan = Plan(1, min(2, cores()))
         change = poisons.to(scenario.train.x.device).float() - 255 * scenario.base_images
-        self._strongest = max(1, round(float(change.abs().max())))
+        self._strongest = max(1, round(float(change.abs().max()))) / 255
         if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
             self.epsilon = self._strongest
-            self.controls["epsilon"].show(self.epsilon)
+            self.controls["epsilon"].show(CRAFTING["epsilon"].shown(self.epsilon))
         network = self.ready.network
         start = stack([init(network, seed)] * 2).map(lambda t: t.to(scenario.train.x))
         yield start, measure(self.ready, start, 0, (float("nan"),) * 2, self.epsilon)
@@ -106,7 +106,7 @@ class DynamicsLab(AttackLab):
         self.records.append(record)
         self.path.append(self.view.flat(self.state))
         self.view.update(self.records, self.marks, self.path)
-        poisons = rescaled(self.ready.scenario, self.poisons, 255 * record.epsilon, self._strongest)
+        poisons = rescaled(self.ready.scenario, self.poisons, record.epsilon, self._strongest)
         self.view.features(self.ready.network, self.state.pick(POISONED), poisons)
         if record.epoch == self.attack.victim_recipe.epochs:
             self._contours()
@@ -119,19 +119,19 @@ class DynamicsLab(AttackLab):
 
     def clear(self) -> None:
         self.records, self.path, self.crafting = [], [], None
-        if self.stock.source is not None:
+        if self.source.given is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._prepare()
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.redraw_kept()
 
     def total(self) -> int:
-        waiting = self.stock.poisons() is None or self.crafting is not None
+        waiting = self.source.poisons() is None or self.crafting is not None
         return self.attack.victim_recipe.epochs + 1 + waiting * self.attack.settings.craft_steps
 
     def work(self) -> float:
         rows = len(self.ready.scenario.train)
-        crafting = self.stock.poisons() is None and pace.crafting_work(self.attack, rows)
+        crafting = self.source.poisons() is None and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, 2)
 
     def curve(self):
@@ -163,13 +163,13 @@ class DynamicsLab(AttackLab):
     @property
     def attack(self) -> Attack:
         """The attack whose twins these are."""
-        return self.stock.attack
+        return self.source.attack
 
     def _prepare(self) -> bool:
         """Take the attack over as it is now: True where it is another one."""
-        new = self.stock.refresh() or not hasattr(self, "ready")
+        new = self.source.refresh() or not hasattr(self, "ready")
         if new:
-            self.ready = prepare(self.attack, progress=False, scenario=self.stock.scenario)
+            self.ready = prepare(self.attack, progress=False, scenario=self.source.scenario)
         return new
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
@@ -179,20 +179,21 @@ class DynamicsLab(AttackLab):
         bound = CRAFTING["epsilon"]  # here: how strong the poisons' change is, rescaled
         seed = CRAFTING["seed"]
         twins = {"label": "seed of the twins"}
-        turn = lambda v: self._turn(bound.shown(v))  # noqa: E731
         self.controls = {
-            "epsilon": dial(bound, self.attack.settings.epsilon, turn, self.say, slider=(0, 64)),
+            "epsilon": dial(
+                bound, self.attack.settings.epsilon, self._turn, self.say, slider=(0, 64)
+            ),
             **dials(recipe, self.attack.victim_recipe, self.later, self.say),
             "seed": dial(seed, self.twin_seed, lambda v: self.later(seed=v), self.say, **twins),
         }
         return self.controls
 
     def show_controls(self) -> None:
-        bound = CRAFTING["epsilon"].shown(self.attack.settings.epsilon)
-        own = {"epsilon": bound if self.epsilon is None else self.epsilon, "seed": self.twin_seed}
-        show(self.controls, vars(self.attack.victim_recipe) | own, TRAINING)
+        now = self.attack.settings.epsilon if self.epsilon is None else self.epsilon
+        show(self.controls, {"epsilon": now, "seed": self.twin_seed}, CRAFTING)
+        show(self.controls, vars(self.attack.victim_recipe), TRAINING)
 
-    def _turn(self, epsilon: int) -> None:
+    def _turn(self, epsilon: float) -> None:
         self.epsilon = epsilon
         if self.runner.phase in (Phase.RUNNING, Phase.PAUSING, Phase.PAUSED):
             self.say("From the next epoch on.")
@@ -203,15 +204,16 @@ class DynamicsLab(AttackLab):
     def apply(self, values: dict[str, object]) -> None:
         self.twin_seed = values.get("seed", self.twin_seed)
         recipe = {k: v for k, v in values.items() if k != "seed"}
-        self.stock.attack = recipe_changed(self.attack, **recipe)
+        self.source.attack = recipe_changed(self.attack, **recipe)
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
     def own(self) -> dict[str, object]:
-        return {"seed": self.twin_seed, "epsilon": self.epsilon}
+        return {"seed": self.twin_seed, "epsilon": CRAFTING["epsilon"].shown(self.epsilon)}
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
-        self.stock.refuse_codes()
+        self.source.refuse_codes()
         if own["epsilon"] is not None and own["epsilon"] not in range(65):
             raise ValueError(f"ε must be a whole number from 0 to 64, not {own['epsilon']}")
-        self.stock.attack, self.twin_seed, self.epsilon = attack, own["seed"], own["epsilon"]
+        self.source.attack, self.twin_seed = attack, own["seed"]
+        self.epsilon = CRAFTING["epsilon"].taken(own["epsilon"])

@@ -40,7 +40,7 @@ class TwinRecord:
 def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: float) -> TwinRecord:
     """Ask both twins of `state` (M = 2) about the target and other pictures (500 at most).
 
-    `losses` (2,) are their mean training losses; epsilon in 1/255.
+    `losses` (2,) are their mean training losses; epsilon in [0, 1] pixels.
     """
     scenario, network = ready.scenario, ready.network
     said = predict(network, state, scenario.targets[:1], scenario.train.x)
@@ -57,5 +57,5 @@ def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: f
         true=tuple(p[:, scenario.target_labels[0]].tolist()),
         adversarial=tuple(p[:, scenario.adversarial[0]].tolist()),
         adversarial_loss=tuple(float(loss(state.pick(twin), batch)) for twin in range(2)),
-        epsilon=epsilon / 255,
+        epsilon=epsilon,
     )

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from mpkit.metapoison import CraftRecord, poisons_of
-from mpkit.runs.attack import Attack
+from mpkit.runs.attack import OF_VICTIMS, Attack
 from mpkit.runs.prepared import Prepared, load_scenario
 from mpkit.scenario import Scenario
 from mpkit.targets import target_index
 
 
-class Stock:
+class PoisonSource:
     """Poisons, and the attack and scenario they are made for; `source` as for `VictimsLab`."""
 
     def __init__(self, source, attack: Attack):
-        self.source, self.attack = source, attack
+        self.given, self.attack = source, attack
         self.crafted: tuple[Attack, Tensor] | None = None
         self._loaded: tuple[Attack, ...] = ()
         self.refresh()
@@ -29,12 +29,10 @@ class Stock:
 
         Raises ValueError for given poisons that do not fit the attack's bases.
         """
-        live = self.source
+        live = self.given
         if hasattr(live, "attack"):
-            own = ("victims", "victim_recipe", "victim_network", "victim_fine_tune")
-            self.attack = dataclasses.replace(
-                live.attack, settings=live.knobs(), **{k: getattr(self.attack, k) for k in own}
-            )
+            own = {name: getattr(self.attack, name) for name in OF_VICTIMS}
+            self.attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
         if self.key() in self._loaded:
             self._name_target()
             return False
@@ -67,15 +65,15 @@ class Stock:
 
     def poisons(self) -> Tensor | None:
         """uint8 (P, C, H, W); None as long as they are to be crafted."""
-        if isinstance(self.source, Tensor):
-            return self.source
-        if self.source is not None and self.source.records:
-            return self.source.poisons()
+        if isinstance(self.given, Tensor):
+            return self.given
+        if self.given is not None and self.given.records:
+            return self.given.poisons()
         return self.crafted[1] if self.crafted and self.crafted[0] == self.key() else None
 
     def refuse_codes(self) -> None:
         """Raises ValueError where the attack is not this lab's own to change."""
-        if self.source is not None:
+        if self.given is not None:
             raise ValueError(
                 "This lab's poisons come from elsewhere, and their settings with them: use the "
                 "code in a lab that was made without a source."
@@ -84,16 +82,16 @@ class Stock:
     @property
     def epsilon(self) -> float:
         """The ε of these poisons, in [0, 1] pixels; of given ones, the largest change in them."""
-        if isinstance(self.source, Tensor):
-            change = self.source.cpu().float() / 255 - self.scenario.base_images.cpu()
+        if isinstance(self.given, Tensor):
+            change = self.given.cpu().float() / 255 - self.scenario.base_images.cpu()
             return round(255 * float(change.abs().max())) / 255
-        records = self.source.records if self.source is not None else ()
+        records = self.given.records if self.given is not None else ()
         return records[-1].epsilon if records else self.attack.settings.epsilon
 
 
 def rescaled(scenario: Scenario, poisons: Tensor, epsilon: float, strongest: float) -> Tensor:
     """Poisons (P, C, H, W) in [0, 1] whose change from the bases is ε/ε_crafted times as large,
-    rounded to 8 bits; both ε in grey levels of 255."""
+    rounded to 8 bits; both ε in one unit."""
     bases = scenario.base_images
     change = poisons.to(bases.device).float() / 255 - bases
     levels = 255 * (bases + change * (epsilon / strongest))

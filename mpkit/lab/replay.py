@@ -11,16 +11,15 @@ from mpkit.evaluation import VictimRecord
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
-from mpkit.lab.kit.looks import LOOKS, show_count
+from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.views import LossView, tidy
 from mpkit.metapoison import CraftRecord
-from mpkit.runs.attack import Attack
-from mpkit.runs.record import RecordError, read_json, read_lines, replay
-from mpkit.runs.saved import from_dict
+from mpkit.runs.folder import SavedRun, open_run
+from mpkit.runs.record import RecordError, replay
 from mpkit.setting import changes
 from mpkit.tally import counted, diverged, success_rate
-from mpkit.verdict import ARMS, victim_of
+from mpkit.verdict import ARMS
 
 RECORDED = SHIPPED / "recorded"
 """Runs that ship with a checkout."""
@@ -43,9 +42,9 @@ class ReplayLab(Lab):
         large: bool = False,
         rate: float = 4,
     ):
-        self.folder, self.rate = find(run), rate
-        self.attack, self.about = _told(self.folder)
-        self.steps, self.victims = replay(self.folder), victims_of(self.folder)
+        saved, self.rate = open_run(find(run)), rate
+        self.attack, self.about = saved.attack, _told(saved)
+        self.steps, self.victims = replay(saved.folder), saved.victims()
         self.records: list[CraftRecord] = []
         self.arrived: list[VictimRecord] = []
         self.figure = new_figure(9, 4.2, large)
@@ -119,8 +118,7 @@ class ReplayLab(Lab):
         tidy(self.rates, "", f"share that says {adversarial}")
         tidy(self.levels, "", "accuracy on others")
         for axes in (self.rates, self.levels):
-            axes.set_yticks(range(len(ARMS)), ARMS, fontsize=size)
-            axes.set_ylim(len(ARMS) - 0.5, -0.5)
+            name_rows(axes, ARMS)
             axes.set_xlim(-0.03, 1.03)
         self.figure.suptitle(self.about, x=0.01, ha="left", fontsize=size)
         self.redraw_kept()
@@ -128,13 +126,9 @@ class ReplayLab(Lab):
     def _count(self) -> None:
         """The victims, arm by arm."""
         for row, arm in enumerate(self._arms()):
-            colour, marker, line = LOOKS[arm]
-            found = success_rate(self.arrived, arm)
-            self.rates.plot([found.low, found.high], [row, row], color=colour, ls=line, lw=2.5)
-            self.rates.plot([found.rate], [row], marker, color=colour, ms=7)
-            size = font_size(self.figure, 8)
-            words = self.rates.text(0.5, row - 0.3, "", ha="center", va="center", fontsize=size)
-            show_count(words, found, diverged(self.arrived, arm))
+            colour, marker, _ = LOOKS[arm]
+            row_of = RateRow(self.rates, row, arm)
+            row_of.show(success_rate(self.arrived, arm), diverged(self.arrived, arm))
             levels = [r.accuracy for r in self.arrived if r.arm == arm and not r.diverged]
             self.levels.plot(levels, [row] * len(levels), marker, color=colour, alpha=0.6)
 
@@ -151,24 +145,11 @@ def find(run: str | Path) -> Path:
     )
 
 
-def victims_of(folder: Path) -> list[VictimRecord]:
-    """The victims and twins of a recorded run; none if it was not judged. Raises RecordError."""
-    try:
-        return [victim_of(row) for row in read_lines(folder / "victims.jsonl")]
-    except TypeError as error:
-        raise RecordError(f"{folder / 'victims.jsonl'} is damaged: {error}") from error
-
-
-def _told(folder: Path) -> tuple[Attack, str]:
-    """The attack of a run, and what it was in one line."""
-    saved = read_json(folder / "settings.json")
-    try:
-        attack = from_dict(saved["attack"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
-    s = attack.settings
-    return attack, (
-        f"{saved.get('title') or Path(attack.data).name}, {attack.network}, ε = "
+def _told(run: SavedRun) -> str:
+    """What a run was, in one line."""
+    attack, s = run.attack, run.attack.settings
+    return (
+        f"{run.title or Path(attack.data).name}, {attack.network}, ε = "
         f"{255 * s.epsilon:.0f}/255, K = {s.unroll_steps}, M = {s.models}, budget "
-        f"{attack.budget:.1%}, {saved.get('device', 'a machine that is not named')}"
+        f"{attack.budget:.1%}, {run.device or 'a machine that is not named'}"
     )

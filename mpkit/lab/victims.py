@@ -10,18 +10,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation import VictimRecord, noise_poisons, train_victims
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.panel import Question
-from mpkit.lab.poison_source import Stock
-from mpkit.lab.victims_arrivals import Arrival, arrive, pictures
+from mpkit.lab.poison_source import PoisonSource, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from mpkit.lab.victims_view import CountsView
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
+from mpkit.scenario import Scenario
 from mpkit.tally import counted
 from mpkit.verdict import ARMS
 
@@ -53,10 +53,10 @@ class VictimsLab(AttackLab):
         if source is not None and poisons is not None:
             raise ValueError("give poisons or a source of poisons, not both")
         attack = make_attack(**given, victims=victims)
-        self.stock = Stock(source if poisons is None else poisons, attack)
+        self.source = PoisonSource(source if poisons is None else poisons, attack)
         self.seed, self.strength = self.attack.settings.seed, 100
         self.count, self.begun, self._counting = attack.victims, 0, threading.Lock()
-        self.arrivals: list[Arrival] = []
+        self.arrivals: list[list[VictimRecord]] = []
         self._run: object = None
         self.crafting: CraftRecord | None = None
         self.figure = new_figure(9, 5.4 if large else 4.6, large)
@@ -67,21 +67,30 @@ class VictimsLab(AttackLab):
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
-    def items(self) -> Iterator[CraftRecord | Arrival]:
+    def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
         run = self._run = object()
         with self.canvas.lock:
-            if self.stock.refresh():  # the CraftLab has another attack than when it was drawn
+            if self.source.refresh():  # the CraftLab has another attack than when it was drawn
                 self._lay_out()
         attack = dataclasses.replace(self.attack, victims=GROUP)
-        ready = prepare(attack, progress=False, scenario=self.stock.scenario)
+        ready = prepare(attack, progress=False, scenario=self.source.scenario)
         if self._poisons() is None:
-            yield from self.stock.craft(ready)
+            yield from self.source.craft(ready)
         # As they are now: a CraftLab may go on crafting while its victims train.
         poisons, seed = self._poisons(), self.seed
-        self.epsilon = self.stock.epsilon * self.strength / 100
-        sources = pictures(ready.scenario, poisons, self.strength, self.epsilon, seed)
+        self.epsilon = self.source.epsilon * self.strength / 100
+        sources = arm_sources(ready.scenario, poisons, self.strength, self.epsilon, seed)
         while some := self._next(run):
-            yield arrive(ready, sources, some, seed)
+            *_, (_, records) = train_victims(
+                ready.scenario,
+                ready.victim_network,
+                attack.victim_recipe,
+                sources,
+                victims=some,
+                seed=seed,
+                plan=ready.victim_plan,
+            )
+            yield records
 
     def _next(self, run: object) -> range:
         """The victims to be trained next; empty when there are as many as are asked for, or when
@@ -93,7 +102,7 @@ class VictimsLab(AttackLab):
             self.begun = some.stop
         return some
 
-    def take(self, item: CraftRecord | Arrival) -> None:
+    def take(self, item: CraftRecord | list[VictimRecord]) -> None:
         if isinstance(item, CraftRecord):
             self.crafting = item
             self.view.say(self._crafting_words())
@@ -105,13 +114,13 @@ class VictimsLab(AttackLab):
 
     def clear(self) -> None:
         self.arrivals, self.crafting, self.begun, self._run = [], None, 0, None
-        self.stock.refresh()
+        self.source.refresh()
         self._lay_out()
 
     def _lay_out(self) -> None:
         self.figure.clear()
         epochs = self.attack.victim_recipe.epochs
-        self.view = CountsView(self.figure, self.stock.scenario, epochs)
+        self.view = CountsView(self.figure, self.source.scenario, epochs)
         self.spans = self.view.spans
         self.redraw_kept()
 
@@ -121,7 +130,7 @@ class VictimsLab(AttackLab):
         return crafting * self.attack.settings.craft_steps + groups
 
     def work(self) -> float:
-        rows = len(self.stock.scenario.train)
+        rows = len(self.source.scenario.train)
         crafting = self._poisons() is None and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.count)
 
@@ -136,15 +145,15 @@ class VictimsLab(AttackLab):
     @property
     def attack(self) -> Attack:
         """The attack whose victims these are."""
-        return self.stock.attack
+        return self.source.attack
 
     def _poisons(self) -> Tensor | None:
-        return self.stock.poisons()
+        return self.source.poisons()
 
     @property
     def records(self) -> list[VictimRecord]:
         """All victims and twins so far."""
-        return [r for a in self.arrivals for r in a.records]
+        return [r for group in self.arrivals for r in group]
 
     @property
     def arrived(self) -> int:
@@ -157,7 +166,7 @@ class VictimsLab(AttackLab):
         all of them diverged."""
         mine = [r for r in self.records if r.arm == "poisoned" and not r.diverged]
         rows = [r.probabilities[0] for r in mine]
-        classes = self.stock.scenario.train.classes
+        classes = self.source.scenario.train.classes
         return torch.tensor(rows).mean(0).tolist() if rows else [0.0] * len(classes)
 
     def _crafting_words(self) -> str:
@@ -177,7 +186,7 @@ class VictimsLab(AttackLab):
             return about + words
         epochs = self.attack.victim_recipe.epochs
         lines = [f"{arm}: {counted(self.records, arm, epochs)}" for arm in ARMS]
-        names = zip(self.stock.scenario.train.classes, self.probabilities, strict=True)
+        names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
         said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
         return (
             f"{about}Epsilon {255 * self.epsilon:.0f}/255; {'; '.join(lines)}. "
@@ -198,11 +207,11 @@ class VictimsLab(AttackLab):
         show_victims(self.controls, self.attack, self.own())
 
     def check(self, values: dict[str, object]) -> None:
-        attack, train = changed(self.attack, values), self.stock.scenario.train
+        attack, train = changed(self.attack, values), self.source.scenario.train
         attack.networks(train.shape, len(train.classes))
 
     def apply(self, values: dict[str, object]) -> None:
-        self.stock.attack = changed(self.attack, values)
+        self.source.attack = changed(self.attack, values)
         self.strength = values.get("share", self.strength)
         self.seed = values.get("seed", self.seed)
 
@@ -212,8 +221,24 @@ class VictimsLab(AttackLab):
         return {"share": self.strength, "seed": self.seed, "wanted": self.count}
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
-        self.stock.refuse_codes()
+        self.source.refuse_codes()
         if not (0 <= own["share"] <= 200 and 1 <= own["wanted"] <= 1000):
             raise ValueError("This code wants a share of ε or a number of victims out of range.")
-        self.stock.attack = attack
+        self.source.attack = attack
         self.strength, self.seed, self.count = own["share"], own["seed"], own["wanted"]
+
+
+def arm_sources(
+    scenario: Scenario, poisons: Tensor, strength: float, epsilon: float, seed: int
+) -> dict[str, Tensor]:
+    """What each arm trains on, (N, C, H, W) in [0, 1].
+
+    `poisons` uint8 (P, C, H, W) with `strength` percent of their change, and noise of that
+    `epsilon` (in [0, 1] pixels), both as 8-bit pictures.
+    """
+    noise = noise_poisons(scenario, epsilon, seed).to(scenario.train.x.device)
+    return {
+        "poisoned": scenario.poisoned(rescaled(scenario, poisons, strength, 100)),
+        "clean": scenario.train.x,
+        "noise": scenario.poisoned(noise.float() / 255),
+    }

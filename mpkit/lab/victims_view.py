@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from mpkit.evaluation import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
-from mpkit.lab.kit.looks import LOOKS, show_count
+from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import KEPT_STYLES, ProbabilityView, room_for, tidy
 from mpkit.scenario import Scenario
 from mpkit.tally import diverged, success_rate
@@ -51,18 +51,14 @@ class CountsView:
         self._axes()
 
     def _arms(self) -> None:
-        size = font_size(self.figure, 8)
-        self.clouds, self.points, self.spans, self.words, self.levels = {}, {}, {}, {}, {}
+        self.clouds, self.levels, self.rows = {}, {}, {}
         for row, arm in enumerate(ARMS):
-            colour, marker, line = LOOKS[arm]
-            look = {"color": colour, "marker": marker}
-            self.clouds[arm] = self.dots.scatter([], [], s=40, alpha=0.75, **look)
-            (self.points[arm],) = self.rates.plot([], [], ls="", ms=7, **look)
-            (self.spans[arm],) = self.rates.plot([], [], color=colour, ls=line, lw=2.5)
-            self.words[arm] = self.rates.text(
-                0.5, row - 0.28, "", ha="center", va="center", fontsize=size
-            )
-            self.levels[arm] = self.accuracy.scatter([], [], s=30, alpha=0.75, **look)
+            colour, marker, _ = LOOKS[arm]
+            look = {"color": colour, "marker": marker, "alpha": 0.75}
+            self.clouds[arm] = self.dots.scatter([], [], s=40, **look)
+            self.levels[arm] = self.accuracy.scatter([], [], s=30, **look)
+            self.rows[arm] = RateRow(self.rates, row, arm)
+        self.spans = {arm: row.span for arm, row in self.rows.items()}
         self.line = self.rates.axvline(-1, color=GREY, ls=(0, (2, 2)), lw=2)
         self.kept = [
             self.rates.plot([], [], ls="", marker="|", ms=22, mew=2.5, color=c, zorder=1)[0]
@@ -75,9 +71,7 @@ class CountsView:
         tidy(self.rates, "", f"share that says {self.adversarial}, 95 % interval")
         tidy(self.accuracy, "", "accuracy on other pictures")
         for axes in (self.dots, self.rates, self.accuracy):
-            names = ARMS if axes is not self.accuracy else [""] * len(ARMS)  # as to its left
-            axes.set_yticks(range(len(ARMS)), names, fontsize=font_size(self.figure, 8))
-            axes.set_ylim(len(ARMS) - 0.5, -0.5)
+            name_rows(axes, ARMS if axes is not self.accuracy else [""] * 3)  # as to its left
             axes.set_xlim(-0.03, 1.03)
 
     def say(self, text: str) -> None:
@@ -101,10 +95,7 @@ class CountsView:
             chances = [self.probability(r) for r in mine]
             self.clouds[arm].set_offsets(_points(chances, height))
             self.levels[arm].set_offsets(_points([r.accuracy for r in mine], height))
-            found = success_rate(records, arm)
-            self.points[arm].set_data([found.rate], [row])
-            self.spans[arm].set_data([found.low, found.high], [row, row])
-            show_count(self.words[arm], found, diverged(records, arm))
+            self.rows[arm].show(success_rate(records, arm), diverged(records, arm))
         lowest = min((r.accuracy for r in records if not r.diverged), default=0.0)
         self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)

@@ -1,15 +1,41 @@
-"""How the three arms of an experiment look in every picture, and how a count is written."""
+"""How the three arms of an experiment look in every picture, and how a rate is drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from mpkit.lab.kit.canvas import BLUE, GREY, RED
+from mpkit.lab.kit.canvas import BLUE, GREY, RED, font_size
 from mpkit.rates import Rate
 from mpkit.tally import with_diverged
 
 LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY, "^", ":")}
 """Colour, marker and line of every arm."""
+
+
+class RateRow:
+    """A rate in a row of a plot: its point, its interval, and the count in words above it."""
+
+    def __init__(self, axes: Axes, row: int, arm: str):
+        colour, marker, line = LOOKS[arm]
+        self.row, size = row, font_size(axes.figure, 8)
+        (self.point,) = axes.plot([], [], marker, color=colour, ms=7)
+        (self.span,) = axes.plot([], [], color=colour, ls=line, lw=2.5)
+        self.words = axes.text(0.5, row - 0.29, "", ha="center", va="center", fontsize=size)
+
+    def show(self, found: Rate, diverged: int = 0) -> None:
+        """Another rate; how many victims diverged is told beside it."""
+        self.point.set_data([found.rate], [self.row])
+        self.span.set_data([found.low, found.high], [self.row, self.row])
+        show_count(self.words, found, diverged)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """One row for each name, from the top down."""
+    axes.set_yticks(range(len(names)), names, fontsize=font_size(axes.figure, 8))
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def show_count(words: Text, found: Rate, diverged: int = 0) -> None:

@@ -1,0 +1,126 @@
+"""The one way to begin a run folder, and the one way to open it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import mpkit
+from mpkit.device import Plan, describe, pick_device
+from mpkit.runs import record
+from mpkit.runs.attack import Attack
+from mpkit.runs.prepared import Prepared, prepare
+from mpkit.runs.record import RecordError
+from mpkit.runs.saved import from_dict, to_dict
+from mpkit.targets import Target
+from mpkit.verdict import VictimRecord, victim_of
+
+LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")
+"""What a run leaves in its folder."""
+
+
+def begin(
+    ready: Prepared,
+    targets: Sequence[Target] = (),
+    *,
+    out: str | Path | None = None,
+    parent: Path = Path("runs"),
+) -> Path:
+    """Make a run's folder, with its settings: `out`, or a new one in `parent`.
+
+    settings.json holds all that is needed to run again; `targets`, where their margins are known:
+    a resumed run takes them from there. Raises OSError where nothing can be written.
+    """
+    folder = Path(out) if out else record.new_folder(parent / name_of(ready.attack))
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "format": 1,
+        "attack": to_dict(ready.attack),
+        "targets": [dataclasses.asdict(target) for target in targets],
+        "plan": dataclasses.asdict(ready.plan),
+        "victim_plan": dataclasses.asdict(ready.victim_plan),
+        "device": describe(pick_device(ready.attack.device)),
+        "data": record.digest(ready.scenario),
+        "weights": ready.attack.digest_of_weights(),
+        "versions": record.versions() | {"mpkit": mpkit.__version__},
+    }
+    record.write_json(folder / "settings.json", settings)
+    return folder
+
+
+def name_of(attack: Attack) -> str:
+    """A new folder's name that says when and what: 20260102-030405-digits-3-as-8-seed0."""
+    stamp, what = time.strftime("%Y%m%d-%H%M%S"), attack.goal
+    adversarial = attack.adversarial_class or attack.poison_class
+    if attack.target_class and adversarial:
+        what = f"{attack.target_class}-as-{adversarial}"
+    name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises ValueError for a folder in which a run was begun: what is left of another must not be
+    taken for the beginning of this one."""
+    if any((folder / name).exists() for name in LEFT):
+        raise ValueError(
+            f"{folder} holds a run already: name another folder, "
+            f"or go on with --resume {shlex.quote(str(folder))}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """What settings.json says of a run. Targets and their margins are those it began with; of runs
+    by an earlier mpkit the latter are not known, and `title` and `device` may be None."""
+
+    folder: Path
+    attack: Attack
+    targets: tuple[Target, ...]
+    plans: tuple[Plan, Plan]
+    data: str
+    weights: str | None
+    title: str | None
+    device: str | None
+
+    def prepare(self, progress: bool = True, device: str | None = None) -> Prepared:
+        """The attack ready to go on. Raises RecordError where data or weights are other ones."""
+        attack = dataclasses.replace(self.attack, device=device) if device else self.attack
+        ready = prepare(attack, progress, *self.plans)
+        if record.digest(ready.scenario) != self.data:
+            raise RecordError(
+                f"the data are not those of the run in {self.folder}: start a new run"
+            )
+        if self.weights not in (None, attack.digest_of_weights()):
+            raise RecordError(
+                f"the weights {attack.weights!r} are not those that the run in {self.folder} began "
+                "with: bring those back, or start a new run"
+            )
+        return ready
+
+    def victims(self) -> list[VictimRecord]:
+        """Its victims and twins; none if it was not judged. Raises RecordError."""
+        path = self.folder / "victims.jsonl"
+        try:
+            return [victim_of(row) for row in record.read_lines(path)]
+        except TypeError as error:
+            raise RecordError(f"{path} is damaged: {error}") from error
+
+
+def open_run(folder: Path) -> SavedRun:
+    """The run in a folder. Raises RecordError for what is none, damaged, or of a newer mpkit."""
+    saved = record.read_json(folder / "settings.json")
+    try:
+        if saved["format"] != 1:
+            raise RecordError(f"{folder} was written by a newer mpkit: update mpkit")
+        targets = tuple(Target(**target) for target in saved.get("targets", []))
+        plans = Plan(**saved["plan"]), Plan(**saved["victim_plan"])
+        known = (saved.get(name) for name in ("weights", "title", "device"))
+        return SavedRun(folder, from_dict(saved["attack"]), targets, plans, saved["data"], *known)
+    except RecordError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
