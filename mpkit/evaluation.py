@@ -23,6 +23,7 @@ from mpkit.finetuning import seen
 from mpkit.functional import State, for_models, logits, own
 from mpkit.layers import by_batch
 from mpkit.networks import evaluations
+from mpkit.perturbation import PERTURBATIONS, to_8bit
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import generator, stream, train
@@ -34,15 +35,21 @@ def victim_seed(seed: int, victim: int) -> int:
     return stream(seed, "victim", victim)
 
 
-def noise_poisons(scenario: Scenario, epsilon: float, seed: int) -> Tensor:
-    """The control: bases plus uniform noise in ±ε, as 8-bit pictures. uint8 (P, C, H, W).
+def noise_poisons(
+    scenario: Scenario,
+    epsilon: float,
+    seed: int,
+    epsilon_c: float = 0.0,
+    perturbation: str = "additive",
+) -> Tensor:
+    """The control: bases changed at random, in the same way and within the same bounds as poisons
+    (a name in `PERTURBATIONS`), as 8-bit pictures: uint8 (P, C, H, W).
 
     What the official code calls "craft step 0".
     """
-    bound = int(255 * epsilon + 1e-6)
-    bases = (scenario.base_images.cpu() * 255).round().to(torch.int64)
-    noise = torch.randint(-bound, bound + 1, bases.shape, generator=generator(seed, "noise"))
-    return (bases + noise).clamp(0, 255).to(torch.uint8)
+    way, bases = PERTURBATIONS[perturbation], scenario.base_images.cpu()
+    drawn = way.random(bases, epsilon, epsilon_c, generator(seed, "noise"))
+    return to_8bit(way, way.project(drawn, bases, epsilon, epsilon_c), bases, epsilon)
 
 
 def arm_pictures(scenario: Scenario, poisons: Tensor | None) -> Tensor:

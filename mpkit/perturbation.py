@@ -33,6 +33,11 @@ class Perturbation(Protocol):
     def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
         """Where crafting starts."""
 
+    def random(
+        self, bases: Tensor, epsilon: float, epsilon_c: float, generator: torch.Generator
+    ) -> Parameters:
+        """Parameters drawn evenly from all that the bounds allow: the noise control."""
+
     def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
         """Poison images (P, C, H, W), differentiable in the parameters."""
 
@@ -56,6 +61,13 @@ class Additive:
     def init(self, bases: Tensor, epsilon: float, generator: torch.Generator) -> Parameters:
         noise = torch.rand(bases.shape, generator=generator, dtype=torch.float32) * 2 - 1
         return {"delta": (epsilon * noise).to(bases)}
+
+    def random(
+        self, bases: Tensor, epsilon: float, epsilon_c: float, generator: torch.Generator
+    ) -> Parameters:
+        levels = int(255 * epsilon + 1e-6)  # whole ones, each as likely as the others
+        noise = torch.randint(-levels, levels + 1, bases.shape, generator=generator)
+        return {"delta": (noise / 255).to(bases)}
 
     def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
         return bases + parameters["delta"]
@@ -95,6 +107,13 @@ class Recolor:
             raise ValueError(f"recolouring is for grey or RGB pictures, not {channels} channels")
         axes = (self.cells,) * channels
         return {"grid": bases.new_zeros(p, channels, *axes)}
+
+    def random(
+        self, bases: Tensor, epsilon: float, epsilon_c: float, generator: torch.Generator
+    ) -> Parameters:
+        shape = self.init(bases, epsilon, generator)["grid"].shape
+        noise = torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1
+        return {"grid": (epsilon_c * noise).to(bases)}
 
     def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
         grid = parameters["grid"]
@@ -149,6 +168,12 @@ class Composed:
         return self.recolor.init(bases, epsilon, generator) | self.additive.init(
             bases, epsilon, generator
         )
+
+    def random(
+        self, bases: Tensor, epsilon: float, epsilon_c: float, generator: torch.Generator
+    ) -> Parameters:
+        given = bases, epsilon, epsilon_c, generator
+        return self.additive.random(*given) | self.recolor.random(*given)
 
     def apply(self, parameters: Parameters, bases: Tensor) -> Tensor:
         return self.additive.apply(parameters, self.recolor.apply(parameters, bases))

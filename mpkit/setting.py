@@ -50,7 +50,8 @@ class Setting:
     """What is declared of a field; `kind`, `item` and `optional` are read off its annotation.
 
     `low`, `high` (allowed themselves) and `above`, `below` (not) bound numbers; `choices` are all
-    values there are, and `words` what people call them. `live`: it may change during a run, and
+    values there are, and `words` what people call them. `only` says of which other setting it takes
+    which values, or else this one does nothing. `live`: it may change during a run, and
     acts at the next step. Without a `dial` it has no control in labs. `group` is the heading that
     its flag stands under.
     """
@@ -62,6 +63,7 @@ class Setting:
     below: float | None = None
     choices: tuple = ()
     words: Mapping[str, str] | None = None
+    only: tuple[str, tuple[str, ...]] | None = None
     dial: Dial = Dial()
     live: bool = False
     group: str = ""
@@ -103,8 +105,11 @@ class Setting:
             return f"lie between {self.low} and {self.high}"
         parts = [f"at least {self.low}"] if self.low is not None else []
         parts += [f"more than {self.above}"] if self.above is not None else []
+        parts += [f"at most {self.high}"] if self.high is not None else []
         parts += [f"less than {self.below}"] if self.below is not None else []
-        parts += ["finite"] if self.kind is float and self.below is None else []
+        parts += (
+            ["finite"] if self.kind is float and (self.high, self.below) == (None, None) else []
+        )
         return f"be {' and '.join(parts) or 'finite'}"
 
     @property
@@ -119,6 +124,10 @@ class Setting:
             return f"{what} from {self.low} to {self.high}"
         bounds = self.range.removeprefix("be ")
         return what if bounds == "finite" else f"{what}, {bounds}"
+
+    def acts(self, holder: object) -> bool:
+        """Whether it does anything beside the other settings of `holder`."""
+        return self.only is None or getattr(holder, self.only[0]) in self.only[1]
 
     def shown(self, value: object) -> object:
         """A value in the unit that people see, whole where it is."""

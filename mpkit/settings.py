@@ -38,9 +38,14 @@ class Settings:
         "bound on δ, in pixel values of [0, 1], such as 8/255",
         (0, 1),
         Live("ε (n/255)", "ε", 1, 64, unit=PIXEL),
+        only=("perturbation", ("additive", "both")),
     )
     epsilon_c: float = setting(
-        0.04, "bound on the colour change", (0, 1), Live("ε_c, colour", "ε_c", 0.01, 0.3, 0.01)
+        0.04,
+        "bound on the colour change",
+        (0, 1),
+        Live("ε_c, colour", "ε_c", 0.01, 0.3, 0.01),
+        only=("perturbation", ("recolor", "both")),
     )
     unroll_steps: int = setting(
         3, "K: training steps to look ahead", (1, 64), Live("K, steps ahead", "K", 1, 12)
@@ -60,7 +65,13 @@ class Settings:
         (), "craft steps at which the rate falls tenfold, with commas", live=True
     )
     loss: Literal["margin", "cross-entropy"] = setting("margin", "adversarial loss", live=True)
-    kappa: float = setting(100.0, "the margin at which the loss stops rewarding", (0, 1e9), Live())
+    kappa: float = setting(
+        100.0,
+        "the margin at which the loss stops rewarding",
+        (0, 1e9),
+        Live(),
+        only=("loss", ("margin",)),
+    )
     metagradient: str = setting(
         "auto", "how the gradient is taken", choices=METAGRADIENTS, live=True
     )
@@ -81,13 +92,16 @@ class Settings:
     compute: str = setting("traced", "how the arithmetic is run", choices=WAYS)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     seed: int = setting(
-        0, "decides everything that is random", dial=Dial("seed", "seed", 0, 999), group="run"
+        0,
+        "decides weights, shuffles, where δ starts and the noise control, and not which pictures "
+        "are drawn",
+        dial=Dial("seed", "seed", 0, 999),
+        group="run",
     )
 
     def __post_init__(self):
-        used = PERTURBATIONS[self.perturbation].bounded_by
-        if all(getattr(self, name) == 0 for name in used):
-            names = " and ".join(used)
+        if not any(self.bounds.values()):
+            names = " and ".join(self.bounds)
             raise ValueError(
                 f"{names} 0 leaves nothing to perturb; allowed is anything up to 1, usual 8/255"
             )
@@ -96,6 +110,20 @@ class Settings:
                 "surrogates train by plain SGD; "
                 "weight decay, momentum and augmentation are for victims"
             )
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that act: `epsilon`, `epsilon_c` or both."""
+        return {name: getattr(self, name) for name in PERTURBATIONS[self.perturbation].bounded_by}
+
+    @property
+    def bounds_in_words(self) -> str:
+        """The bounds that act: "ε = 8.0/255, ε_c = 0.04"."""
+        words = {
+            "epsilon": f"ε = {255 * self.epsilon:.1f}/255",
+            "epsilon_c": f"ε_c = {self.epsilon_c:g}",
+        }
+        return ", ".join(words[name] for name in self.bounds)
 
     def rate_at(self, step: int) -> float:
         """The size of Adam's step at craft step `step`, counted from 0, in units of the bounds."""

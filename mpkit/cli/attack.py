@@ -138,7 +138,7 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
         f"that shall be called {adversarial}{''.join(f'; {target}' for target in targets)}\n"
-        f"ε = {255 * a.settings.epsilon:.1f}/255, K = {a.settings.unroll_steps}, "
+        f"{a.settings.bounds_in_words}, K = {a.settings.unroll_steps}, "
         f"M = {a.settings.models}, network {a.network}, seed {a.settings.seed}; "
         f"{describe(s.targets.device)}: surrogates {ready.plan}, victims {ready.victim_plan}\n"
         f"Run folder: {folder}"
@@ -195,7 +195,8 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
         "arms": tallies(victims),
         "adversarial_loss": [r.loss for r in steps],
         "poisons": len(poisons),
-        "epsilon": ready.attack.settings.epsilon,
+        "perturbation": ready.attack.settings.perturbation,
+        **ready.attack.settings.bounds,
         "seconds": {
             "crafting": round(sum(r.seconds for r in steps), 2),
             "victims": round(time.perf_counter() - began, 2),

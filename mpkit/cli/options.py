@@ -6,7 +6,10 @@ import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
+from mpkit.cli.output import say
+from mpkit.data.datasets import NAMED
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.scale import SCALES, by_scale
@@ -55,6 +58,7 @@ def filled(text: str) -> str:
 
 
 PARTS = {"": Attack, "settings": Settings, "recipe": Recipe}
+CRAFTING = settings_of(Settings)
 USUAL_GROUP = {"settings": "crafting", "recipe": "training of surrogates and victims"}
 ORDER = ("data", "scenario", "crafting", USUAL_GROUP["recipe"], "victims", "run")
 SCALE = Setting(
@@ -114,5 +118,18 @@ def given(options: argparse.Namespace) -> dict:
 
 
 def attack_from(options: argparse.Namespace) -> Attack:
-    """The attack that the flags describe. Raises ValueError."""
-    return make_attack(**given(options))
+    """The attack that the flags describe. Raises ValueError, also for a flag that does nothing."""
+    asked = given(options)
+    attack = make_attack(**asked)
+    if attack.data in NAMED and Path(attack.data).exists():
+        say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
+    for name in asked:
+        s, holder = flags()[name], attack.settings if name in CRAFTING else attack
+        if not s.acts(holder):
+            other, values = s.only
+            flag, now = (f"--{n.replace('_', '-')}" for n in (name, other))
+            raise ValueError(
+                f"{flag} does nothing with {now} {getattr(holder, other)}, only with "
+                f"{' or '.join(values)}: leave it out"
+            )
+    return attack

@@ -21,6 +21,9 @@ from mpkit.data.faces import SIGNS, USUAL_SIGNS
 from mpkit.data.pictures import SPLITS, Pictures, read_pictures, remember
 from mpkit.data.places import cache_folder
 
+NAMED = ("digits", "signs", "fashion", "cifar10")
+"""The data sets that are called by name: drawn, shipped with mpkit, or fetched once."""
+
 DEFAULT_DATA = "signs"
 """The data set where none is named: of `load_dataset`, of an attack, of labs and commands."""
 
@@ -133,8 +136,8 @@ def load_dataset(
     path = Path(source).expanduser()
     if not str(source) or not path.exists():
         raise DataError(
-            f"no data at {str(source)!r}: give 'digits', 'signs', 'fashion', 'cifar10', or the "
-            f"path of a folder or of an archive ({', '.join(ARCHIVES)})"
+            f"no data at {str(source)!r}: give {', '.join(map(repr, NAMED))}, or the path of "
+            f"a folder or of an archive ({', '.join(ARCHIVES)})"
         )
     key = f"pictures-{fingerprint(path)}"
     pictures = remember(folder, key, lambda: read_pictures(path, progress))

@@ -26,7 +26,14 @@ from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack, retuned
 from mpkit.runs.folder import begin
-from mpkit.runs.prepared import by_rule, clean_margins, clean_setup, loaded_at_once, prepare
+from mpkit.runs.prepared import (
+    by_rule,
+    clean_margins,
+    clean_setup,
+    loaded_at_once,
+    prepare,
+    resolved,
+)
 from mpkit.runs.scale import TUNED
 from mpkit.setting import changes
 from mpkit.targets import aimed, chosen
@@ -123,14 +130,9 @@ class CraftLab(AttackLab):
         return self.view.moving()
 
     def _load(self) -> None:
-        self.attack, self.scenario = loaded_at_once(self.attack)
-        scenario = self.scenario
-        names = scenario.train.classes
-        chosen = {"target_class": names[scenario.target_labels[0]]}
-        if self.attack.goal == "targeted":
-            chosen["poison_class"] = names[scenario.train.y[scenario.bases[0]]]
-        # By name from now on: what was a default must not follow the other choice around.
-        self.attack = dataclasses.replace(self.attack, **chosen)
+        attack, self.scenario = loaded_at_once(self.attack)
+        index = attack.target_index  # None as long as clean models have not found it
+        self.attack = dataclasses.replace(resolved(attack, self.scenario), target_index=index)
 
     def _aim(self) -> None:
         """Find the target by the rule, where none is named and clean models had to train first.

@@ -44,5 +44,6 @@ def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
     show(controls, {"fine_tune": attack.fine_tune, "network": attack.network}, ATTACK)
     controls["target_class"].show(train.classes[scenario.target_labels[0]])
     controls["poison_class"].show(train.classes[poison])
-    for name, idle in (("epsilon", "recolor"), ("epsilon_c", "additive")):
-        controls[name].enable(s.perturbation != idle)
+    for name, about in CRAFTING.items():
+        if about.only and name in controls:
+            controls[name].enable(about.acts(s))

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.runs.attack import OF_VICTIMS, Attack
-from mpkit.runs.prepared import Prepared, load_scenario
+from mpkit.runs.prepared import Prepared, load_scenario, resolved
 from mpkit.scenario import Scenario
-from mpkit.targets import target_index
 
 
 class PoisonSource:
@@ -34,10 +33,10 @@ class PoisonSource:
             own = {name: getattr(self.attack, name) for name in OF_VICTIMS}
             self.attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
         if self.key() in self._loaded:
-            self._name_target()
+            self.attack = resolved(self.attack, self.scenario)
             return False
         asked, self.scenario = self.key(), load_scenario(self.attack, progress=False)
-        self._name_target()
+        self.attack = resolved(self.attack, self.scenario)
         self._loaded = (asked, self.key())
         bases = self.scenario.base_images
         if isinstance(live, Tensor) and (live.dtype != torch.uint8 or live.shape != bases.shape):
@@ -46,10 +45,6 @@ class PoisonSource:
                 f"not {live.dtype} {tuple(live.shape)}"
             )
         return True
-
-    def _name_target(self) -> None:
-        """By number from now on: a target by the rule must not change with the victims' network."""
-        self.attack = dataclasses.replace(self.attack, target_index=target_index(self.scenario))
 
     def key(self) -> Attack:
         """The attack without what is the victims' own: poisons depend on nothing else."""

@@ -149,7 +149,7 @@ def _told(run: SavedRun) -> str:
     """What a run was, in one line."""
     attack, s = run.attack, run.attack.settings
     return (
-        f"{run.title or Path(attack.data).name}, {attack.network}, ε = "
-        f"{255 * s.epsilon:.0f}/255, K = {s.unroll_steps}, M = {s.models}, budget "
+        f"{run.title or Path(attack.data).name}, {attack.network}, "
+        f"{s.bounds_in_words}, K = {s.unroll_steps}, M = {s.models}, budget "
         f"{attack.budget:.1%}, {run.device or 'a machine that is not named'}"
     )

@@ -22,6 +22,7 @@ from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
 from mpkit.scenario import Scenario
+from mpkit.settings import Settings
 from mpkit.tally import counted
 from mpkit.verdict import ARMS
 
@@ -79,7 +80,8 @@ class VictimsLab(AttackLab):
         # As they are now: a CraftLab may go on crafting while its victims train.
         poisons, seed = self._poisons(), self.seed
         self.epsilon = self.source.epsilon * self.strength / 100
-        sources = arm_sources(ready.scenario, poisons, self.strength, self.epsilon, seed)
+        used = dataclasses.replace(self.attack.settings, epsilon=self.source.epsilon)
+        sources = arm_sources(ready.scenario, poisons, self.strength, used, seed)
         while some := self._next(run):
             *_, (_, records) = train_victims(
                 ready.scenario,
@@ -229,14 +231,17 @@ class VictimsLab(AttackLab):
 
 
 def arm_sources(
-    scenario: Scenario, poisons: Tensor, strength: float, epsilon: float, seed: int
+    scenario: Scenario, poisons: Tensor, strength: float, settings: Settings, seed: int
 ) -> dict[str, Tensor]:
     """What each arm trains on, (N, C, H, W) in [0, 1].
 
-    `poisons` uint8 (P, C, H, W) with `strength` percent of their change, and noise of that
-    `epsilon` (in [0, 1] pixels), both as 8-bit pictures.
+    `poisons` uint8 (P, C, H, W) with `strength` percent of their change, and noise by `seed` of the
+    same kind, within as many percent of the bounds of `settings`, both as 8-bit pictures.
     """
-    noise = noise_poisons(scenario, epsilon, seed).to(scenario.train.x.device)
+    bounds = (strength / 100 * bound for bound in (settings.epsilon, settings.epsilon_c))
+    epsilon, epsilon_c = bounds
+    noise = noise_poisons(scenario, epsilon, seed, epsilon_c, settings.perturbation)
+    noise = noise.to(scenario.train.x.device)
     return {
         "poisoned": scenario.poisoned(rescaled(scenario, poisons, strength, 100)),
         "clean": scenario.train.x,

@@ -9,6 +9,9 @@ import torch
 from torch import nn
 
 from mpkit.data import DEFAULT_DATA
+from mpkit.data.datasets import NAMED
+from mpkit.data.digits import LARGEST
+from mpkit.data.signs import HARDEST
 from mpkit.finetuning import (
     DEFAULT_WEIGHTS,
     FINE_TUNE,
@@ -24,6 +27,8 @@ from mpkit.runs.scale import defaults, scale_name, usual_tuning
 from mpkit.scenario import GOALS
 from mpkit.setting import Dial, Live, declared, setting, settings_of
 from mpkit.settings import Settings
+
+DIGITS = "data", ("digits",)
 
 
 @declared
@@ -41,27 +46,37 @@ class Attack:
 
     data: str = setting(
         DEFAULT_DATA,
-        "digits, signs, fashion, cifar10, or a path: a folder or archive of pictures",
+        f"{', '.join(NAMED)}, or a path: a folder or archive of pictures",
         group="data",
     )
     n_train: int | None = setting(
-        None, "training images to draw, exactly (digits: 500, signs: 600)", group="data"
+        None, "training images to draw, exactly (digits: 500, signs: 600)", low=1, group="data"
     )
-    n_test: int | None = setting(None, "test images to draw, exactly", group="data")
+    n_test: int | None = setting(None, "test images to draw, exactly", low=1, group="data")
     max_train: int | None = setting(
-        None, "training images at most, where --n-train isn't given", group="data"
+        None, "training images at most, where --n-train isn't given", low=1, group="data"
     )
     max_test: int | None = setting(
-        None, "test images at most, where --n-test isn't given", group="data"
+        None, "test images at most, where --n-test isn't given", low=1, group="data"
     )
     classes: tuple[str, ...] | None = setting(
         None, "classes to keep, with commas (all)", group="data"
     )
-    size: int = setting(32, "pixels a side of the digits", group="data")
+    size: int = setting(32, "pixels a side of the digits", (8, LARGEST), only=DIGITS, group="data")
     noise: float = setting(
-        0.5, "σ of the digits' camera noise, relative to their contrast", group="data"
+        0.5,
+        "σ of the digits' camera noise, relative to their contrast",
+        low=0,
+        only=DIGITS,
+        group="data",
     )
-    difficulty: float = setting(1.0, "how much the signs vary, from 0 to 2", group="data")
+    difficulty: float = setting(
+        1.0,
+        f"how much the signs vary, from 0 to {HARDEST:g}",
+        (0, HARDEST),
+        only=("data", ("signs",)),
+        group="data",
+    )
     target_class: str | None = setting(
         None, "true class of the target", dial=Dial("target"), group="scenario"
     )
@@ -79,7 +94,12 @@ class Attack:
     )
     goal: str = setting("targeted", "what the attacker wants", choices=GOALS, group="scenario")
     budget: float = setting(
-        0.1, "share of the training set that is poisoned", dial=Dial("poisons"), group="scenario"
+        0.1,
+        "share of the training set that is poisoned",
+        dial=Dial("poisons"),
+        above=0,
+        high=1,
+        group="scenario",
     )
     network: str = setting(
         "mlp", "surrogates' network", dial=Dial("network"), choices=NETWORKS, group="crafting"

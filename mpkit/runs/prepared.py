@@ -57,7 +57,8 @@ class Prepared:
     def judge(self, poisons: Tensor, arms=ARMS) -> Iterator[tuple[int, list[VictimRecord]]]:
         """Victims of every arm, side by side: (epoch, records), records with the last epoch."""
         a = self.attack
-        noise = noise_poisons(self.scenario, a.settings.epsilon, a.settings.seed)
+        s = a.settings
+        noise = noise_poisons(self.scenario, s.epsilon, s.seed, s.epsilon_c, s.perturbation)
         stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
         pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in arms}
         return train_victims(
@@ -130,6 +131,18 @@ def loaded_at_once(attack: Attack) -> tuple[Attack, Scenario]:
     return dataclasses.replace(attack, target_index=index), targets.aimed(scenario, index)
 
 
+def resolved(attack: Attack, scenario: Scenario) -> Attack:
+    """The attack with its classes and its target by name: what was a default, or followed a rule,
+    must not become another one when something else is changed."""
+    names, found = scenario.train.classes, {"target_class": scenario.target_labels}
+    if attack.goal == "targeted":
+        found["poison_class"] = scenario.train.y[scenario.bases]
+    chosen: dict[str, object] = {name: names[int(label[0])] for name, label in found.items()}
+    if attack.target_index is None:
+        chosen["target_index"] = targets.target_index(scenario)
+    return dataclasses.replace(attack, **chosen)
+
+
 def by_rule(scenario: Scenario, found: targets.Margins) -> tuple[int, ...]:
     """The target's index by the rule, for the classes of a scenario. Raises ValueError for none."""
     names = scenario.train.classes
@@ -148,13 +161,12 @@ def prepare(
     """Load data, build networks, and choose how to compute.
 
     Plans that are given are kept, and so is a `scenario` that was loaded for this attack before.
-    The attack that is prepared names its target, whoever has named it.
+    The attack that is prepared names its classes and its target, whoever has named them.
     """
     device = pick_device(attack.device)
     make_reproducible(device)
     scenario = scenario or load_scenario(attack, progress)
-    if attack.target_index is None:
-        attack = dataclasses.replace(attack, target_index=targets.target_index(scenario))
+    attack = resolved(attack, scenario)
     scenario = scenario.to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate, victim = attack.networks(shape, classes)
