@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import mpkit
 from mpkit.device import Plan, describe, pick_device
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
@@ -46,7 +45,7 @@ def begin(
         "device": describe(pick_device(ready.attack.device)),
         "data": record.digest(ready.scenario),
         "weights": ready.attack.digest_of_weights(),
-        "versions": record.versions() | {"mpkit": mpkit.__version__},
+        "versions": record.versions(),
     }
     record.write_json(folder / "settings.json", settings)
     return folder

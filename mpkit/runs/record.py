@@ -20,6 +20,7 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -264,7 +265,8 @@ def digest(scenario: Scenario) -> str:
 def versions() -> dict[str, str]:
     """What a result may depend on: Python and the packages that compute."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("mpkit", "torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
+    found["mpkit"] = sys.modules["mpkit"].__version__  # also where it is not installed
+    for name in ("torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
