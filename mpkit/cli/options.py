@@ -123,7 +123,8 @@ def attack_from(options: argparse.Namespace) -> Attack:
     attack = make_attack(**asked)
     if attack.data in NAMED and Path(attack.data).exists():
         say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
-    for name in asked:
+    there = attack.data in NAMED or (attack.data and Path(attack.data).exists())
+    for name in asked if there else ():  # else loading says what is wrong
         s, holder = flags()[name], attack.settings if name in CRAFTING else attack
         if not s.acts(holder):
             other, values = s.only
