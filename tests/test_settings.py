@@ -27,7 +27,9 @@ RANGES = {
     "craft_warmup": (0, 100_000),
     "kappa": (0, 1e9),
 }
+
 WHOLE = ("unroll_steps", "craft_steps", "models", "craft_warmup")
+
 CHOICES = {
     "loss": ("margin", "cross-entropy"),
     "metagradient": tuple(METAGRADIENTS),

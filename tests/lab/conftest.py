@@ -66,6 +66,25 @@ class Browser:
         return [there] if there != value else []
 
 
+def press(lab, name: str) -> None:
+    button = lab.transport.buttons[name]
+    assert not button.disabled, f"{name} cannot be pressed while {lab.runner.phase.value}"
+    button.click()
+
+
+def finished(lab, until, limit: float = 120) -> None:
+    """Runs a lab to its end."""
+    press(lab, "run")
+    until(lambda: lab.runner.phase.ended, limit)
+    assert lab.runner.error is None, lab.runner.error
+
+
+def crafted(lab, until) -> list[float]:
+    """Runs a lab to its end: the losses that it recorded."""
+    finished(lab, until)
+    return [r.loss for r in lab.records]
+
+
 @pytest.fixture
 def until():
     """Waits for a condition; fails after a while."""

@@ -1,0 +1,100 @@
+"""Progress on terminals and in logs, and letters that a stream lacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import sys
+import time
+
+import pytest
+
+from mpkit.cli import output
+from mpkit.recipe import Recipe
+from mpkit.runs.attack import Attack
+
+
+def names(kind: type) -> list[str]:
+    return [f.name for f in dataclasses.fields(kind)]
+
+
+def found(attack: Attack, name: str) -> object:
+    """A setting by the name of its flag."""
+    own = name.removeprefix("victim_")
+    if own != name and own in names(Recipe):
+        return getattr(attack.victim_recipe, own)
+    holders = (attack, attack.settings, attack.settings.recipe)
+    return next(getattr(h, name) for h in holders if name in names(type(h)))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass when they are told to."""
+
+    class Clock:
+        now = 100.0
+
+        def perf_counter(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(output, "time", clock)
+    return clock
+
+
+def test_a_log_gets_a_line_now_and_then(clock, capsys):
+    with output.Progress("crafting", "step", 1000) as progress:
+        for done in range(1, 1001):
+            clock.now += 0.125  # a binary fraction, so that sums are exact
+            progress.reach(done, f"loss {done}")
+    found = capsys.readouterr().err
+    assert "\r" not in found
+    told = found.splitlines()
+    assert told[0] == "crafting step 1 of 1000, loss 1, 02:04 left"
+    assert told[1] == "crafting step 41 of 1000, loss 41, 01:59 left"
+    assert told[-1] == "crafting step 1000 of 1000, loss 1000"
+    assert len(told) == 26
+
+
+def test_time_left_is_by_the_steps_of_this_run(clock, capsys):
+    progress = output.Progress("crafting", "step", 100, done=90)
+    clock.now += 4
+    progress.reach(92)
+    assert capsys.readouterr().err == "crafting step 92 of 100, 00:16 left\n"
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with output.Progress("crafting", "step", 4) as progress:
+        progress.reach(1, "loss 1")
+        progress.say("a line of its own")
+        time.sleep(0.11)  # a bar is not redrawn more often
+        progress.reach(3, "loss 3")
+    text = terminal.getvalue()
+    assert "\ra line of its own\n" in re.sub(r"\r +\r", "\r", text)
+    assert re.search(r"\rcrafting:  75%\|.*\| 3/4 \[\d\d:\d\d<\d\d:\d\d, .*loss 3\]", text)
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_quiet_is_quiet(stream, monkeypatch):
+    stream = stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with output.Progress("crafting", "step", 4, quiet=True) as progress:
+        progress.reach(4, "loss")
+        progress.say("a line")
+    assert stream.getvalue() == ""
+
+
+def test_letters_that_a_stream_lacks_do_not_stop_a_run(monkeypatch):
+    for name, tell in (("stdout", output.show), ("stderr", output.say)):
+        blob = io.BytesIO()
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(blob, "cp1252"))
+        tell("ε = 8/255, ✓, é")
+        assert blob.getvalue().decode("cp1252").strip() == "? = 8/255, ?, é"
