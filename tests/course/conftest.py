@@ -1,8 +1,15 @@
-"""Progress in a file of the test's own."""
+"""All exercises, and progress in a file of the test's own."""
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
+
+from tests.conftest import ROOT
+
+for path in sorted((ROOT / "mpkit" / "course").glob("ch[0-9][0-9].py")):
+    importlib.import_module(f"mpkit.course.{path.stem}")  # which registers its exercises
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,18 @@ import ipywidgets as widgets
 import pytest
 
 from mpkit.lab.kit.controls import Number
+from mpkit.runs.attack import Attack, make_attack
 
 SMALL = {
     "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,
     "epochs": 3, "craft_steps": 6, "batch": 20, "victims": 2, "victim_epochs": 3,
     "target_index": (0,),
 }  # fmt: skip
+
+
+def small_attack(**given) -> Attack:
+    """What the small labs run."""
+    return make_attack("ci", **SMALL | given)
 
 
 class Browser:
