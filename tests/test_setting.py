@@ -127,13 +127,13 @@ def test_the_bounds_of_a_number_are_those_that_are_declared(name):
 def test_a_number_without_bounds_is_finite():
     s = Setting(name="x", kind=float)
     s.check(-1e300)
-    with pytest.raises(ValueError, match="^x must be finite, not inf$"):
+    with pytest.raises(ValueError, match=r"^x must be finite, not inf$"):
         s.check(math.inf)
     assert s.allowed == "a number"
 
 
 def test_the_first_wrong_setting_is_named():
-    with pytest.raises(ValueError, match="^litres"):
+    with pytest.raises(ValueError, match=r"^litres"):
         Kettle(cups=0, litres=0)
 
 
@@ -141,14 +141,14 @@ def test_what_is_made_in_another_way_can_be_checked_too():
     kettle = Kettle()
     check(kettle)
     object.__setattr__(kettle, "heat", 2)
-    with pytest.raises(ValueError, match="^heat"):
+    with pytest.raises(ValueError, match=r"^heat"):
         check(kettle)
 
 
 def test_a_class_of_settings_may_check_what_goes_together_afterwards():
     with pytest.raises(ValueError, match="a lid does not leak"):
         Kettle(leak=0.1)
-    with pytest.raises(ValueError, match="^leak must"):  # each by itself comes first
+    with pytest.raises(ValueError, match=r"^leak must"):  # each by itself comes first
         Kettle(leak=3)
 
 

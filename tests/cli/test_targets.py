@@ -11,8 +11,7 @@ import pytest
 from mpkit.margins import read_margins
 from mpkit.runs.prepared import clean_margins, clean_setup, load_scenario, prepare
 from mpkit.targets import THIRDS, Target
-
-from .conftest import BY_RULE, DRAWN, call, flags, from_flags, refused
+from tests.cli.conftest import BY_RULE, DRAWN, call, flags, from_flags, refused
 
 LINE = re.compile(r"(near|middle|far|–) +(\d+) +(\d+) +(?:[-+]\d+\.\d\d|–)( \*|  .+)?")
 

@@ -11,8 +11,7 @@ from mpkit.lab.collision_view import CollisionView
 from mpkit.lab.kit.tools import Line
 from mpkit.networks import network
 from mpkit.runs.prepared import load_scenario
-
-from .conftest import small_attack
+from tests.lab.conftest import small_attack
 
 
 @pytest.fixture

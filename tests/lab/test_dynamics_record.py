@@ -10,8 +10,7 @@ import torch
 from mpkit.functional import State, init, logits, own, stack
 from mpkit.lab.dynamics_record import TwinRecord, measure
 from mpkit.runs.prepared import prepare
-
-from .conftest import small_attack
+from tests.lab.conftest import small_attack
 
 
 @pytest.fixture

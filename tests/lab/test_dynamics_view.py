@@ -15,8 +15,7 @@ from mpkit.lab.kit.tools import Line
 from mpkit.lab.landscape import losses_on
 from mpkit.networks import network
 from mpkit.runs.prepared import load_scenario
-
-from .conftest import small_attack
+from tests.lab.conftest import small_attack
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from mpkit.evaluation import noise_poisons
 from mpkit.lab.victims_arrivals import arrive, pictures
 from mpkit.runs.prepared import prepare
 from mpkit.verdict import ARMS
-
-from .conftest import small_attack
+from tests.lab.conftest import small_attack
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import pytest
 from mpkit.finetuning import load_weights
 from mpkit.lab.kit.attack_lab import TRAINING
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
-
-from .conftest import small_attack
+from tests.lab.conftest import small_attack
 
 OWN = {"wanted": 4, "share": 100, "seed": 2}
 

@@ -12,8 +12,7 @@ from mpkit.lab.victims_view import CountsView
 from mpkit.rates import rate
 from mpkit.runs.prepared import load_scenario
 from mpkit.verdict import ARMS, VictimRecord, silent
-
-from .conftest import small_attack
+from tests.lab.conftest import small_attack
 
 
 def victim(arm: str, number: int, wanted: float, accuracy: float = 0.9) -> VictimRecord:
