@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mpkit.data import Dataset
 from mpkit.runs.attack import Attack, make_attack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,12 @@ def own_surroundings(cache, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", str(cache))
     for name in ("MPKIT_SCALE", "MPKIT_SYNC"):
         monkeypatch.delenv(name, raising=False)
+
+
+def noise(n: int, seed: int) -> Dataset:
+    """Random 8-bit pictures of three classes in turn."""
+    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
 
 
 def tuned_attack(**given) -> Attack:

@@ -10,14 +10,7 @@ from mpkit.data import Dataset
 from mpkit.ensemble import Ensemble
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario, make_scenario
-
-NAMES = ("a", "b", "c")
-
-
-def dataset(n: int, seed: int, size: int = 8) -> Dataset:
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 256, (n, 1, size, size), generator=g).float() / 255
-    return Dataset(x, torch.randint(0, 3, (n,), generator=g), NAMES, "noise")
+from tests.test_ensemble import NAMES, dataset
 
 
 def numbered(n: int, poisons: int) -> Scenario:

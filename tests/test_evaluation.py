@@ -9,7 +9,6 @@ import math
 import pytest
 import torch
 
-from mpkit.data import Dataset
 from mpkit.evaluation import (
     judge,
     mean_accuracy,
@@ -26,16 +25,12 @@ from mpkit.scenario import make_scenario
 from mpkit.tally import counted, success_rate, tally
 from mpkit.training import stream, train
 from mpkit.verdict import victim_of
+from tests.conftest import noise
 
 RECIPE = Recipe(epochs=7, batch=5, lr=0.3)
 
 
-def dataset(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
-
-
-TRAIN, TEST = dataset(30, 0), dataset(40, 1)
+TRAIN, TEST = noise(30, 0), noise(40, 1)
 
 SCENARIO = make_scenario(TRAIN, TEST, "a", "b", target_index=(0, 1, 2))
 
@@ -119,13 +114,10 @@ def test_both_statistics_of_batch_norm_are_recorded():
 def test_pictures_are_evaluated_by_batches_of_equal_size():
     """A picture left over for a batch of its own would be measured by itself."""
     net = network("convnet-bn", (1, 8, 8), 3, "batch")
-    state, x = stack([init(net, 0)]), dataset(501, 2).x
+    state, x = stack([init(net, 0)]), noise(501, 2).x
     whole = predict(net, state, x)[0]
     first, second = (predict(net, state, part)[0] for part in (x[:251], x[251:]))
     assert torch.allclose(whole, torch.cat([first, second]), atol=1e-5)
-
-
-# ── victims that diverged ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("goal", ["targeted", "self-concealment"])
@@ -171,11 +163,6 @@ def test_a_weight_that_no_target_shows_is_seen():
     state.params[names[1]][0, 0] = -math.inf
     found = judge(SCENARIO, net, state, [("clean", v) for v in range(3)])
     assert [r.diverged for r in found] == [True, False, False]
-
-
-def noise(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
 
 
 NOISE, MORE_NOISE = noise(30, 0), noise(15, 1)

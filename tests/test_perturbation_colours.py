@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from mpkit.perturbation import (
-    PERTURBATIONS,
     RGB_TO_YUV,
     YUV_HIGH,
     YUV_LOW,
@@ -17,31 +16,7 @@ from mpkit.perturbation import (
     Composed,
     Recolor,
 )
-
-GREY, RGB = (1, 5, 6), (3, 5, 6)
-
-SHAPES = pytest.mark.parametrize("shape", [GREY, RGB], ids=["grey", "rgb"])
-
-
-def gen(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def pictures(count: int, shape, seed: int = 0, low: float = 0, high: float = 1) -> torch.Tensor:
-    """8-bit pictures, black and white among them."""
-    levels = torch.randint(
-        round(255 * low), round(255 * high) + 1, (count, *shape), generator=gen(seed)
-    )
-    if low == 0 and high == 1:
-        levels.view(-1)[:8] = torch.tensor([0, 255] * 4)
-    return levels.float() / 255
-
-
-def wild(name: str, bases: torch.Tensor, size: float, seed: int) -> dict[str, torch.Tensor]:
-    """Parameters of the right shapes anywhere in ±size."""
-    start = PERTURBATIONS[name].init(bases, 0.1, gen(0))
-    g = gen(seed)
-    return {k: size * (2 * torch.rand(v.shape, generator=g) - 1).to(v) for k, v in start.items()}
+from tests.test_perturbation import GREY, RGB, SHAPES, gen, pictures, wild
 
 
 def test_yuv_is_that_of_bt601():

@@ -11,6 +11,7 @@ import torch
 
 from mpkit.data import Dataset
 from mpkit.scenario import GOALS, Scenario, class_index, make_scenario
+from tests.conftest import noise
 
 NAMES = ("apple", "bee", "cat")
 
@@ -263,11 +264,6 @@ def test_a_scenario_moves_whole():
     same = scenario.to(torch.device("cpu"))
     assert torch.equal(same.targets, scenario.targets)
     assert torch.equal(same.slots, scenario.slots)
-
-
-def noise(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
 
 
 NOISE, MORE_NOISE = noise(30, 0), noise(15, 1)

@@ -8,30 +8,9 @@ import math
 import pytest
 import torch
 
-from mpkit.data import Dataset
-from mpkit.scenario import Scenario, adversarial_loss, make_scenario
-
-NAMES = ("apple", "bee", "cat")
-
-
-def dataset(labels, names=NAMES, seed: int = 0, size: int = 4) -> Dataset:
-    """Random 8-bit pictures with the given labels."""
-    shape = (len(labels), 1, size, size)
-    x = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.tensor(labels), names, "tiny")
-
-
-# Classes are mixed and unequal: 5 apples, 8 bees, 7 cats of 20; of the test set 4, 3 and 5.
-TRAIN = dataset([1, 0, 2, 1, 1, 2, 0, 1, 2, 2, 1, 0, 1, 2, 0, 1, 2, 0, 2, 1])
-
-TEST = dataset([2, 0, 1, 0, 2, 1, 0, 2, 1, 0, 2, 2], seed=1)
-
-
-def targeted(**given) -> Scenario:
-    return make_scenario(TRAIN, TEST, **{"target_class": "apple", "poison_class": "bee"} | given)
-
-
-# ── the attacker's loss ─────────────────────────────────────────────────────────────────────────
+from mpkit.scenario import adversarial_loss, make_scenario
+from tests.conftest import noise
+from tests.test_scenario import targeted
 
 
 def draw_logits(*shape: int, seed: int, scale: float = 3.0, shift: float = 0.0) -> torch.Tensor:
@@ -129,11 +108,6 @@ def test_gradients_of_the_losses(goal, kind):
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="'hinge' is unknown; there are: margin, cross-entropy"):
         adversarial_loss(torch.zeros(1, 1, 3), targeted(), "hinge")
-
-
-def noise(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
 
 
 NOISE, MORE_NOISE = noise(30, 0), noise(15, 1)

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from mpkit.data import Dataset
-from mpkit.evaluation import train_victims
 from mpkit.networks import network
-from mpkit.recipe import Recipe
 from mpkit.scenario import make_scenario
 from mpkit.tally import by_target, means_of, tally, words
-
-RECIPE = Recipe(epochs=7, batch=5, lr=0.3)
-
-
-def dataset(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
-
-
-TRAIN, TEST = dataset(30, 0), dataset(40, 1)
-
-SCENARIO = make_scenario(TRAIN, TEST, "a", "b", target_index=(0, 1, 2))
-
-
-def trained(net, recipe=RECIPE, scenario=SCENARIO, victims=3):
-    pictures = {"poisoned": 1 - TRAIN.x, "clean": TRAIN.x}
-    *_, (_, found) = train_victims(scenario, net, recipe, pictures, victims=victims, seed=0)
-    return found
+from tests.test_evaluation import TEST, TRAIN, trained
 
 
 def test_tallies_of_attacks_are_pooled():

@@ -6,15 +6,21 @@ import contextlib
 import dataclasses
 import io
 import json
+import random
 import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mpkit.__main__ import build_parser, main
+from mpkit.cli import sweep
 from mpkit.cli.options import attack_from
 from mpkit.runs.attack import Attack
+from mpkit.runs.prepared import clean_margins, load_scenario
+from mpkit.targets import Target
 
 TINY = {
     "scale": "ci", "data": "digits", "size": 10, "n-train": 60, "n-test": 100, "models": 2,
@@ -138,3 +144,48 @@ def strict(path: Path) -> list[dict]:
     """The lines of a file, as JSON that has no NaN."""
     lines = path.read_text("utf-8").splitlines()
     return [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in lines]
+
+
+@pytest.fixture
+def few():
+    """A source with fewer pictures than any scale takes: 3 classes, 8 to train on, 3 to test on."""
+    draw = np.random.default_rng(0)
+    for split, n in (("train", 8), ("test", 3)):
+        for name in "abc":
+            Path("few", split, name).mkdir(parents=True)
+            for i in range(n):
+                pixels = draw.integers(0, 256, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(f"few/{split}/{name}/{i}.png")
+
+
+class Stand:
+    """In the place of `_measure`: made-up arms, and a note of what was asked for."""
+
+    def __init__(self, stop: int | None = None, error: type = Killed):
+        self.asked, self.stop, self.error = [], stop, error
+
+    def __call__(self, attack: Attack) -> dict:
+        if len(self.asked) == self.stop:
+            raise self.error
+        self.asked.append(attack)
+        return self.arms(attack)
+
+    @staticmethod
+    def arms(attack: Attack) -> dict:
+        draw = random.Random(repr(attack))
+        rate = lambda: {"successes": draw.randint(0, 4), "n": 4, "low": 0, "high": 1}  # noqa: E731
+        names = ("poisoned", "clean", "noise")
+        return {arm: {"success": rate(), "accuracy": draw.random()} for arm in names}
+
+
+def drawable(true: str, wanted: str) -> list[Target]:
+    """The targets that a sweep may draw, near first."""
+    attack = from_flags(*flags(**DRAWN | {"target_index": 0}))
+    scenario = load_scenario(attack)
+    found = clean_margins(attack, scenario).targets(int(true), int(wanted))
+    return [t for t in found if t.third]
+
+
+def swept(monkeypatch, stand: Stand, *arguments: str) -> Said:
+    monkeypatch.setattr(sweep, "_measure", stand)
+    return call("sweep", *flags(epsilon=None, unroll_steps=None, **DRAWN), "--quiet", *arguments)

@@ -16,9 +16,8 @@ from PIL import Image
 import mpkit
 from mpkit.cli import attack as attack_command
 from mpkit.metapoison import poisons_of
-from mpkit.recipe import Recipe
 from mpkit.runs import record
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.saved import from_dict
 from tests.cli.conftest import (
@@ -32,20 +31,6 @@ from tests.cli.conftest import (
     refused,
     strict,
 )
-
-
-def names(kind: type) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)]
-
-
-def found(attack: Attack, name: str) -> object:
-    """A setting by the name of its flag."""
-    own = name.removeprefix("victim_")
-    if own != name and own in names(Recipe):
-        return getattr(attack.victim_recipe, own)
-    holders = (attack, attack.settings, attack.settings.recipe)
-    return next(getattr(h, name) for h in holders if name in names(type(h)))
-
 
 # ── a run and its folder ────────────────────────────────────────────────────────────────────────
 
@@ -249,18 +234,6 @@ def test_pictures_of_ones_own():
     draw = Path("meine bilder 图/test/a b/1.png")
     Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(draw)
     assert "the data are not those of the run" in refused("attack", "--resume", "ein lauf")
-
-
-@pytest.fixture
-def few():
-    """A source with fewer pictures than any scale takes: 3 classes, 8 to train on, 3 to test on."""
-    draw = np.random.default_rng(0)
-    for split, n in (("train", 8), ("test", 3)):
-        for name in "abc":
-            Path("few", split, name).mkdir(parents=True)
-            for i in range(n):
-                pixels = draw.integers(0, 256, (8, 8), dtype=np.uint8)
-                Image.fromarray(pixels).save(f"few/{split}/{name}/{i}.png")
 
 
 @pytest.mark.parametrize("scale", ["ci", "laptop", "gpu"])

@@ -6,9 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from mpkit.cli import attack as attack_command
 from tests.cli.conftest import NO_PAIR, flags, refused
@@ -156,18 +154,6 @@ def test_a_folder_that_holds_a_run_is_refused(copy, left):
     assert f"{copy} holds a run already" in line
     assert f"--resume {copy}" in line
     assert (copy / left).read_bytes() == before
-
-
-@pytest.fixture
-def few():
-    """A source with fewer pictures than any scale takes: 3 classes, 8 to train on, 3 to test on."""
-    draw = np.random.default_rng(0)
-    for split, n in (("train", 8), ("test", 3)):
-        for name in "abc":
-            Path("few", split, name).mkdir(parents=True)
-            for i in range(n):
-                pixels = draw.integers(0, 256, (8, 8), dtype=np.uint8)
-                Image.fromarray(pixels).save(f"few/{split}/{name}/{i}.png")
 
 
 @pytest.mark.parametrize(("flag", "allowed"), [("--n-train 25", "24"), ("--n-test 10", "9")])

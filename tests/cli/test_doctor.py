@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 
@@ -11,22 +10,7 @@ import torch
 
 from mpkit.cli import doctor
 from mpkit.data import DEFAULT_DATA, cifar10, fashion
-from mpkit.recipe import Recipe
-from mpkit.runs.attack import Attack
 from tests.cli.conftest import call
-
-
-def names(kind: type) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)]
-
-
-def found(attack: Attack, name: str) -> object:
-    """A setting by the name of its flag."""
-    own = name.removeprefix("victim_")
-    if own != name and own in names(Recipe):
-        return getattr(attack.victim_recipe, own)
-    holders = (attack, attack.settings, attack.settings.recipe)
-    return next(getattr(h, name) for h in holders if name in names(type(h)))
 
 
 def examined() -> tuple[int, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 import sys
@@ -11,21 +10,6 @@ import time
 import pytest
 
 from mpkit.cli import output
-from mpkit.recipe import Recipe
-from mpkit.runs.attack import Attack
-
-
-def names(kind: type) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)]
-
-
-def found(attack: Attack, name: str) -> object:
-    """A setting by the name of its flag."""
-    own = name.removeprefix("victim_")
-    if own != name and own in names(Recipe):
-        return getattr(attack.victim_recipe, own)
-    holders = (attack, attack.settings, attack.settings.recipe)
-    return next(getattr(h, name) for h in holders if name in names(type(h)))
 
 
 class Terminal(io.StringIO):

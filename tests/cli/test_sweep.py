@@ -4,88 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import re
 from itertools import permutations
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from mpkit.cli import sweep
-from mpkit.recipe import Recipe
 from mpkit.runs import record
-from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import draw_pairs
-from mpkit.runs.prepared import clean_margins, load_scenario
+from mpkit.runs.prepared import load_scenario
 from mpkit.runs.saved import from_dict, to_dict
 from mpkit.targets import Target
 from tests.cli.conftest import (
     BY_RULE,
     DRAWN,
     Killed,
-    Said,
+    Stand,
     call,
+    drawable,
     flags,
     from_flags,
     interrupt,
     lines,
     refused,
+    swept,
 )
-
-
-def names(kind: type) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)]
-
-
-def found(attack: Attack, name: str) -> object:
-    """A setting by the name of its flag."""
-    own = name.removeprefix("victim_")
-    if own != name and own in names(Recipe):
-        return getattr(attack.victim_recipe, own)
-    holders = (attack, attack.settings, attack.settings.recipe)
-    return next(getattr(h, name) for h in holders if name in names(type(h)))
-
-
-@pytest.fixture
-def few():
-    """A source with fewer pictures than any scale takes: 3 classes, 8 to train on, 3 to test on."""
-    draw = np.random.default_rng(0)
-    for split, n in (("train", 8), ("test", 3)):
-        for name in "abc":
-            Path("few", split, name).mkdir(parents=True)
-            for i in range(n):
-                pixels = draw.integers(0, 256, (8, 8), dtype=np.uint8)
-                Image.fromarray(pixels).save(f"few/{split}/{name}/{i}.png")
-
-
-class Stand:
-    """In the place of `_measure`: made-up arms, and a note of what was asked for."""
-
-    def __init__(self, stop: int | None = None, error: type = Killed):
-        self.asked, self.stop, self.error = [], stop, error
-
-    def __call__(self, attack: Attack) -> dict:
-        if len(self.asked) == self.stop:
-            raise self.error
-        self.asked.append(attack)
-        return self.arms(attack)
-
-    @staticmethod
-    def arms(attack: Attack) -> dict:
-        draw = random.Random(repr(attack))
-        rate = lambda: {"successes": draw.randint(0, 4), "n": 4, "low": 0, "high": 1}  # noqa: E731
-        names = ("poisoned", "clean", "noise")
-        return {arm: {"success": rate(), "accuracy": draw.random()} for arm in names}
-
-
-def drawable(true: str, wanted: str) -> list[Target]:
-    """The targets that a sweep may draw, near first."""
-    attack = from_flags(*flags(**DRAWN | {"target_index": 0}))
-    scenario = load_scenario(attack)
-    found = clean_margins(attack, scenario).targets(int(true), int(wanted))
-    return [t for t in found if t.third]
 
 
 def good(true: str, wanted: str) -> list[int]:
@@ -93,11 +37,6 @@ def good(true: str, wanted: str) -> list[int]:
 
 
 GRID = ["--epsilons", "0.2,0.1,20/255", "--unrolls", "2,1", "--pairs", "4"]
-
-
-def swept(monkeypatch, stand: Stand, *arguments: str) -> Said:
-    monkeypatch.setattr(sweep, "_measure", stand)
-    return call("sweep", *flags(epsilon=None, unroll_steps=None, **DRAWN), "--quiet", *arguments)
 
 
 def test_every_cell_of_a_sweep_sees_the_same_pairs_and_each_pair_its_own_seeds(monkeypatch):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import random
 import re
 import shlex
 from pathlib import Path
@@ -21,7 +19,7 @@ from tests.cli.conftest import (
     DIVERGING,
     DRAWN,
     NO_PAIR,
-    Killed,
+    Stand,
     call,
     flags,
     lines,
@@ -29,32 +27,7 @@ from tests.cli.conftest import (
     strict,
 )
 
-
-def names(kind: type) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)]
-
-
 # ── sweep ───────────────────────────────────────────────────────────────────────────────────────
-
-
-class Stand:
-    """In the place of `_measure`: made-up arms, and a note of what was asked for."""
-
-    def __init__(self, stop: int | None = None, error: type = Killed):
-        self.asked, self.stop, self.error = [], stop, error
-
-    def __call__(self, attack: Attack) -> dict:
-        if len(self.asked) == self.stop:
-            raise self.error
-        self.asked.append(attack)
-        return self.arms(attack)
-
-    @staticmethod
-    def arms(attack: Attack) -> dict:
-        draw = random.Random(repr(attack))
-        rate = lambda: {"successes": draw.randint(0, 4), "n": 4, "low": 0, "high": 1}  # noqa: E731
-        names = ("poisoned", "clean", "noise")
-        return {arm: {"success": rate(), "accuracy": draw.random()} for arm in names}
 
 
 @pytest.mark.parametrize(

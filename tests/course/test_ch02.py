@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-import pytest
 import torch
 import torch.nn.functional as F
 from torch.func import grad
 
 from mpkit.course import check
-from mpkit.course import plane as drawing
 
 mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    """Progress in a file of the test's own, and no figure left open."""
-    monkeypatch.setenv("MPKIT_PROGRESS", str(tmp_path / "progress.json"))
-    yield
-    drawing.plt.close("all")
 
 
 def test_the_residual_of_the_exercise_is_the_gradient_of_ce():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from mpkit.course import features as seen
@@ -11,13 +10,6 @@ from mpkit.functional import init, own
 from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.training import train
-
-
-@pytest.fixture
-def pictures():
-    g = torch.Generator().manual_seed(0)
-    bases = torch.rand(6, 1, 8, 8, generator=g)
-    return bases, (bases + 0.2 * torch.randn(bases.shape, generator=g)).clamp(0, 1)
 
 
 def test_features_are_those_of_the_module(pictures):

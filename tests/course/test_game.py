@@ -14,13 +14,6 @@ from mpkit.rates import rate
 
 
 @pytest.fixture
-def pictures():
-    g = torch.Generator().manual_seed(0)
-    bases = torch.rand(6, 1, 8, 8, generator=g)
-    return bases, (bases + 0.2 * torch.randn(bases.shape, generator=g)).clamp(0, 1)
-
-
-@pytest.fixture
 def game(pictures, monkeypatch):
     monkeypatch.delenv("MPKIT_SYNC", raising=False)
     return SpotThePoison(*pictures, seed=3)

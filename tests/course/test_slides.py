@@ -10,16 +10,6 @@ from mpkit.course.slides import draw_slide, shares
 from mpkit.evaluation import VictimRecord
 
 
-@pytest.fixture
-def pictures():
-    g = torch.Generator().manual_seed(0)
-    bases = torch.rand(6, 1, 8, 8, generator=g)
-    return bases, (bases + 0.2 * torch.randn(bases.shape, generator=g)).clamp(0, 1)
-
-
-# ── features and distances ────────────────────────────────────────────────────────────────────
-
-
 def test_the_change_is_shown_around_grey(pictures, monkeypatch):
     shown = []
     monkeypatch.setattr(slides, "show", lambda *given: shown.append(given))

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -110,3 +111,11 @@ def decodings(monkeypatch):
 
     monkeypatch.setattr(pictures, "_decode", counted)
     return names
+
+
+def pixels(part) -> np.ndarray:
+    return (part.x * 255).round().byte().numpy()
+
+
+def without(prefix: str) -> dict[str, bytes]:
+    return {name: blob for name, blob in tree().items() if not name.startswith(prefix)}

@@ -22,6 +22,7 @@ from tests.data.conftest import (
     same,
     tar_info,
     tree,
+    without,
 )
 
 # --- folders and archives of pictures -------------------------------------------------------------
@@ -42,10 +43,6 @@ def test_every_kind_of_packing_gives_every_picture(kind, top, tmp_path):
 
 
 # --- what can be wrong with pictures --------------------------------------------------------------
-
-
-def without(prefix: str) -> dict[str, bytes]:
-    return {name: blob for name, blob in tree().items() if not name.startswith(prefix)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

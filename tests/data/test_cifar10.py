@@ -170,11 +170,6 @@ def test_without_pooch_it_says_what_to_install(monkeypatch):
         fetch_cifar10()
 
 
-def test_official_archive_is_the_one_everybody_knows():
-    assert cifar10.URL == "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-    assert len(bytes.fromhex(cifar10.SHA256)) == 32
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

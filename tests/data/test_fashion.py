@@ -11,15 +11,7 @@ import torch
 from PIL import Image
 
 from mpkit.data import DataError, fashion, load_dataset
-
-NAMES = (
-    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
-    "ankle boot",
-)  # fmt: skip
-
-
-def pixels(part) -> np.ndarray:
-    return (part.x * 255).round().byte().numpy()
+from tests.data.conftest import pixels
 
 
 def cell(row: int, column: int) -> bytes:
@@ -49,7 +41,7 @@ def test_the_file_is_the_one_that_was_published():
 def test_all_of_it_by_default(everything):
     for part, each in zip(everything, (60, 30), strict=True):
         assert part.name == "fashion"
-        assert part.classes == NAMES == fashion.CLASSES
+        assert part.classes == fashion.CLASSES
         assert part.shape == (1, 28, 28)
         assert part.x.dtype == torch.float32
         assert torch.equal(part.x, (part.x * 255).round() / 255)

@@ -18,7 +18,7 @@ from mpkit.data import (
     pictures,
 )
 from mpkit.data import datasets as data
-from tests.data.conftest import colours, encoded, pack, same, tree
+from tests.data.conftest import colours, encoded, pack, same, tree, without
 
 # --- folders and archives of pictures -------------------------------------------------------------
 
@@ -86,10 +86,6 @@ def test_files_deeper_in_a_class_belong_to_it(tmp_path):
 
 
 # --- what can be wrong with pictures --------------------------------------------------------------
-
-
-def without(prefix: str) -> dict[str, bytes]:
-    return {name: blob for name, blob in tree().items() if not name.startswith(prefix)}
 
 
 @pytest.mark.parametrize(

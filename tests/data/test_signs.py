@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mpkit.data import DataError, faces, load_dataset, signs
+from tests.data.conftest import pixels, same
 
 SIX = range(len(faces.USUAL_SIGNS))
 
@@ -22,17 +23,6 @@ DIGESTS = {
     (0, 0.0): "7d993f62e85bd8c28d80d07d448cee8fb60dda3438ce0838c3af10bffffffe3f",
     (3, 2.0): "24ce40bc79fc490e48e7909ff10fe124d6b085b112e856a90838f43b4e449d58",
 }
-
-
-def pixels(part) -> np.ndarray:
-    return (part.x * 255).round().byte().numpy()
-
-
-def same(one, other) -> bool:
-    return all(
-        torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.classes == b.classes
-        for a, b in zip(one, other, strict=True)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +43,6 @@ def test_signs_by_default(usual):
         assert torch.equal(part.x, (part.x * 255).round() / 255)
         assert 0 <= part.x.min() < part.x.max() <= 1
         assert Counter(part.y.tolist()) == dict.fromkeys(SIX, each)
-
-
-def test_the_names_are_plain_words():
-    expected = ("stop", "give way", "danger", "no entry", "no left turn", "speed 50")
-    assert expected == faces.USUAL_SIGNS
-    assert (*expected, "priority") == signs.SIGNS
 
 
 def test_a_sign_that_is_named_comes_beside_the_others():
@@ -138,20 +122,6 @@ def test_nothing_is_written(tmp_path):
 
 
 # ── how much they vary ──────────────────────────────────────────────────────────────────────────
-
-
-def test_the_usual_ranges():
-    assert signs.ranges() == {
-        "turn": (-15, 15),
-        "size": pytest.approx((0.5, 0.75)),
-        "shift": (-0.1, 0.1),
-        "width": (0.8, 1.1),
-        "light": (0.4, 0.9),
-        "tint": (0.85, 1.15),
-        "background": (0.5, 1),
-        "blur": (0, 1),
-        "noise": (0.04, 0.04),
-    }
 
 
 def test_the_ranges_widen_with_the_difficulty():

@@ -8,6 +8,10 @@ import time
 import ipywidgets as widgets
 import pytest
 
+from mpkit.lab import (
+    CraftLab,
+    UnrollLab,
+)
 from mpkit.lab.kit.controls import Number
 from mpkit.runs.attack import Attack, make_attack
 
@@ -120,3 +124,38 @@ def small(monkeypatch, tmp_path):
     for lab in labs:
         lab.close()
         lab.runner.close(30)
+
+
+SIGNS = {
+    "data": "signs", "n_train": 60, "n_test": 30, "classes": None, "epochs": 2, "craft_steps": 2,
+    "network": None, "epsilon": 8 / 255, "victim_epochs": 2,
+}  # fmt: skip
+
+
+def numbers(lab) -> list[Number]:
+    found = [*lab.controls.values(), *([lab.page] if isinstance(lab, CraftLab) else [])]
+    return [c for c in found if isinstance(c, Number)]
+
+
+@pytest.fixture
+def unroll():
+    """Makes labs with points in the plane, and closes them."""
+    labs = []
+
+    def make(**given) -> UnrollLab:
+        labs.append(UnrollLab(**given))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.close()
+
+
+@pytest.fixture
+def lab(small):
+    return small(CraftLab)
+
+
+@pytest.fixture
+def heard():
+    return []

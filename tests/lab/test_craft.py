@@ -15,11 +15,6 @@ from mpkit.lab.kit.share import encode
 from tests.lab.conftest import crafted, finished, press
 
 
-@pytest.fixture
-def lab(small):
-    return small(CraftLab)
-
-
 def test_a_run_from_start_to_end(lab, until):
     assert "Nothing has run yet" in lab.describe()
     assert "<b>ready</b>" in lab.status.value
@@ -156,9 +151,6 @@ def test_a_code_with_settings_that_do_not_fit_changes_nothing(lab, values, words
     with pytest.raises(ValueError, match=words):
         lab.use_code(encode("craft", values))
     assert (lab.attack, lab.knobs()) == before
-
-
-# ── what a hostile hand found ─────────────────────────────────────────────────────────────────
 
 
 def test_the_line_in_words_keeps_up_with_what_is_asked_for(small, until):

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import crafted, press
-
-
-@pytest.fixture
-def lab(small):
-    return small(CraftLab)
 
 
 def test_colour_is_bounded_by_its_own_slider(small, until):

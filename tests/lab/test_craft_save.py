@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from mpkit.__main__ import main
-from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.record import load_poisons, replay
 from tests.lab.conftest import press
-
-
-@pytest.fixture
-def lab(small):
-    return small(CraftLab)
 
 
 def test_a_run_saved_in_the_middle_can_be_resumed(lab, until, tmp_path, monkeypatch, capsys):

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mpkit.lab import (
     CraftLab,
 )
-from tests.lab.conftest import finished, press
-
-
-@pytest.fixture
-def lab(small):
-    return small(CraftLab)
+from tests.lab.conftest import SIGNS, finished, press
 
 
 def test_a_victim_trains_beside(lab, until):
@@ -29,9 +22,6 @@ def test_a_victim_trains_beside(lab, until):
     assert f"its clean twin's {last.clean:.1%}" in lab.victim.describe()
     # The last frame is drawn just after the end.
     until(lambda: "after epoch 3 it gives" in lab.victim.canvas.widget.value)
-
-
-# ── what a hostile hand found ─────────────────────────────────────────────────────────────────
 
 
 def test_closing_a_panel_ends_its_victim_as_well(small, until):
@@ -52,12 +42,6 @@ def test_a_reset_forgets_the_victim(small, until):
     lab.transport.buttons["reset"].click()
     assert lab.victim.words.value == ""
     assert "poisons of step" not in lab.victim.axes.get_title(loc="left")
-
-
-SIGNS = {
-    "data": "signs", "n_train": 60, "n_test": 30, "classes": None, "epochs": 2, "craft_steps": 2,
-    "network": None, "epsilon": 8 / 255, "victim_epochs": 2,
-}  # fmt: skip
 
 
 def test_a_victim_beside_the_crafting_sees_what_is_trained(small, until):

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mpkit.lab import CraftLab
-
-
-@pytest.fixture
-def lab(small):
-    return small(CraftLab)
 
 
 def test_the_strip_turns_its_pages(small):

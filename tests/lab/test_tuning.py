@@ -7,12 +7,7 @@ import torch
 
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit.codes import attack_of
-from tests.lab.conftest import finished
-
-SIGNS = {
-    "data": "signs", "n_train": 60, "n_test": 30, "classes": None, "epochs": 2, "craft_steps": 2,
-    "network": None, "epsilon": 8 / 255, "victim_epochs": 2,
-}  # fmt: skip
+from tests.lab.conftest import SIGNS, finished
 
 
 @pytest.mark.parametrize("kind", [CraftLab, VictimsLab, DynamicsLab, CollisionLab, CompareLab])
@@ -23,9 +18,6 @@ def test_every_lab_runs_to_its_end(kind, fine_tune, small, until):
     finished(lab, until)
     assert "nan" not in lab.describe()
     lab.transport.buttons["reset"].click()
-
-
-# ── one choice away ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_from_scratch_is_one_choice_away_and_brings_its_settings(small, until):

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from mpkit.lab import (
-    CraftLab,
     UnrollLab,
 )
-from mpkit.lab.kit.controls import Number
 from mpkit.lab.unroll_toy import make_toy
-from tests.lab.conftest import Browser, finished
+from tests.lab.conftest import Browser, finished, numbers
 
 # ── the toy of UnrollLab ──────────────────────────────────────────────────────────────────────
 
@@ -77,25 +75,6 @@ def test_where_a_poison_went_is_in_its_boxes(until):
             box = lab.controls[name].box
             until(lambda box=box, there=there: abs(box.value - there) < 0.01)
     finally:
-        lab.close()
-
-
-def numbers(lab) -> list[Number]:
-    found = [*lab.controls.values(), *([lab.page] if isinstance(lab, CraftLab) else [])]
-    return [c for c in found if isinstance(c, Number)]
-
-
-@pytest.fixture
-def unroll():
-    """Makes labs with points in the plane, and closes them."""
-    labs = []
-
-    def make(**given) -> UnrollLab:
-        labs.append(UnrollLab(**given))
-        return labs[-1]
-
-    yield make
-    for lab in labs:
         lab.close()
 
 

@@ -13,11 +13,6 @@ OWN = {"wanted": 4, "share": 100, "seed": 2}
 
 
 @pytest.fixture
-def heard():
-    return []
-
-
-@pytest.fixture
 def controls(heard):
     more = lambda n: heard.append({"victims": n})  # noqa: E731
     return victim_controls(small_attack(), OWN, more, lambda **new: heard.append(new), print)

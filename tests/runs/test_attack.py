@@ -4,71 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import random
 
 import pytest
 import torch
 
 from mpkit.cli.options import flags
 from mpkit.data import DEFAULT_DATA, load_dataset
-from mpkit.finetuning import (
-    FINE_TUNE,
-)
-from mpkit.metagradient import METAGRADIENTS
-from mpkit.networks import NETWORKS
-from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import RECIPE, SETTINGS, Attack, make_attack
 from mpkit.runs.scale import SCALES, defaults, usual_tuning
-from mpkit.scenario import GOALS
 from mpkit.settings import Settings
-from mpkit.tracing import WAYS
 from tests.conftest import tuned_attack
+from tests.runs.conftest import random_attack
 
 # ── as a value ──────────────────────────────────────────────────────────────────────────────────
-
-
-def random_attack(seed: int) -> Attack:
-    """Any attack at all: every field of it is drawn, so that none can be forgotten."""
-    draw = random.Random(seed)
-
-    def some(field: dataclasses.Field, of: type):
-        choices = {
-            "goal": GOALS, "network": tuple(NETWORKS), "victim_network": (None, *NETWORKS),
-            "batch_norm": ("running", "batch"), "loss": ("margin", "cross-entropy"),
-            "metagradient": tuple(METAGRADIENTS), "average": ("mean", "last"),
-            "poisoned_steps": ("first", "all"), "surrogate_data": ("poisoned", "clean"),
-            "perturbation": tuple(PERTURBATIONS), "compute": WAYS, "device": ("auto", "cpu"),
-            "data": ("digits", "my data/图.zip"), "classes": (None, ("a,b", "猫"), ("3", "8", "5")),
-            "target_index": (None, (0,), (3, 1, 4)),
-            "fine_tune": FINE_TUNE, "victim_fine_tune": (None, *FINE_TUNE),
-        }  # fmt: skip
-        if field.name in ("settings", "recipe", "victim_recipe"):
-            return filled({"settings": Settings}.get(field.name, Recipe), plain=of is Settings)
-        if field.name in choices:
-            return draw.choice(choices[field.name])
-        kind = str(field.type)
-        if kind.startswith("tuple"):
-            return tuple(sorted(draw.sample(range(50), draw.randrange(4))))
-        if kind == "bool":
-            return draw.random() < 0.5
-        if kind == "float":
-            return draw.uniform(0.01, 0.999)
-        if "None" in kind and draw.random() < 0.3:
-            return None
-        return draw.choice(("3", "猫", "a b")) if "str" in kind else draw.randint(1, 60)
-
-    def filled(of: type, plain: bool = False):
-        values = {f.name: some(f, of) for f in dataclasses.fields(of)}
-        if of is Recipe and plain:  # what Settings wants of its recipe
-            values |= {"weight_decay": 0.0, "momentum": 0.0, "augment": False, "flip": False}
-        tunings = values.get("fine_tune"), values.get("victim_fine_tune")
-        if "last" in tunings:  # a last layer takes no augmentation
-            recipe = dataclasses.replace(values["victim_recipe"], augment=False, flip=False)
-            return of(**values | {"victim_recipe": recipe})
-        return of(**values)
-
-    return filled(Attack)
 
 
 @pytest.mark.parametrize("epsilon", [1e-6, 0.5 / 255, 0.0039])

@@ -15,15 +15,12 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from mpkit.data import Dataset
 from mpkit.functional import State
 from mpkit.metapoison import CraftState, craft
 from mpkit.networks import network
-from mpkit.recipe import Recipe
 from mpkit.runs import record
 from mpkit.runs.record import RecordError
-from mpkit.scenario import make_scenario
-from mpkit.settings import Settings
+from tests.runs.conftest import scenario, settings
 
 
 def test_a_new_folder_is_nobody_elses(tmp_path):
@@ -35,23 +32,6 @@ def test_a_new_folder_is_nobody_elses(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         record.new_folder(tmp_path / "file" / "run")
-
-
-def scenario(channels=1, size=8):
-    draw = torch.Generator().manual_seed(0)
-
-    def dataset(n):
-        x = torch.randint(0, 256, (n, channels, size, size), generator=draw).float() / 255
-        return Dataset(x, torch.arange(n) % 2, ("a", "b"), "random")
-
-    return make_scenario(dataset(24), dataset(6), "a", "b", budget=0.125)
-
-
-def settings(**changes):
-    recipe = Recipe(epochs=2, batch=12)
-    return Settings(
-        **{"models": 2, "craft_steps": 3, "unroll_steps": 2, "recipe": recipe} | changes
-    )
 
 
 def leaves(value) -> list:
@@ -237,12 +217,6 @@ def test_a_folder_in_the_place_of_a_state_is_refused(tmp_path):
     (tmp_path / "state.safetensors").mkdir()
     with pytest.raises(RecordError, match="damaged"):
         record.load_state(tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    record.write_json(tmp_path / "settings.json", {})
-    return tmp_path
 
 
 # ── poisons, fingerprint, versions ──────────────────────────────────────────────────────────────

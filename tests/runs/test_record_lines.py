@@ -8,35 +8,13 @@ import math
 import random
 
 import pytest
-import torch
 
-from mpkit.data import Dataset
 from mpkit.evaluation import VictimRecord
 from mpkit.metapoison import CraftRecord, craft
 from mpkit.networks import network
-from mpkit.recipe import Recipe
 from mpkit.runs import record
 from mpkit.runs.record import RecordError
-from mpkit.scenario import make_scenario
-from mpkit.settings import Settings
-
-
-def scenario(channels=1, size=8):
-    draw = torch.Generator().manual_seed(0)
-
-    def dataset(n):
-        x = torch.randint(0, 256, (n, channels, size, size), generator=draw).float() / 255
-        return Dataset(x, torch.arange(n) % 2, ("a", "b"), "random")
-
-    return make_scenario(dataset(24), dataset(6), "a", "b", budget=0.125)
-
-
-def settings(**changes):
-    recipe = Recipe(epochs=2, batch=12)
-    return Settings(
-        **{"models": 2, "craft_steps": 3, "unroll_steps": 2, "recipe": recipe} | changes
-    )
-
+from tests.runs.conftest import scenario, settings
 
 # ── lines ───────────────────────────────────────────────────────────────────────────────────────
 

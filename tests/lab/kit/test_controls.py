@@ -16,11 +16,6 @@ from tests.lab.conftest import Browser
 
 
 @pytest.fixture
-def heard():
-    return []
-
-
-@pytest.fixture
 def said():
     return []
 

@@ -12,19 +12,13 @@ import torch
 from mpkit.course.game import SpotThePoison
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
 from mpkit.lab.kit.codes import attack_code
-from mpkit.lab.kit.controls import Number
 from mpkit.lab.replay import ReplayLab
-from tests.lab.conftest import Browser
+from tests.lab.conftest import Browser, numbers
 
 ODD = {"lr": 0.033, "epsilon": 0.77}
 """Settings between the places of their sliders."""
 
 CRAFT = {"epsilon": 25.5 / 255, "craft_rate": 0.123, "epsilon_c": 0.0777}
-
-
-def numbers(lab) -> list[Number]:
-    found = [*lab.controls.values(), *([lab.page] if isinstance(lab, CraftLab) else [])]
-    return [c for c in found if isinstance(c, Number)]
 
 
 def in_force(lab) -> tuple:
@@ -37,20 +31,6 @@ def in_force(lab) -> tuple:
     page = lab.view.page if isinstance(lab, CraftLab) else 0
     waiting = dict(getattr(lab, "waiting", {}))
     return lab.code(), poisons, lab.curve(), lab.describe(), waiting, page
-
-
-@pytest.fixture
-def unroll():
-    """Makes labs with points in the plane, and closes them."""
-    labs = []
-
-    def make(**given) -> UnrollLab:
-        labs.append(UnrollLab(**given))
-        return labs[-1]
-
-    yield make
-    for lab in labs:
-        lab.close()
 
 
 @pytest.fixture

@@ -92,11 +92,6 @@ def test_a_name_that_is_no_formula_stays_a_name(name, until):
         lab.close()
 
 
-@pytest.fixture
-def lab(small):
-    return small(CraftLab)
-
-
 def test_predict_then_reveal(small, until):
     lab = small(CraftLab, Question("How many?", 0, 8, 4))
     assert lab.transport.buttons["run"].disabled

@@ -20,11 +20,6 @@ from mpkit.lab.kit.tools import (
 )
 
 
-@pytest.fixture
-def heard():
-    return []
-
-
 def named(box: widgets.Widget, name: str) -> widgets.Widget:
     """The button of a name, wherever in the box."""
     todo = [box]
