@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mpkit.functional import State, init, logits, own
+from mpkit.device import Plan
+from mpkit.functional import State, for_models, init, logits, own, stack
 from mpkit.layers import BatchNorm2d
 from mpkit.networks import NETWORKS, network
 
@@ -74,3 +75,36 @@ def test_a_layer_that_does_not_know_how_to_begin_is_named():
 
     with pytest.raises(ValueError, match=r"1 \(Scale\) needs a method reset_parameters"):
         init(nn.Sequential(nn.Linear(2, 2), Scale()), 0)
+
+
+def test_models_are_picked_out_of_a_stack():
+    parts = [({"w": torch.full((2,), float(i))}, {"n": torch.tensor([i])}) for i in range(3)]
+    states = [State(*part) for part in parts]
+    together = stack(states)
+    assert together.models == 3
+    assert together.params["w"].shape == (3, 2)
+    for i, one in enumerate(states):
+        assert torch.equal(together.pick(i).params["w"], one.params["w"])
+    some = together.pick(slice(1, 3))
+    assert some.models == 2
+    assert some.stats["n"].flatten().tolist() == [1, 2]
+    doubled = together.map(lambda t: 2 * t)
+    assert torch.equal(doubled.params["w"], 2 * together.params["w"])
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(2), Plan(5), Plan(1, 2), Plan(2, 2)], ids=str)
+def test_work_for_models_is_split_and_put_together_again(plan):
+    x = torch.arange(10.0).view(5, 2)
+    seen = []
+
+    def work(models: slice, x, more):
+        seen.append((models.start, x.shape))
+        return {"sum": x.sum(-1) + more["shift"], "twice": 2 * x}
+
+    found = for_models(plan, 5, work, x, {"shift": torch.arange(5.0)})
+    assert torch.equal(found["sum"], x.sum(1) + torch.arange(5.0))
+    assert torch.equal(found["twice"], 2 * x)
+    for start, shape in seen:  # a chunk of one comes without a leading M
+        assert shape == (
+            (2,) if min(plan.chunk, 5 - start) == 1 else (min(plan.chunk, 5 - start), 2)
+        )

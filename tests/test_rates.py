@@ -57,3 +57,19 @@ def test_a_target_has_fallen_when_more_than_half_of_its_victims_turned():
     for bad in (([], []), ([1], [2, 3]), ([7], [6])):
         with pytest.raises(ValueError, match=r"for 0 targets|1 counts|no rate"):
             clustered_rate(*bad)
+
+
+def test_a_rate_in_words():
+    assert str(rate(3, 8)) == "3/8 = 38% (95 % interval 14% to 69%)"
+    assert rate(3, 8).rate == 3 / 8
+
+
+def test_one_target_tells_as_much_as_one_trial():
+    found = clustered_rate([6], [6])
+    assert (found.low, found.high) == pytest.approx((rate(1, 1).low, rate(1, 1).high))
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3), (0, 0)])
+def test_what_is_no_rate_is_refused(k, n):
+    with pytest.raises(ValueError, match=f"{k} successes of {n} is no rate"):
+        rate(k, n)

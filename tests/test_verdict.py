@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 
 import pytest
 
 from mpkit.tally import counted
-from mpkit.verdict import VictimRecord, victim_of
+from mpkit.verdict import VictimRecord, silent, tuples, victim_of
 
 OLD = {
     "arm": "poisoned", "victim": 0, "predicted": [0, 1], "success": [True, False],
@@ -31,3 +33,30 @@ def test_an_earlier_success_of_what_diverged_is_none():
     found = victim_of(row)
     assert found.diverged
     assert (found.success, found.accuracy) == ((False, False), None)
+
+
+def test_one_that_diverged_says_nothing_and_succeeds_nowhere():
+    sound = VictimRecord(
+        "poisoned", 3, (1, 2), (True, False), (0.7, 0.1), (0.2, 0.8), 0.9, 0.8, 0.7, (0.9, 0.8),
+        (1.0, 0.2), ((0.2, 0.8), (0.9, 0.1)), statistics="running",
+    )  # fmt: skip
+    found = silent(sound)
+    assert found.diverged
+    assert found.success == (False, False)
+    said = ("predicted", "adversarial_probability", "true_probability")
+    assert all(getattr(found, name) == (None, None) for name in said)
+    nothing = ("accuracy", "poison_accuracy", "target_accuracy", "class_accuracy", "probabilities")
+    assert all(getattr(found, name) is None for name in nothing)
+    kept = ("arm", "victim", "held", "statistics")
+    assert all(getattr(found, name) == getattr(sound, name) for name in kept)
+
+
+def test_a_record_survives_json_with_its_other_statistics():
+    other = VictimRecord("clean", 1, (0,), (False,), (0.1,), (0.9,), 0.5, statistics="batch")
+    mine = dataclasses.replace(other, statistics="running", other_statistics=other)
+    assert victim_of(json.loads(json.dumps(dataclasses.asdict(mine)))) == mine
+
+
+def test_lists_within_lists_become_tuples():
+    assert tuples([1, [2, [3]], "a", None]) == (1, (2, (3,)), "a", None)
+    assert tuples("abc") == "abc"

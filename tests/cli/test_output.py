@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,26 @@ def test_letters_that_a_stream_lacks_do_not_stop_a_run(monkeypatch):
         monkeypatch.setattr(sys, name, io.TextIOWrapper(blob, "cp1252"))
         tell("ε = 8/255, ✓, é")
         assert blob.getvalue().decode("cp1252").strip() == "? = 8/255, ?, é"
+
+
+@pytest.mark.parametrize("path", [None, "-", "new.json", "old.json"])
+def test_a_file_that_can_be_written_is_no_error(path):
+    Path("old.json").touch()
+    output.refuse_unwritable(path)
+    assert not Path("new.json").exists()
+
+
+@pytest.mark.parametrize("path", ["nowhere/x.json", ".", "", "old.json/x"])
+def test_a_file_that_cannot_be_written_is_refused_beforehand(path):
+    Path("old.json").touch()
+    with pytest.raises(ValueError, match=re.escape(repr(path))):
+        output.refuse_unwritable(path)
+
+
+def test_a_reader_that_has_gone_is_passed_over(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        output.show("a line")
+        output.show("and another")

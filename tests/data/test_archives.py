@@ -13,6 +13,7 @@ from mpkit.data import (
     archives,
     load_dataset,
 )
+from mpkit.data.archives import fingerprint, read_members
 from tests.data.conftest import (
     KINDS,
     check_invariants,
@@ -156,3 +157,28 @@ def test_a_file_of_another_kind_is_an_error(tmp_path):
     path.write_bytes(b"Rar!")
     with pytest.raises(DataError, match=r"pets\.rar is no folder and no archive ending in \.zip"):
         load_dataset(path)
+
+
+def test_only_what_is_wanted_is_read_and_everything_is_named(tmp_path):
+    path = pack(tmp_path, {"train/a/0.png": b"x", "notes.txt": b"mine"}, "zip")
+    found = dict(read_members(path, lambda name: name.endswith(".png")))
+    assert found == {"train/a/0.png": b"x", "notes.txt": None}
+    folder = pack(tmp_path, {"train/a/0.png": b"x"})
+    assert dict(read_members(folder, lambda name: True))["train/a/"] is None
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_fingerprint_changes_with_what_may_have_changed(kind, tmp_path):
+    path = pack(tmp_path, tree(1, 1), kind)
+    seen = [fingerprint(path)]
+    assert fingerprint(path) == seen[0]
+    touched = path / "train/ant/0.png" if kind == "folder" else path
+    os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))
+    seen.append(fingerprint(path))
+    with open(touched, "ab") as file:
+        file.write(b"more")
+    seen.append(fingerprint(path))
+    seen.append(fingerprint(path.rename(tmp_path / f"other{path.suffix}")))
+    assert len(set(seen)) == 4
+    with pytest.raises(DataError, match="cannot be read"):
+        fingerprint(tmp_path / "gone")

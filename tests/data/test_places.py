@@ -24,3 +24,16 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     (tmp_path / "checkout/data/README.md").touch()
     (tmp_path / "checkout/pyproject.toml").touch()
     assert cache_folder() == (tmp_path / "checkout/data").resolve()
+
+
+def test_what_ships_lies_beside_the_package():
+    assert places.SHIPPED == places.CHECKOUT / "data"
+    assert (places.SHIPPED / "README.md").is_file()
+    assert (places.CHECKOUT / "mpkit" / "data" / "places.py").is_file()
+
+
+def test_an_empty_name_is_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
+    assert cache_folder("") == tmp_path
+    monkeypatch.setenv("MPKIT_DATA", "")
+    assert cache_folder() == places.CHECKOUT / "data"

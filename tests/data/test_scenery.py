@@ -20,3 +20,24 @@ def test_backgrounds_are_colours_and_are_varied():
         assert np.isfinite(flat).all()
         assert flat.min() >= 0
         assert flat.max() <= 1
+
+
+def numbers(count: int, seed: int = 1) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64(seed)).random((count, scenery.NUMBERS))
+
+
+def test_a_background_depends_on_its_own_numbers_alone():
+    u = numbers(5)
+    together = scenery.backgrounds(u)
+    for i in range(5):
+        assert (scenery.backgrounds(u[i : i + 1])[0] == together[i]).all()
+    assert (scenery.backgrounds(u) == together).all()
+
+
+def test_every_kind_of_sky_can_be_seen():
+    u = numbers(1).repeat(20, 0)
+    u[:, 1] = np.arange(20) / 20  # which sky
+    u[:, [2, 6]] = 0.99  # what stands before it begins low down
+    u[:, scenery.OF_LAYOUT : scenery.OF_LAYOUT + scenery.BOXES * scenery.OF_BOX] = 0  # no things
+    tops = scenery.backgrounds(u)[:, :, 0].mean(-1)
+    assert len(np.unique(tops.round(6), axis=0)) == len(scenery.SKIES)

@@ -8,7 +8,8 @@ from itertools import permutations
 
 import pytest
 
-from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.attack import make_attack
+from mpkit.runs.pairs import PAIRS, default_classes, draw_pairs
 
 NAMES = tuple("0123456789")
 
@@ -45,3 +46,24 @@ def test_pairs_are_drawn_evenly():
     indices = Counter(p[2] for s in range(300) for p in draw_pairs(NAMES, 20, s, targets=3))
     assert set(indices) == {0, 1, 2}
     assert max(indices.values()) < 1.15 * min(indices.values())
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_pair_is_taken_where_its_classes_are_there(pair):
+    names = tuple(sorted({*pair, "zebra"}))
+    assert default_classes(make_attack("ci", data="digits"), names) == pair
+
+
+def test_classes_that_nobody_has_heard_of_are_the_first_and_the_last():
+    attack = make_attack("ci", data="digits")
+    assert default_classes(attack, ("ant", "bee", "cat")) == ("ant", "cat")
+    one = make_attack("ci", data="digits", target_class="cat")
+    assert default_classes(one, ("ant", "bee", "cat")) == ("cat", "ant")
+
+
+def test_indices_may_be_listed_for_every_two_classes():
+    listed = {("a", "b"): [3, 5], ("b", "a"): [], ("a", "c"): [0]}
+    found = draw_pairs(("a", "b", "c"), 3, 0, listed)
+    assert sorted(found) == [("a", "b", 3), ("a", "b", 5), ("a", "c", 0)]
+    with pytest.raises(ValueError, match="at most 3"):
+        draw_pairs(("a", "b", "c"), 4, 0, listed)

@@ -13,7 +13,15 @@ from mpkit.finetuning import (
 )
 from mpkit.functional import init
 from mpkit.networks import network
-from mpkit.runs.pretraining import last_pictures, save_weights, standardised
+from mpkit.recipe import Recipe
+from mpkit.runs.pretraining import (
+    accuracy,
+    last_pictures,
+    pretrain,
+    pretrained_network,
+    save_weights,
+    standardised,
+)
 
 
 def test_pretraining_takes_the_last_pictures_and_attacks_the_first():
@@ -41,3 +49,23 @@ def test_standardised_features_change_nothing_that_is_said(tmp_path):
     assert torch.equal(
         held.tensors["features.standardize.mean"], after.stats["features.standardize.mean"]
     )
+
+
+def test_a_network_without_standardised_features_is_refused():
+    train_set, _ = load_dataset("fashion", max_train=20)
+    assert pretrained_network("convnet-small", train_set)
+    with pytest.raises(ValueError, match="'mlp' cannot be pretrained here; convnet-small can"):
+        pretrained_network("mlp", train_set)
+
+
+def test_the_last_epoch_is_standardised_and_accuracy_is_a_share():
+    train_set, test = load_dataset("fashion", max_train=40, max_test=20)
+    module = pretrained_network("convnet-small", train_set)
+    epochs = list(pretrain(module, train_set, Recipe(epochs=2, batch=10), seed=1))
+    assert [record.epoch for _, record in epochs] == [1, 2]
+    phi = features(module, epochs[-1][0], train_set.x)
+    torch.testing.assert_close(phi.mean(0), torch.zeros(256), rtol=0, atol=1e-3)
+    state = epochs[-1][0]
+    said = predict(module, state.map(lambda t: t[None]), test.x)[0].argmax(-1)
+    right = sum(int(a == b) for a, b in zip(said, test.y, strict=True))
+    assert accuracy(module, state, test) == pytest.approx(right / len(test))

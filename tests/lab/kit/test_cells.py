@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.lab.kit.cells import claim
+from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.runner import Phase
 from tests.lab.kit.conftest import lab_threads, until
 
@@ -32,3 +32,28 @@ def test_two_panels_of_one_execution_live_side_by_side(made):
     claim("a cell", 1, two)
     one.run(), two.run()
     until(lambda: one.steps > 3 and two.steps > 3)
+
+
+def test_outside_a_notebook_every_panel_has_a_place_of_its_own(made, monkeypatch):
+    one, two = here(), here()
+    assert one != two
+    first, second = made(), made()
+    claim(*one, first)
+    claim(*two, second)
+    first.run(), second.run()
+    until(lambda: first.steps > 3 and second.steps > 3)
+
+
+def test_in_a_notebook_the_place_is_the_cell_and_its_execution(monkeypatch):
+    class Shell:
+        parent = {"metadata": {"cellId": "cell 3"}, "header": {"msg_id": "7"}}  # noqa: RUF012
+
+        def get_parent(self):
+            return self.parent
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    assert here() == ("cell 3", "7")
+    monkeypatch.setattr(Shell, "parent", {"header": {"msg_id": "8"}})
+    assert here() == ("no cell", "8")
+    monkeypatch.setattr(Shell, "parent", {})
+    assert here()[1] is None
