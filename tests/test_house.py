@@ -255,23 +255,16 @@ def untested(path: Path) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in modules() if path.name not in ("__init__.py", "__main__.py")],
-    ids=lambda path: "/".join(dotted(path)),
-)
-def test_every_module_has_its_tests(path: Path):
-    where = (Path("tests") / path.relative_to(PACKAGE)).with_name(f"test_{path.name}")
-    assert not untested(path), f"nothing tests {path.relative_to(ROOT)}: add {where}"
+def test_every_module_has_its_tests():
+    own = [path for path in modules() if path.name not in ("__init__.py", "__main__.py")]
+    lacking = [path.relative_to(ROOT).as_posix() for path in own if untested(path)]
+    assert not lacking, "add a test_<module>.py for each in the same place under tests/"
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(TESTS.rglob("*.py")),
-    ids=lambda path: path.relative_to(TESTS).with_suffix("").as_posix(),
-)
-def test_no_test_is_in_a_file_too_long_to_be_read(path: Path):
-    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_TEST
+def test_no_test_is_in_a_file_too_long_to_be_read():
+    files = {path.relative_to(ROOT).as_posix(): path for path in TESTS.rglob("*.py")}
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in files.items()}
+    assert not {name: count for name, count in lines.items() if count > LONGEST_TEST}
 
 
 def test_modules_without_tests_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
