@@ -132,6 +132,7 @@ def test_what_has_not_begun_when_an_error_occurs_never_does():
 
 # ── memory that runs out ────────────────────────────────────────────────────────────────────────
 
+
 FULL = {
     "typed": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
     "cpu": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
@@ -275,3 +276,31 @@ def test_reproducible_gpus(monkeypatch):
     finally:
         cudnn.deterministic, cudnn.benchmark = before[:2]
         torch.use_deterministic_algorithms(before[2])
+
+
+def test_out_of_memory_halves_the_chunk_and_goes_on():
+    def work(models):
+        if models.stop - models.start > 2:
+            raise torch.OutOfMemoryError("no")
+        return list(range(models.start, models.stop))
+
+    for plan in (Plan(7), Plan(5, 2)):
+        assert [i for part in plan.map(work, 9) for i in part] == list(range(9))
+
+    def hopeless(models):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RuntimeError, match="allocate"):
+        Plan(4).map(hopeless, 4)
+
+
+def test_other_errors_in_threads_are_not_swallowed_and_threads_are_restored():
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        Plan(1, 2).map(lambda models: 1 / 0, 4)
+    assert torch.get_num_threads() == before
+
+
+def test_devices_that_are_not_here_are_refused():
+    with pytest.raises(ValueError, match="this machine has: auto, cpu"):
+        pick_device("abacus")

@@ -1,95 +1,188 @@
-"""Counting, controls, scenarios and plans."""
+"""Victims and their twins: what is judged, by both statistics, and those that diverge."""
 
+from __future__ import annotations
+
+import dataclasses
+import json
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from mpkit.data import Dataset
-from mpkit.device import Plan, pick_device
-from mpkit.evaluation import noise_poisons, train_victims, victim_seed
+from mpkit.evaluation import (
+    judge,
+    mean_accuracy,
+    noise_poisons,
+    predict,
+    train_victims,
+    victim_seed,
+)
+from mpkit.functional import init, stack
 from mpkit.networks import network
-from mpkit.rates import clustered_rate, fallen, rate
+from mpkit.rates import rate
 from mpkit.recipe import Recipe
-from mpkit.scenario import adversarial_loss, make_scenario
-from mpkit.tally import success_rate
-from mpkit.training import stream
+from mpkit.scenario import make_scenario
+from mpkit.tally import counted, success_rate, tally
+from mpkit.training import stream, train
+from mpkit.verdict import victim_of
+from tests.conftest import noise
 
-torch.set_num_threads(1)
-
-
-def dataset(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
+RECIPE = Recipe(epochs=7, batch=5, lr=0.3)
 
 
-TRAIN, TEST = dataset(30, 0), dataset(15, 1)
-SCENARIO = make_scenario(TRAIN, TEST, "a", "b")
+TRAIN, TEST = noise(30, 0), noise(40, 1)
+
+SCENARIO = make_scenario(TRAIN, TEST, "a", "b", target_index=(0, 1, 2))
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 8), (8, 8), (3, 20), (105, 120)])
-def test_wilson_interval(k, n):
-    found, z = rate(k, n), 1.959963984540054
-    centre, p = (k + z * z / 2) / (n + z * z), k / n
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    assert abs(found.low - max(0, centre - half)) < 1e-9
-    assert abs(found.high - min(1, centre + half)) < 1e-9
-    with pytest.raises(ValueError, match="no rate"):
-        rate(n + 1, n)
+def trained(net, recipe=RECIPE, scenario=SCENARIO, victims=3):
+    pictures = {"poisoned": 1 - TRAIN.x, "clean": TRAIN.x}
+    *_, (_, found) = train_victims(scenario, net, recipe, pictures, victims=victims, seed=0)
+    return found
 
 
-def test_victims_of_one_target_are_not_counted_as_independent():
-    """The interval lies between that of all victims and that of targets, by how alike they are."""
-    alike, mixed = [6] * 12 + [0] * 8, [3] * 20
-    found, targets = clustered_rate(alike, [6] * 20), rate(12, 20)
-    assert (found.successes, found.n) == (72, 120)
-    assert (found.low, found.high) == pytest.approx((targets.low, targets.high))
-    for counts in (mixed, [2, 3, 4] * 6 + [3, 3]):  # no more alike than chance
-        found, victims = clustered_rate(counts, [6] * 20), rate(60, 120)
-        assert (found.low, found.high) == pytest.approx((victims.low, victims.high))
-    some = clustered_rate([6, 5, 6, 1, 0, 2, 6, 6, 1, 4], [6] * 10)
-    assert rate(37, 60).low > some.low > rate(6, 10).low
-    none, three = clustered_rate([0] * 20, [6] * 20), clustered_rate([6] * 3, [6] * 3)
-    assert (none.low, none.high) == pytest.approx((0.0, rate(0, 20).high))
-    assert (three.low, three.high) == pytest.approx((rate(3, 3).low, 1.0))
+def states(net, epochs=RECIPE.epochs):
+    """The victims on clean pictures after every epoch, one State each, trained once more."""
+    seeds = [victim_seed(0, v) for v in range(3)]
+    recipe = dataclasses.replace(RECIPE, epochs=epochs)
+    return [state for state, _ in train(net, TRAIN.x, TRAIN.y, recipe, seeds)]
 
 
-def test_clustered_intervals_hold_what_they_promise():
-    """Targets that fall by chances of their own, drawn many times: 95 of 100 hold the true rate."""
-    draw, held, naive = np.random.default_rng(0), 0, 0
-    for _ in range(400):
-        chances = draw.beta(0.8, 0.8, 20)
-        counts = draw.binomial(6, chances).tolist()
-        found, plain = clustered_rate(counts, [6] * 20), rate(sum(counts), 120)
-        held += found.low <= 0.5 <= found.high
-        naive += plain.low <= 0.5 <= plain.high
-    assert held >= 0.92 * 400
-    assert naive < 0.85 * 400
+@pytest.mark.parametrize("epochs", [1, 3, 7])
+def test_held_is_the_share_of_the_last_five_epochs(epochs):
+    net = network("mlp", (1, 8, 8), 3)
+    found = trained(net, dataclasses.replace(RECIPE, epochs=epochs))
+    last, shares = states(net, epochs)[-5:], set()
+    for record in (r for r in found if r.arm == "clean"):
+        said = [predict(net, s, SCENARIO.targets)[record.victim].argmax(-1) for s in last]
+        for target, held in enumerate(record.held):
+            times = [int(z[target]) == 1 for z in said]
+            assert held == sum(times) / len(last)
+            assert record.success[target] is times[-1]
+            shares.add(held)
+    assert epochs < 7 or shares - {0.0, 1.0}, "some flip flickers, or this test shows nothing"
 
 
-def test_a_target_has_fallen_when_more_than_half_of_its_victims_turned():
-    found = fallen([6, 4, 3, 2, 0], [6] * 5)
-    assert (found.successes, found.n) == (2, 5)
-    assert (found.low, found.high) == (rate(2, 5).low, rate(2, 5).high)
-    for bad in (([], []), ([1], [2, 3]), ([7], [6])):
-        with pytest.raises(ValueError, match=r"for 0 targets|1 counts|no rate"):
-            clustered_rate(*bad)
+def test_accuracies_of_each_class_are_those_of_a_loop():
+    net = network("mlp", (1, 8, 8), 3)
+    state = states(net)[-1]
+    seen = predict(net, state, SCENARIO.validation.x).argmax(-1).tolist()
+    for record in (r for r in trained(net) if r.arm == "clean"):
+        pairs = list(zip(seen[record.victim], SCENARIO.validation.y.tolist(), strict=True))
+        share = [
+            sum(a == b for a, b in pairs if b == c) / sum(b == c for _, b in pairs)
+            for c in range(3)
+        ]
+        assert record.class_accuracy == pytest.approx(share)
+        assert (record.target_accuracy, record.poison_accuracy) == record.class_accuracy[:2]
+        assert record.accuracy == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
+        for target, p in enumerate(record.probabilities):
+            assert sum(p) == pytest.approx(1)
+            assert (p[0], p[1]) == (
+                record.true_probability[target],
+                record.adversarial_probability[target],
+            )
+
+
+def test_a_class_without_pictures_has_no_accuracy():
+    few = TEST.subset((TEST.y != 2).nonzero().flatten())
+    scenario = make_scenario(TRAIN, few, "a", "b")
+    (record, *_) = trained(network("mlp", (1, 8, 8), 3), scenario=scenario)
+    assert record.class_accuracy[2] is None
+    assert None not in record.class_accuracy[:2]
+    hide = make_scenario(TRAIN, TEST, "a", goal="self-concealment")
+    (record, *_) = trained(network("mlp", (1, 8, 8), 3), scenario=hide)
+    assert record.poison_accuracy == record.target_accuracy == record.class_accuracy[0]
+
+
+def test_both_statistics_of_batch_norm_are_recorded():
+    running, batch = (
+        trained(network("convnet-bn", (1, 8, 8), 3, evaluation, fused=True))
+        for evaluation in ("running", "batch")
+    )
+    for one, two in zip(running, batch, strict=True):
+        assert (one.statistics, two.statistics) == ("running", "batch")
+        # The other way round each says what the other one does: the same victim, asked both ways.
+        assert one.other_statistics == dataclasses.replace(two, other_statistics=None)
+        assert two.other_statistics == dataclasses.replace(one, other_statistics=None)
+    assert any(r.probabilities != r.other_statistics.probabilities for r in running)
+    assert all(
+        r.statistics is r.other_statistics is None for r in trained(network("mlp", (1, 8, 8), 3))
+    )
+
+
+def test_pictures_are_evaluated_by_batches_of_equal_size():
+    """A picture left over for a batch of its own would be measured by itself."""
+    net = network("convnet-bn", (1, 8, 8), 3, "batch")
+    state, x = stack([init(net, 0)]), noise(501, 2).x
+    whole = predict(net, state, x)[0]
+    first, second = (predict(net, state, part)[0] for part in (x[:251], x[251:]))
+    assert torch.allclose(whole, torch.cat([first, second]), atol=1e-5)
+
+
+@pytest.mark.parametrize("goal", ["targeted", "self-concealment"])
+@pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
+def test_what_diverged_is_no_success_and_says_nothing(name, goal):
+    # Class 0 is the wanted one: argmax of NaN. For self-concealment it is any but 1.
+    poison = "a" if goal == "targeted" else None
+    scenario = make_scenario(TRAIN, TEST, "b", poison, goal=goal)
+    found = trained(
+        network(name, (1, 8, 8), 3), Recipe(epochs=40, batch=5, weight_decay=1e4), scenario
+    )
+    assert all(r.diverged for r in found)
+    for r in (*found, *(r.other_statistics for r in found if r.other_statistics)):
+        assert (r.success, r.predicted, r.accuracy) == ((False,), (None,), None)
+        assert r.held == (0.0,)
+    assert math.isnan(mean_accuracy(found, "clean"))
+    told = json.dumps([dataclasses.asdict(r) for r in found], allow_nan=False)
+    assert [victim_of(row) for row in json.loads(told)] == found
+    assert counted(found, "clean", 40) == f"{rate(0, 3)}, 3 diverged, accuracy –" or name != "mlp"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_one_that_diverged_spoils_no_other(bad):
+    net = network("mlp", (1, 8, 8), 3)
+    state = states(net)[-1]
+    arms = [("clean", v) for v in range(3)]
+    before = judge(SCENARIO, net, state, arms)
+    next(iter(state.params.values()))[1, 0, 0] = bad
+    after = judge(SCENARIO, net, state, arms)
+    assert [r.diverged for r in after] == [False, True, False]
+    assert (after[0], after[2]) == (before[0], before[2])
+    found = tally(after, "clean")
+    assert (found["diverged"], found["success"]["n"]) == (1, 9)
+    assert found["accuracy"] == pytest.approx((before[0].accuracy + before[2].accuracy) / 2)
+
+
+def test_a_weight_that_no_target_shows_is_seen():
+    """Finite logits are not enough: a weight that is no number may sit behind a dead unit."""
+    net = network("mlp", (1, 8, 8), 3)
+    state = states(net)[-1]
+    names = list(state.params)
+    state.params[names[1]][0] = -1e9  # the units of the first layer of victim 0 are dead
+    state.params[names[1]][0, 0] = -math.inf
+    found = judge(SCENARIO, net, state, [("clean", v) for v in range(3)])
+    assert [r.diverged for r in found] == [True, False, False]
+
+
+NOISE, MORE_NOISE = noise(30, 0), noise(15, 1)
+
+NOISY = make_scenario(NOISE, MORE_NOISE, "a", "b")
 
 
 def test_noise_control_is_eight_bit_within_epsilon_and_reaches_it():
-    noise = noise_poisons(SCENARIO, 20.5 / 255, 0)
-    away = noise.int() - (SCENARIO.base_images * 255).round().int()
+    noise = noise_poisons(NOISY, 20.5 / 255, 0)
+    away = noise.int() - (NOISY.base_images * 255).round().int()
     assert noise.dtype == torch.uint8
     assert away.abs().max() == 20
-    assert torch.equal(noise, noise_poisons(SCENARIO, 20.5 / 255, 0))
+    assert torch.equal(noise, noise_poisons(NOISY, 20.5 / 255, 0))
 
 
 def test_twins_share_weights_and_order():
-    pictures = {"poisoned": TRAIN.x, "clean": TRAIN.x}
+    pictures = {"poisoned": NOISE.x, "clean": NOISE.x}
     net = network("mlp", (1, 8, 8), 3)
     *_, (_, found) = train_victims(
-        SCENARIO, net, Recipe(epochs=2, batch=5), pictures, victims=3, seed=0
+        NOISY, net, Recipe(epochs=2, batch=5), pictures, victims=3, seed=0
     )
     for v in range(3):
         one, two = (r for r in found if r.victim == v)
@@ -106,74 +199,3 @@ def test_victims_never_share_a_seed_with_surrogates():
     }
     assert len(victims) == 400
     assert not victims & surrogates
-
-
-def test_margin_against_a_loop_and_no_floor_of_zero():
-    z = torch.tensor([[-3.0, -1.0, -2.0]])
-    assert adversarial_loss(z[None], SCENARIO).item() == pytest.approx(-2.0 - -1.0)
-    assert adversarial_loss(z[None], SCENARIO, kappa=0.5).item() == -0.5
-    assert adversarial_loss(z[None], SCENARIO, "cross-entropy").item() == pytest.approx(
-        -math.log(math.exp(-1) / (math.exp(-3) + math.exp(-1) + math.exp(-2)))
-    )
-    hide = make_scenario(TRAIN, TEST, "a", goal="self-concealment")
-    p = math.exp(-3) / (math.exp(-3) + math.exp(-1) + math.exp(-2))
-    assert adversarial_loss(z[None], hide, "cross-entropy").item() == pytest.approx(
-        -math.log(1 - p), rel=1e-4
-    )
-    assert adversarial_loss(z[None], hide).item() == pytest.approx(-3.0 - -1.0)
-    assert hide.succeeded(torch.tensor([1])).item()
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"budget": 0}, "above 0"),
-        ({"budget": 0.001}, "less than one poison"),
-        ({"budget": 0.9}, "has only 10"),
-        ({"poison_class": "a"}, "must differ"),
-        ({"adversarial_class": "a"}, "must differ"),
-        ({"target_class": "z"}, "there are: a, b, c"),
-        ({"target_index": 5}, "0 … 4"),
-        ({"target_index": []}, "one or more"),
-        ({"goal": "fame"}, "targeted, self-concealment"),
-        ({"goal": "self-concealment"}, "leave poison class"),
-        ({"goal": "multi-class"}, "no poison class"),
-        ({"poison_class": None}, "needs a poison class"),
-    ],
-)
-def test_scenarios_that_make_no_sense(given, words):
-    with pytest.raises(ValueError, match=words):
-        make_scenario(TRAIN, TEST, **{"target_class": "a", "poison_class": "b"} | given)
-
-
-def test_multi_class_takes_bases_from_every_class():
-    s = make_scenario(TRAIN, TEST, "a", adversarial_class="c", budget=0.2, goal="multi-class")
-    assert TRAIN.y[s.bases].bincount().tolist() == [2, 2, 2]
-
-
-def test_out_of_memory_halves_the_chunk_and_goes_on():
-    def work(models):
-        if models.stop - models.start > 2:
-            raise torch.OutOfMemoryError("no")
-        return list(range(models.start, models.stop))
-
-    for plan in (Plan(7), Plan(5, 2)):
-        assert [i for part in plan.map(work, 9) for i in part] == list(range(9))
-
-    def hopeless(models):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    with pytest.raises(RuntimeError, match="allocate"):
-        Plan(4).map(hopeless, 4)
-
-
-def test_other_errors_in_threads_are_not_swallowed_and_threads_are_restored():
-    before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError):
-        Plan(1, 2).map(lambda models: 1 / 0, 4)
-    assert torch.get_num_threads() == before
-
-
-def test_devices_that_are_not_here_are_refused():
-    with pytest.raises(ValueError, match="this machine has: auto, cpu"):
-        pick_device("abacus")

@@ -1,7 +1,6 @@
 """Fine-tuning: what trains, what it begins with, and gradients through what is frozen."""
 
-import json
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 import torch
@@ -27,29 +26,10 @@ from mpkit.functional import init, stack
 from mpkit.metapoison import crafting, poisons_of
 from mpkit.networks import network
 from mpkit.recipe import Recipe
-from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import load_scenario, prepare
-from mpkit.runs.pretraining import accuracy, last_pictures, save_weights, standardised
-from mpkit.runs.saved import from_dict, to_dict
+from mpkit.runs.pretraining import accuracy
 from mpkit.training import train
-
-SMALL = {
-    "data": "signs",
-    "max_train": 60,
-    "max_test": 30,
-    "network": "convnet-small",
-    "models": 2,
-    "craft_steps": 2,
-    "epochs": 3,
-    "batch": 20,
-    "victims": 2,
-    "epsilon": 8 / 255,
-    "unroll_steps": 2,
-}
-
-
-def attack(**given):
-    return make_attack("laptop", **SMALL | {"fine_tune": "last"} | given)
+from tests.conftest import SHARED, tuned_attack
 
 
 def net(fine_tune="last", shape=(3, 32, 32), classes=6):
@@ -102,9 +82,6 @@ def test_a_file_that_is_replaced_is_read_anew(tmp_path):
     assert load_weights(str(path)).digest != before.digest
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared/data/cifar10-images.tar.xz"
-
-
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason=f"NOT TESTED on CIFAR-10: no pictures at {SHARED}")
 def test_the_weights_that_ship_are_as_good_as_they_say():
@@ -121,7 +98,7 @@ def test_the_weights_that_ship_are_as_good_as_they_say():
 
 
 def test_only_the_last_layer_trains_and_it_is_the_whole_network_that_speaks():
-    scenario, module = load_scenario(attack(), progress=False), net()
+    scenario, module = load_scenario(tuned_attack(), progress=False), net()
     *_, (state, _) = train(module, scenario.train.x, scenario.train.y, Recipe(epochs=3), [1, 2])
     assert state.params.keys() == {"head.weight", "head.bias"}
     said = predict(module, state, scenario.validation.x)
@@ -195,7 +172,7 @@ def slow_gradient(ready, state, poisons, orders, lr, steps):
 
 
 def test_the_gradient_through_the_frozen_layers_is_that_of_the_whole_program():
-    ready = prepare(attack(epochs=2, models=1, unroll_steps=3), progress=False)
+    ready = prepare(tuned_attack(epochs=2, models=1, unroll_steps=3), progress=False)
     s = ready.attack.settings
     run = crafting(ready.scenario, ready.network, s)
     state = stack([init(ready.network, 3)])
@@ -212,7 +189,7 @@ def test_the_gradient_through_the_frozen_layers_is_that_of_the_whole_program():
 
 
 def test_a_network_that_trains_as_a_whole_sees_pictures():
-    ready = prepare(attack(fine_tune="all"), progress=False)
+    ready = prepare(tuned_attack(fine_tune="all"), progress=False)
     x = ready.scenario.train.x[:4]
     assert seen(ready.network, x) is x
     assert sight(ready.network, ready.scenario) is ready.scenario
@@ -227,7 +204,7 @@ def test_a_network_that_trains_as_a_whole_sees_pictures():
 @pytest.mark.parametrize("fine_tune", ["last", "all"])
 @pytest.mark.parametrize("victim", [None, "last", "all"])
 def test_an_attack_runs_whoever_trains_what(fine_tune, victim):
-    ready = prepare(attack(fine_tune=fine_tune, victim_fine_tune=victim), progress=False)
+    ready = prepare(tuned_attack(fine_tune=fine_tune, victim_fine_tune=victim), progress=False)
     *_, (state, _) = ready.craft()
     poisons = poisons_of(ready.scenario, state, ready.attack.settings)
     change = poisons.int() - (255 * ready.scenario.base_images).round().int()
@@ -238,31 +215,17 @@ def test_an_attack_runs_whoever_trains_what(fine_tune, victim):
 
 
 def test_victims_of_another_network_are_trained_from_scratch():
-    ready = prepare(attack(victim_network="mlp"), progress=False)
+    ready = prepare(tuned_attack(victim_network="mlp"), progress=False)
     assert ready.attack.tuning_of_victims == "no"
     assert "features.2.weight" in dict(ready.victim_network.named_parameters())
-    assert prepare(attack(), progress=False).attack.tuning_of_victims == "last"
+    assert prepare(tuned_attack(), progress=False).attack.tuning_of_victims == "last"
 
 
 def test_judging_victims_takes_pictures():
-    ready = prepare(attack(), progress=False)
+    ready = prepare(tuned_attack(), progress=False)
     state = stack([init(ready.network, 0)])
     (record,) = judge(ready.scenario, ready.victim_network, state, [("clean", 0)])
     assert 0 <= record.accuracy <= 1
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ({"fine_tune": "some"}, "no, last, all"),
-        ({"victim_fine_tune": "most"}, "no, last, all"),
-        ({"victim_augment": True}, "victim_fine_tune all"),
-        ({"victim_flip": True}, "victim_fine_tune all"),
-    ],
-)
-def test_bad_settings_are_refused_with_a_way_out(given, named):
-    with pytest.raises(ValueError, match=named):
-        attack(**given)
 
 
 @pytest.mark.parametrize(
@@ -275,42 +238,4 @@ def test_bad_settings_are_refused_with_a_way_out(given, named):
 )
 def test_networks_and_weights_that_do_not_fit_are_refused(given, named):
     with pytest.raises(ValueError, match=named):
-        prepare(attack(**given), progress=False)
-
-
-def test_an_old_attack_without_these_settings_means_from_scratch():
-    values = json.loads(json.dumps(to_dict(Attack())))
-    for name in ("fine_tune", "weights", "victim_fine_tune"):
-        del values[name]
-    assert from_dict(values).fine_tune == "no"
-    assert from_dict(json.loads(json.dumps(to_dict(attack())))) == attack()
-
-
-# ── making weights ───────────────────────────────────────────────────────────────────────────────
-
-
-def test_pretraining_takes_the_last_pictures_and_attacks_the_first():
-    train_set, _ = load_dataset("fashion")
-    last = last_pictures(train_set, 200)
-    assert torch.bincount(last.y).tolist() == [20] * 10
-    first, _ = load_dataset("fashion", max_train=400)
-    rows = {x.numpy().tobytes() for x in first.x}
-    assert not any(x.numpy().tobytes() in rows for x in last.x)
-    with pytest.raises(ValueError, match="from 10 to 600"):
-        last_pictures(train_set, 700)
-
-
-def test_standardised_features_change_nothing_that_is_said(tmp_path):
-    module = network("convnet-small", (3, 32, 32), 4)
-    state, x = init(module, 0), torch.rand(50, 3, 32, 32)
-    after = standardised(module, state, x)
-    phi = features(module, after, x)
-    torch.testing.assert_close(phi.mean(0), torch.zeros(256), rtol=0, atol=1e-4)
-    said = [predict(module, s.map(lambda t: t[None]), x) for s in (state, after)]
-    torch.testing.assert_close(*said, rtol=1e-4, atol=1e-4)
-    save_weights(tmp_path / "w.safetensors", after, "convnet-small", {"data": "noise"})
-    held = load_weights(str(tmp_path / "w.safetensors"))
-    assert held.origin["data"] == "noise"
-    assert torch.equal(
-        held.tensors["features.standardize.mean"], after.stats["features.standardize.mean"]
-    )
+        prepare(tuned_attack(**given), progress=False)

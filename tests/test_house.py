@@ -239,3 +239,41 @@ def test_json_that_is_written_has_no_nan():
             if isinstance(node, ast.Call) and re.fullmatch(r"json\.dumps?", ast.unparse(node.func)):
                 strict = any(ast.unparse(k) == "allow_nan=False" for k in node.keywords)
                 assert strict, f"{path.name}:{node.lineno} writes JSON without allow_nan=False"
+
+
+# ── how the library is tested ───────────────────────────────────────────────────────────────────
+
+TESTS = ROOT / "tests"
+LONGEST_TEST = 400
+
+
+def untested(path: Path) -> bool:
+    """Whether a module has no tests of its name (test_<module>….py) in the folder like its own."""
+    folder = TESTS / path.parent.relative_to(PACKAGE)
+    return not any(folder.glob(f"test_{path.stem}.py")) and not any(
+        folder.glob(f"test_{path.stem}_*.py")
+    )
+
+
+def test_every_module_has_its_tests():
+    own = [path for path in modules() if path.name not in ("__init__.py", "__main__.py")]
+    lacking = [path.relative_to(ROOT).as_posix() for path in own if untested(path)]
+    assert not lacking, "add a test_<module>.py for each in the same place under tests/"
+
+
+def test_no_test_is_in_a_file_too_long_to_be_read():
+    files = {path.relative_to(ROOT).as_posix(): path for path in TESTS.rglob("*.py")}
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in files.items()}
+    assert not {name: count for name, count in lines.items() if count > LONGEST_TEST}
+
+
+def test_modules_without_tests_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules[__name__], "TESTS", tmp_path)
+    (tmp_path / "lab").mkdir()
+    module = PACKAGE / "lab" / "craft.py"
+    assert untested(module)
+    (tmp_path / "test_craft.py").touch()
+    (tmp_path / "lab" / "test_craftsman.py").touch()
+    assert untested(module)
+    (tmp_path / "lab" / "test_craft_resumed.py").touch()
+    assert not untested(module)

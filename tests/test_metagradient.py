@@ -1,5 +1,7 @@
 """Meta-gradients against independent oracles: finite differences, autograd, higher, TorchOpt."""
 
+from __future__ import annotations
+
 import itertools
 from functools import partial
 
@@ -20,14 +22,15 @@ from mpkit.tracing import Traced
 from mpkit.training import sgd_step
 
 SHAPE, CLASSES, ROWS, POISONS, BATCH = (1, 8, 8), 5, 3, 4, 6
+
 SLOT = torch.tensor([[0, 1, 4], [2, 3, 1], [0, 4, 4], [3, 3, 4]])  # 4: no poison; 3 stands twice
+
 STRATEGIES = {
     "reverse": reverse,
     "adjoint": adjoint,
     "adjoint, one graph kept": partial(adjoint, keep=1),
     "adjoint, no graph kept": partial(adjoint, keep=0),
 }
-torch.set_num_threads(1)
 
 
 class Problem:

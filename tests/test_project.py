@@ -18,7 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from test_house import PACKAGE, ROOT, floor, imports, modules
+
+from tests.test_house import PACKAGE, ROOT, floor, imports, modules
 
 # What conda-forge calls otherwise.
 CONDA_NAMES = {

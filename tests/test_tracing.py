@@ -20,7 +20,6 @@ from mpkit.tracing import PATIENCE, Traced, traced
 from mpkit.training import sgd_step
 
 MANY = (0, None, 0, 0, None, None)
-torch.set_num_threads(1)
 
 
 def given(module, models=1, steps=2, dtype=torch.float32, seed=0, shape=(3, 8, 8)):

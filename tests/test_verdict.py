@@ -1,171 +1,15 @@
-"""What is written down of victims: by class, by both statistics, whether it holds; divergence."""
+"""What is written down of a victim, also by an earlier mpkit."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import math
 
 import pytest
-import torch
 
-from mpkit.data import Dataset
-from mpkit.evaluation import judge, mean_accuracy, predict, train_victims, victim_seed
-from mpkit.functional import init, stack
-from mpkit.networks import network
-from mpkit.rates import rate
-from mpkit.recipe import Recipe
-from mpkit.scenario import make_scenario
-from mpkit.tally import by_target, counted, means_of, tally, words
-from mpkit.training import train
-from mpkit.verdict import VictimRecord, victim_of
-
-torch.set_num_threads(1)
-
-RECIPE = Recipe(epochs=7, batch=5, lr=0.3)
-
-
-def dataset(n, seed):
-    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
-
-
-TRAIN, TEST = dataset(30, 0), dataset(40, 1)
-SCENARIO = make_scenario(TRAIN, TEST, "a", "b", target_index=(0, 1, 2))
-
-
-def trained(net, recipe=RECIPE, scenario=SCENARIO, victims=3):
-    pictures = {"poisoned": 1 - TRAIN.x, "clean": TRAIN.x}
-    *_, (_, found) = train_victims(scenario, net, recipe, pictures, victims=victims, seed=0)
-    return found
-
-
-def states(net, epochs=RECIPE.epochs):
-    """The victims on clean pictures after every epoch, one State each, trained once more."""
-    seeds = [victim_seed(0, v) for v in range(3)]
-    recipe = dataclasses.replace(RECIPE, epochs=epochs)
-    return [state for state, _ in train(net, TRAIN.x, TRAIN.y, recipe, seeds)]
-
-
-@pytest.mark.parametrize("epochs", [1, 3, 7])
-def test_held_is_the_share_of_the_last_five_epochs(epochs):
-    net = network("mlp", (1, 8, 8), 3)
-    found = trained(net, dataclasses.replace(RECIPE, epochs=epochs))
-    last, shares = states(net, epochs)[-5:], set()
-    for record in (r for r in found if r.arm == "clean"):
-        said = [predict(net, s, SCENARIO.targets)[record.victim].argmax(-1) for s in last]
-        for target, held in enumerate(record.held):
-            times = [int(z[target]) == 1 for z in said]
-            assert held == sum(times) / len(last)
-            assert record.success[target] is times[-1]
-            shares.add(held)
-    assert epochs < 7 or shares - {0.0, 1.0}, "some flip flickers, or this test shows nothing"
-
-
-def test_accuracies_of_each_class_are_those_of_a_loop():
-    net = network("mlp", (1, 8, 8), 3)
-    state = states(net)[-1]
-    seen = predict(net, state, SCENARIO.validation.x).argmax(-1).tolist()
-    for record in (r for r in trained(net) if r.arm == "clean"):
-        pairs = list(zip(seen[record.victim], SCENARIO.validation.y.tolist(), strict=True))
-        share = [
-            sum(a == b for a, b in pairs if b == c) / sum(b == c for _, b in pairs)
-            for c in range(3)
-        ]
-        assert record.class_accuracy == pytest.approx(share)
-        assert (record.target_accuracy, record.poison_accuracy) == record.class_accuracy[:2]
-        assert record.accuracy == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
-        for target, p in enumerate(record.probabilities):
-            assert sum(p) == pytest.approx(1)
-            assert (p[0], p[1]) == (
-                record.true_probability[target],
-                record.adversarial_probability[target],
-            )
-
-
-def test_a_class_without_pictures_has_no_accuracy():
-    few = TEST.subset((TEST.y != 2).nonzero().flatten())
-    scenario = make_scenario(TRAIN, few, "a", "b")
-    (record, *_) = trained(network("mlp", (1, 8, 8), 3), scenario=scenario)
-    assert record.class_accuracy[2] is None
-    assert None not in record.class_accuracy[:2]
-    hide = make_scenario(TRAIN, TEST, "a", goal="self-concealment")
-    (record, *_) = trained(network("mlp", (1, 8, 8), 3), scenario=hide)
-    assert record.poison_accuracy == record.target_accuracy == record.class_accuracy[0]
-
-
-def test_both_statistics_of_batch_norm_are_recorded():
-    running, batch = (
-        trained(network("convnet-bn", (1, 8, 8), 3, evaluation, fused=True))
-        for evaluation in ("running", "batch")
-    )
-    for one, two in zip(running, batch, strict=True):
-        assert (one.statistics, two.statistics) == ("running", "batch")
-        # The other way round each says what the other one does: the same victim, asked both ways.
-        assert one.other_statistics == dataclasses.replace(two, other_statistics=None)
-        assert two.other_statistics == dataclasses.replace(one, other_statistics=None)
-    assert any(r.probabilities != r.other_statistics.probabilities for r in running)
-    assert all(
-        r.statistics is r.other_statistics is None for r in trained(network("mlp", (1, 8, 8), 3))
-    )
-
-
-def test_pictures_are_evaluated_by_batches_of_equal_size():
-    """A picture left over for a batch of its own would be measured by itself."""
-    net = network("convnet-bn", (1, 8, 8), 3, "batch")
-    state, x = stack([init(net, 0)]), dataset(501, 2).x
-    whole = predict(net, state, x)[0]
-    first, second = (predict(net, state, part)[0] for part in (x[:251], x[251:]))
-    assert torch.allclose(whole, torch.cat([first, second]), atol=1e-5)
-
-
-# ── victims that diverged ───────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("goal", ["targeted", "self-concealment"])
-@pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
-def test_what_diverged_is_no_success_and_says_nothing(name, goal):
-    # Class 0 is the wanted one: argmax of NaN. For self-concealment it is any but 1.
-    poison = "a" if goal == "targeted" else None
-    scenario = make_scenario(TRAIN, TEST, "b", poison, goal=goal)
-    found = trained(
-        network(name, (1, 8, 8), 3), Recipe(epochs=40, batch=5, weight_decay=1e4), scenario
-    )
-    assert all(r.diverged for r in found)
-    for r in (*found, *(r.other_statistics for r in found if r.other_statistics)):
-        assert (r.success, r.predicted, r.accuracy) == ((False,), (None,), None)
-        assert r.held == (0.0,)
-    assert math.isnan(mean_accuracy(found, "clean"))
-    told = json.dumps([dataclasses.asdict(r) for r in found], allow_nan=False)
-    assert [victim_of(row) for row in json.loads(told)] == found
-    assert counted(found, "clean", 40) == f"{rate(0, 3)}, 3 diverged, accuracy –" or name != "mlp"
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_one_that_diverged_spoils_no_other(bad):
-    net = network("mlp", (1, 8, 8), 3)
-    state = states(net)[-1]
-    arms = [("clean", v) for v in range(3)]
-    before = judge(SCENARIO, net, state, arms)
-    next(iter(state.params.values()))[1, 0, 0] = bad
-    after = judge(SCENARIO, net, state, arms)
-    assert [r.diverged for r in after] == [False, True, False]
-    assert (after[0], after[2]) == (before[0], before[2])
-    found = tally(after, "clean")
-    assert (found["diverged"], found["success"]["n"]) == (1, 9)
-    assert found["accuracy"] == pytest.approx((before[0].accuracy + before[2].accuracy) / 2)
-
-
-def test_a_weight_that_no_target_shows_is_seen():
-    """Finite logits are not enough: a weight that is no number may sit behind a dead unit."""
-    net = network("mlp", (1, 8, 8), 3)
-    state = states(net)[-1]
-    names = list(state.params)
-    state.params[names[1]][0] = -1e9  # the units of the first layer of victim 0 are dead
-    state.params[names[1]][0, 0] = -math.inf
-    found = judge(SCENARIO, net, state, [("clean", v) for v in range(3)])
-    assert [r.diverged for r in found] == [True, False, False]
-
-
-# ── what was written by an earlier mpkit ────────────────────────────────────────────────────────
+from mpkit.tally import counted
+from mpkit.verdict import VictimRecord, silent, tuples, victim_of
 
 OLD = {
     "arm": "poisoned", "victim": 0, "predicted": [0, 1], "success": [True, False],
@@ -191,33 +35,28 @@ def test_an_earlier_success_of_what_diverged_is_none():
     assert (found.success, found.accuracy) == ((False, False), None)
 
 
-# ── tallies ─────────────────────────────────────────────────────────────────────────────────────
+def test_one_that_diverged_says_nothing_and_succeeds_nowhere():
+    sound = VictimRecord(
+        "poisoned", 3, (1, 2), (True, False), (0.7, 0.1), (0.2, 0.8), 0.9, 0.8, 0.7, (0.9, 0.8),
+        (1.0, 0.2), ((0.2, 0.8), (0.9, 0.1)), statistics="running",
+    )  # fmt: skip
+    found = silent(sound)
+    assert found.diverged
+    assert found.success == (False, False)
+    said = ("predicted", "adversarial_probability", "true_probability")
+    assert all(getattr(found, name) == (None, None) for name in said)
+    nothing = ("accuracy", "poison_accuracy", "target_accuracy", "class_accuracy", "probabilities")
+    assert all(getattr(found, name) is None for name in nothing)
+    kept = ("arm", "victim", "held", "statistics")
+    assert all(getattr(found, name) == getattr(sound, name) for name in kept)
 
 
-def test_tallies_of_attacks_are_pooled():
-    net = network("convnet-bn", (1, 8, 8), 3)
-    scenarios = [make_scenario(TRAIN, TEST, "a", "b", target_index=i) for i in range(2)]
-    found = [tally(trained(net, scenario=s), "clean") for s in scenarios]
-    means = means_of(found)
-    for name in ("accuracy", "poison_accuracy", "held", "true_probability"):
-        assert means[name] == pytest.approx(sum(t[name] for t in found) / 2)
-    fell, turned = by_target(found)
-    counts = [t["success"]["successes"] for t in found]
-    assert (fell.successes, turned.successes) == (sum(2 * k > 3 for k in counts), sum(counts))
-    assert found[0]["other_statistics"]["statistics"] == "batch"
-    # Beside one by an earlier mpkit: the mean is that of what was recorded.
-    old = {"success": found[0]["success"], "accuracy": 1.0}
-    assert means_of([found[0], old])["held"] == found[0]["held"]
+def test_a_record_survives_json_with_its_other_statistics():
+    other = VictimRecord("clean", 1, (0,), (False,), (0.1,), (0.9,), 0.5, statistics="batch")
+    mine = dataclasses.replace(other, statistics="running", other_statistics=other)
+    assert victim_of(json.loads(json.dumps(dataclasses.asdict(mine)))) == mine
 
 
-def test_tallies_in_words():
-    found = {
-        "accuracy": 0.9, "held": 0.5, "poison_accuracy": 0.8, "target_accuracy": None,
-        "adversarial_probability": 0.25, "true_probability": 0.5,
-    }  # fmt: skip
-    told = "held {} epochs; accuracy of the poison class 80.0%, of the target's –"
-    p = "; mean probability of dog: 0.25, cat: 0.50"
-    assert words(found, "dog", "cat", 20) == told.format("2.5 of the last 5") + p
-    assert words(found, None, None, 4) == told.format("2.0 of the last 4")
-    assert words(found, None, "cat", 4).endswith("mean probability of cat: 0.50")
-    assert words(found | {"accuracy": None}, "dog", "cat", 20) == ""
+def test_lists_within_lists_become_tuples():
+    assert tuples([1, [2, [3]], "a", None]) == (1, (2, (3,)), "a", None)
+    assert tuples("abc") == "abc"

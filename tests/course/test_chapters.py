@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from mpkit.course.exercises import EXERCISES
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+
 for path in CHAPTERS:  # which registers its exercises
     importlib.import_module(f"mpkit.course.ch{path.name[:2]}")
+
 PARTS = (
     "Change one thing", "What a defender could do", "Recap", "Three questions", "References",
 )  # fmt: skip

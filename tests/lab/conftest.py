@@ -8,13 +8,23 @@ import time
 import ipywidgets as widgets
 import pytest
 
+from mpkit.lab import (
+    CraftLab,
+    UnrollLab,
+)
 from mpkit.lab.kit.controls import Number
+from mpkit.runs.attack import Attack, make_attack
 
 SMALL = {
     "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,
     "epochs": 3, "craft_steps": 6, "batch": 20, "victims": 2, "victim_epochs": 3,
     "target_index": (0,),
 }  # fmt: skip
+
+
+def small_attack(**given) -> Attack:
+    """What the small labs run."""
+    return make_attack("ci", **SMALL | given)
 
 
 class Browser:
@@ -66,6 +76,25 @@ class Browser:
         return [there] if there != value else []
 
 
+def press(lab, name: str) -> None:
+    button = lab.transport.buttons[name]
+    assert not button.disabled, f"{name} cannot be pressed while {lab.runner.phase.value}"
+    button.click()
+
+
+def finished(lab, until, limit: float = 120) -> None:
+    """Runs a lab to its end."""
+    press(lab, "run")
+    until(lambda: lab.runner.phase.ended, limit)
+    assert lab.runner.error is None, lab.runner.error
+
+
+def crafted(lab, until) -> list[float]:
+    """Runs a lab to its end: the losses that it recorded."""
+    finished(lab, until)
+    return [r.loss for r in lab.records]
+
+
 @pytest.fixture
 def until():
     """Waits for a condition; fails after a while."""
@@ -95,3 +124,38 @@ def small(monkeypatch, tmp_path):
     for lab in labs:
         lab.close()
         lab.runner.close(30)
+
+
+SIGNS = {
+    "data": "signs", "n_train": 60, "n_test": 30, "classes": None, "epochs": 2, "craft_steps": 2,
+    "network": None, "epsilon": 8 / 255, "victim_epochs": 2,
+}  # fmt: skip
+
+
+def numbers(lab) -> list[Number]:
+    found = [*lab.controls.values(), *([lab.page] if isinstance(lab, CraftLab) else [])]
+    return [c for c in found if isinstance(c, Number)]
+
+
+@pytest.fixture
+def unroll():
+    """Makes labs with points in the plane, and closes them."""
+    labs = []
+
+    def make(**given) -> UnrollLab:
+        labs.append(UnrollLab(**given))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.close()
+
+
+@pytest.fixture
+def lab(small):
+    return small(CraftLab)
+
+
+@pytest.fixture
+def heard():
+    return []

@@ -10,14 +10,9 @@ from mpkit.lab.kit.runner import Phase
 from mpkit.metapoison import poisons_of
 from mpkit.rates import rate
 from mpkit.runs.prepared import prepare
+from tests.lab.conftest import finished
 
 PAIRS = [("1", "7", 0), ("7", "1", 1)]
-
-
-def finished(lab, until) -> None:
-    lab.transport.buttons["run"].click()
-    until(lambda: lab.runner.phase.ended, 60)
-    assert lab.runner.error is None, lab.runner.error
 
 
 @pytest.fixture

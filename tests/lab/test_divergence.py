@@ -1,5 +1,7 @@
 """Victims and surrogates that diverge: the labs say so, and draw what there is."""
 
+from __future__ import annotations
+
 import json
 
 import pytest
@@ -8,8 +10,7 @@ from mpkit.lab import CompareLab, CraftLab, DynamicsLab, ReplayLab, VictimsLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED
 from mpkit.tally import success_rate
-
-from .conftest import SMALL
+from tests.lab.conftest import SMALL
 
 # Class 0, which argmax calls what is no number, is the class that the attacker wants.
 DIVERGING = SMALL | {

@@ -7,17 +7,7 @@ import torch
 
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit.codes import attack_of
-
-SIGNS = {
-    "data": "signs", "n_train": 60, "n_test": 30, "classes": None, "epochs": 2, "craft_steps": 2,
-    "network": None, "epsilon": 8 / 255, "victim_epochs": 2,
-}  # fmt: skip
-
-
-def finished(lab, until) -> None:
-    lab.transport.buttons["run"].click()
-    until(lambda: lab.runner.phase.ended, 120)
-    assert lab.runner.error is None, lab.runner.error
+from tests.lab.conftest import SIGNS, finished
 
 
 @pytest.mark.parametrize("kind", [CraftLab, VictimsLab, DynamicsLab, CollisionLab, CompareLab])
@@ -28,18 +18,6 @@ def test_every_lab_runs_to_its_end(kind, fine_tune, small, until):
     finished(lab, until)
     assert "nan" not in lab.describe()
     lab.transport.buttons["reset"].click()
-
-
-def test_a_victim_beside_the_crafting_sees_what_is_trained(small, until):
-    lab = small(CraftLab, **SIGNS, fine_tune="last")
-    finished(lab, until)
-    lab.victim.start()
-    until(lambda: lab.victim.runner.phase.ended, 60)
-    assert lab.victim.runner.error is None, lab.victim.runner.error
-    assert "accuracy" in lab.victim.describe()
-
-
-# ── one choice away ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_from_scratch_is_one_choice_away_and_brings_its_settings(small, until):

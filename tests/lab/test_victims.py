@@ -12,20 +12,17 @@ from torch import nn
 from mpkit import evaluation as evaluation_module
 from mpkit.evaluation import victim_seed
 from mpkit.functional import init
-from mpkit.lab import CraftLab, VictimsLab
+from mpkit.lab import (
+    CraftLab,
+    VictimsLab,
+)
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
+from mpkit.rates import rate
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
 from mpkit.verdict import ARMS
-
-from .conftest import SMALL
-
-
-def finish(lab, until) -> None:
-    lab.transport.buttons["run"].click()
-    until(lambda: lab.runner.phase.ended, 60)
-    assert lab.runner.error is None, lab.runner.error
+from tests.lab.conftest import SMALL, finished
 
 
 def reset(lab) -> None:
@@ -63,22 +60,22 @@ def seen(monkeypatch):
 
 def test_the_same_seed_gives_the_same_victims_and_another_gives_others(small, until, changed):
     lab = small(VictimsLab, poisons=changed)
-    finish(lab, until)
+    finished(lab, until)
     first = lab.records
     reset(lab)
     assert lab.records == []
-    finish(lab, until)
+    finished(lab, until)
     assert lab.records == first
     reset(lab)
     lab.controls["seed"].slider.value = 7
-    finish(lab, until)
+    finished(lab, until)
     pairs = list(zip(lab.records, first, strict=True))
     assert all(a.adversarial_probability != b.adversarial_probability for a, b in pairs)
 
 
 def test_twins_start_from_the_same_weights_and_victims_do_not(small, until, changed, seen):
     lab = small(VictimsLab, poisons=changed, victims=3, seed=4)
-    finish(lab, until)
+    finished(lab, until)
     network, *_ = seen[0]
     seeds = []
     for _, group, *_ in seen:  # victim by victim, its twins beside it
@@ -96,7 +93,7 @@ def test_twins_start_from_the_same_weights_and_victims_do_not(small, until, chan
 
 def test_only_the_bases_differ_between_the_arms(small, until, changed, seen):
     lab = small(VictimsLab, poisons=changed)
-    finish(lab, until)
+    finished(lab, until)
     (_, _, pictures, _) = seen[0]
     poisoned, clean, noise = pictures[:: len(pictures) // len(ARMS)]
     bases = lab.stock.scenario.bases
@@ -112,7 +109,7 @@ def test_only_the_bases_differ_between_the_arms(small, until, changed, seen):
 def test_without_any_change_all_twins_are_one(small, until, changed):
     lab = small(VictimsLab, poisons=changed)
     lab.controls["share"].slider.value = 0
-    finish(lab, until)
+    finished(lab, until)
     assert "Epsilon 0/255" in lab.describe()
     for v in range(2):
         one, *twins = [dataclasses.replace(r, arm="") for r in lab.records if r.victim == v]
@@ -123,7 +120,7 @@ def test_without_any_change_all_twins_are_one(small, until, changed):
 def test_poisons_are_scaled_about_their_bases(small, until, changed, seen, percent):
     lab = small(VictimsLab, poisons=changed)
     lab.controls["share"].slider.value = percent
-    finish(lab, until)
+    finished(lab, until)
     scenario, found = lab.stock.scenario, 255 * seen[0][2][0][lab.stock.scenario.bases]
     bases = 255 * scenario.base_images
     exact = (bases + (changed.float() - bases) * percent / 100).clamp(0, 255)
@@ -137,7 +134,7 @@ def test_poisons_are_scaled_about_their_bases(small, until, changed, seen, perce
 
 def test_the_interval_and_the_mean_are_those_of_the_victims_shown(small, until, changed):
     lab = small(VictimsLab, poisons=changed, victims=3)  # odd: the last group is smaller
-    finish(lab, until)
+    finished(lab, until)
     for row, arm in enumerate(ARMS):
         mine = [r for r in lab.records if r.arm == arm]
         wins = sum(r.success[0] for r in mine)
@@ -166,13 +163,13 @@ def test_the_guess_is_a_line_and_waits_for_an_answer(small, until, changed):
     for _ in range(2):  # it stays after a reset
         assert list(lab.view.line.get_xdata()) == [6 / 8] * 2
         assert "The guess was 6" in lab.canvas.widget.value
-        finish(lab, until)
+        finished(lab, until)
         reset(lab)
 
 
 def test_a_run_before_stays_as_a_mark(small, until, changed):
     lab = small(VictimsLab, poisons=changed)
-    finish(lab, until)
+    finished(lab, until)
     turned = sum(r.success[0] for r in lab.records if r.arm == "poisoned")
     reset(lab)
     assert list(lab.view.kept[0].get_xdata()) == [turned / 2]
@@ -193,7 +190,7 @@ def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
     assert "of 3" in lab.status.value
     step(lab, until)
     lab.controls["victims"].slider.value = 4
-    finish(lab, until)
+    finished(lab, until)
     assert lab.arrivals[0] is there[0]
     assert [r.victim for r in lab.records if r.arm == "clean"] == [0, 1, 2, 3]
 
@@ -215,7 +212,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     step(lab, until)
     assert "crafting first: step 1 of 6" in lab.describe()
     assert "step 1 of 7" in lab.status.value
-    finish(lab, until)
+    finished(lab, until)
     poisons = lab._poisons()
     settings = {"lr": 0.05, "weight_decay": 0.001, "batch": 30, "epochs": 2}
     for name, value in settings.items():
@@ -225,7 +222,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     assert "After reset" in lab.message.value
     assert lab.attack.victim_recipe.lr != 0.05
     reset(lab)
-    finish(lab, until)
+    finished(lab, until)
     assert lab.crafting is None
     assert lab._poisons() is poisons
     network, *_, recipe = seen[-1]
@@ -239,8 +236,8 @@ def test_the_picture_follows_a_craft_lab_to_another_target(small, until):
     crafting = small(CraftLab, target_class="1", poison_class="7", **three)
     lab = small(VictimsLab, crafting, **three)
     crafting.controls["target_class"]._picked(crafting.scenario.train.classes.index("3"))
-    finish(crafting, until)
-    finish(lab, until)
+    finished(crafting, until)
+    finished(lab, until)
     assert "a picture of 3 7" in lab.describe()
     assert torch.equal(lab._poisons(), crafting.poisons())
     assert any("target: 3" in axes.get_title() for axes in lab.figure.axes)
@@ -255,3 +252,64 @@ def test_poisons_that_do_not_fit_are_refused(small, changed, spoil):
 def test_poisons_are_given_once(small, changed):
     with pytest.raises(ValueError, match="not both"):
         small(VictimsLab, changed, poisons=changed)
+
+
+# ── VictimsLab ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_victims_arrive_and_are_counted(small, until):
+    lab = small(VictimsLab)
+    lab.controls["victims"].slider.value = 4
+    finished(lab, until)
+    assert len(lab.records) == 12
+    assert sorted({(r.arm, r.victim) for r in lab.records}) == sorted(
+        (arm, v) for arm in ("poisoned", "clean", "noise") for v in range(4)
+    )
+    wins = sum(r.success[0] for r in lab.records if r.arm == "poisoned")
+    found = rate(wins, 4)
+    assert f"poisoned: {found}" in lab.describe()
+    assert list(lab.spans["poisoned"].get_xdata()) == [found.low, found.high]
+    first = lab.records
+    lab.transport.buttons["reset"].click()
+    finished(lab, until)
+    assert lab.records == first
+
+
+def test_more_victims_can_be_asked_for_in_mid_run(small, until):
+    lab = small(VictimsLab)
+    finished(lab, until)
+    two = lab.records
+    lab.transport.buttons["reset"].click()
+    lab.transport.buttons["step"].click()
+    until(lambda: lab.runner.phase is Phase.PAUSED)
+    lab.controls["victims"].slider.value = 1
+    assert "arrived already" in lab.message.value
+    lab.controls["victims"].slider.value = 3
+    finished(lab, until)
+    assert lab.records[: len(two)] == two
+    assert len(lab.records) == 9
+
+
+def test_poisons_come_from_a_craft_lab(small, until):
+    crafting = small(CraftLab)
+    lab = small(VictimsLab, crafting)
+    finished(crafting, until)
+    finished(lab, until)
+    assert lab.crafting is None  # nothing was crafted anew
+    assert torch.equal(lab._poisons(), crafting.poisons())
+
+
+# ── what a hostile hand found ─────────────────────────────────────────────────────────────────
+
+
+def test_a_run_that_was_left_takes_no_victims_from_the_next(small, until):
+    lab = small(VictimsLab, poisons=None, victims=2)
+    old = lab.items()
+    next(old)  # it has begun to craft
+    lab.clear()
+    finished(lab, until)
+    begun = lab.begun
+    assert lab.arrived == begun == 2
+    for _ in old:
+        pass
+    assert lab.begun == begun

@@ -1,0 +1,121 @@
+"""Every setting has its flag, and values are read as people write them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+import pytest
+
+from mpkit.__main__ import build_parser
+from mpkit.cli import options
+from mpkit.cli.options import given
+from mpkit.recipe import Recipe
+from mpkit.runs.attack import Attack
+from mpkit.settings import Settings
+from tests.cli.conftest import from_flags
+
+# A value for every setting, other than what it has by itself.
+SAMPLES = {
+    "data": "elsewhere", "n_train": 70, "n_test": 90, "max_train": 80, "max_test": 95,
+    "classes": ("3", "8"), "size": 12, "noise": 0.25, "difficulty": 0.5, "target_class": "5",
+    "target_index": (2, 0), "poison_class": "6", "adversarial_class": "7",
+    "goal": "multi-class", "budget": 0.05, "network": "convnet",
+    "batch_norm": "batch", "fine_tune": "last", "weights": "w.safetensors", "victims": 3,
+    "victim_fine_tune": "all", "victim_network": "convnet-bn", "device": "cpu",
+    "epsilon": 0.07, "epsilon_c": 0.02, "unroll_steps": 4, "craft_steps": 5, "models": 7,
+    "craft_rate": 0.3, "craft_warmup": 2, "craft_decays": (3, 4), "loss": "cross-entropy",
+    "kappa": 9.5, "metagradient": "reverse", "average": "last", "poisoned_steps": "all",
+    "surrogate_data": "clean", "stagger": False, "compute": "plain", "perturbation": "both",
+    "signed": True, "seed": 11,
+    "epochs": 9, "batch": 17, "lr": 0.05, "warmup": 1, "decays": (4, 6), "weight_decay": 5e-4,
+    "momentum": 0.9, "augment": True, "flip": True,
+}  # fmt: skip
+
+
+def names(kind: type) -> list[str]:
+    return [f.name for f in dataclasses.fields(kind)]
+
+
+def as_flag(name: str, value: object) -> list[str]:
+    text = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else str(value)
+    if isinstance(value, tuple):
+        text = ",".join(map(str, value))
+    return [f"--{name.replace('_', '-')}", text]
+
+
+def found(attack: Attack, name: str) -> object:
+    """A setting by the name of its flag."""
+    own = name.removeprefix("victim_")
+    if own != name and own in names(Recipe):
+        return getattr(attack.victim_recipe, own)
+    holders = (attack, attack.settings, attack.settings.recipe)
+    return next(getattr(h, name) for h in holders if name in names(type(h)))
+
+
+def every_setting() -> list[str]:
+    """Every field there is, under the name its flag must have."""
+    surrogates = [n for n in names(Recipe) if Recipe(**{n: SAMPLES[n]}).plain]
+    own = [n for n in (*names(Attack), *names(Settings)) if n not in ("settings", "recipe")]
+    own.remove("victim_recipe")
+    return [*own, *surrogates, *(f"victim_{n}" for n in names(Recipe))]
+
+
+@pytest.mark.parametrize("name", every_setting())
+def test_every_setting_has_a_flag(name):
+    value = SAMPLES.get(name, SAMPLES.get(name.removeprefix("victim_")))
+    scratch = [] if name == "data" else ["--data", "digits"]  # which is not fine-tuned by itself
+    by_itself = from_flags(*scratch)
+    assert found(by_itself, name) != value, "choose another sample"
+    changed = from_flags(*scratch, *as_flag(name, value))
+    assert found(changed, name) == value
+    # And nothing else changes, but for victims, who follow the surrogates, and sizes of a scale.
+    if name not in ("data", "fine_tune"):  # which bring sizes of their own
+        others = {n for n in every_setting() if n not in (name, f"victim_{name}")}
+        assert all(found(changed, n) == found(by_itself, n) for n in others)
+
+
+def test_settings_without_a_flag_are_those_that_settings_refuse():
+    refused = [n for n in names(Recipe) if n not in every_setting()]
+    assert refused
+    assert not set(refused) & set(options.flags())
+    for name in refused:
+        with pytest.raises(ValueError, match="surrogates train by plain SGD"):
+            Settings(recipe=Recipe(**{name: SAMPLES[name]}))
+
+
+def test_every_flag_is_known_to_be_given():
+    arguments = [t for n in every_setting() for t in as_flag(n, SAMPLES.get(n, SAMPLES.get(n[7:])))]
+    parsed = build_parser().parse_args(["attack", "--scale", "ci", *arguments])
+    assert set(given(parsed)) == {*every_setting(), "scale"}
+    assert given(build_parser().parse_args(["attack"])) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.03", 0.03), ("8/255", 8 / 255), ("1e-2", 0.01), (" 8 / 255 ", 8 / 255), ("-1", -1)],
+)
+def test_numbers_may_be_fractions(text, value):
+    assert options.number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "1/0", "1/", "/2", "1/2/3", "0x10"])
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no number"):
+        options.number(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", "1e3", "1/2"])
+def test_what_is_no_whole_number_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no whole number"):
+        options.whole(text)
+
+
+def test_lists_have_commas():
+    parse = options.several(options.whole)
+    assert parse("20,40") == (20, 40)
+    assert parse(" 20 , 40, ") == (20, 40)
+    assert parse("") == ()
+    assert options.several(str)("a b, 猫") == ("a b", "猫")
+    with pytest.raises(argparse.ArgumentTypeError, match="'x' is no whole number"):
+        parse("20,x")

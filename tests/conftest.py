@@ -1,0 +1,54 @@
+"""What all tests share: one thread, a folder of their own for what is kept, and who is attacked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mpkit.data import Dataset
+from mpkit.runs.attack import Attack, make_attack
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared/data/cifar10-images.tar.xz"
+"""Pictures that do not ship."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Sums come in one order, and tests that run side by side leave each other their cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """Where data and margins are kept while the tests run."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(cache, monkeypatch):
+    """Nothing of the user's: no data folder, no scale, no word on how labs run."""
+    monkeypatch.setenv("MPKIT_DATA", str(cache))
+    for name in ("MPKIT_SCALE", "MPKIT_SYNC"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def noise(n: int, seed: int) -> Dataset:
+    """Random 8-bit pictures of three classes in turn."""
+    x = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return Dataset(x.float() / 255, torch.arange(n) % 3, ("a", "b", "c"), "noise")
+
+
+def tuned_attack(**given) -> Attack:
+    """A small attack on a last layer (or what else is fine-tuned) for road signs."""
+    small = {
+        "data": "signs", "max_train": 60, "max_test": 30, "network": "convnet-small", "models": 2,
+        "craft_steps": 2, "epochs": 3, "batch": 20, "victims": 2, "epsilon": 8 / 255,
+        "unroll_steps": 2,
+    }  # fmt: skip
+    return make_attack("laptop", **small | {"fine_tune": "last"} | given)

@@ -1,0 +1,213 @@
+"""Pictures out of folders and archives, what will not do, and what is kept of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mpkit.data import (
+    DataError,
+    archives,
+    load_dataset,
+    pictures,
+)
+from mpkit.data import datasets as data
+from tests.data.conftest import colours, encoded, pack, same, tree, without
+
+# --- folders and archives of pictures -------------------------------------------------------------
+
+
+def test_channels_rows_and_columns_keep_their_places(tmp_path):
+    generator = np.random.default_rng(0)
+    files, arrays = tree(1, 1, ("a", "b")), {}
+    for name in files:
+        arrays[name] = generator.integers(0, 256, (5, 7, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(arrays[name]).save(file, "PNG")
+        files[name] = file.getvalue()
+    train, _ = load_dataset(pack(tmp_path, files))
+    for x, y in zip(train.x, train.y, strict=True):
+        expected = arrays[f"train/{train.classes[y]}/0.png"].transpose(2, 0, 1)
+        assert ((x * 255).round().numpy() == expected).all()
+
+
+def test_grey_pictures_keep_one_channel_and_mixed_ones_become_rgb(tmp_path):
+    grey = {
+        "train/a/0.png": encoded(10, "L"),
+        "train/b/0.png": encoded(1, "1"),
+        "test/a/0.png": encoded((30, 128), "LA"),
+        "test/b/0.pgm": encoded(40, "L", form="PPM"),
+    }
+    train, test = load_dataset(pack(tmp_path, grey))
+    assert train.shape == (1, 3, 4)
+    assert sorted(colours(train) + colours(test)) == [(10,), (30,), (40,), (255,)]
+    palette = Image.new("RGB", (4, 3), (1, 2, 3)).convert("P", palette=Image.Palette.ADAPTIVE)
+    file = io.BytesIO()
+    palette.save(file, "GIF")
+    mixed = grey | {
+        "test/a/1.gif": file.getvalue(),
+        "test/a/2.png": encoded((7, 8, 9, 100), "RGBA"),
+        "test/b/3.BMP": encoded((4, 5, 6), form="BMP"),
+    }
+    train, test = load_dataset(pack(tmp_path, mixed, name="mixed"))
+    assert sorted(colours(train)) == [(10,) * 3, (255,) * 3]
+    assert sorted(colours(test)) == [(1, 2, 3), (4, 5, 6), (7, 8, 9), (30,) * 3, (40,) * 3]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_hidden_files_pass_in_silence_and_others_with_one_warning(kind, tmp_path):
+    hidden = {
+        ".DS_Store": b"",
+        "__MACOSX/train/ant/._0.png": b"x",
+        "train/ant/._0.png": b"x",
+        "train/Thumbs.db": b"",
+        "train/.cache/0.png": b"x",
+        ".git/config": b"",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        splits = load_dataset(pack(tmp_path, tree() | hidden, kind))
+    others = {"notes.txt": b"", "train/ant/labels.csv": b"", "val/ant/0.png": b"x", "logo.png": b""}
+    with pytest.warns(UserWarning, match=r"4 files are ignored, such as") as warned:
+        more = load_dataset(pack(tmp_path, tree() | hidden | others, kind, name="more"))
+    assert len(warned) == 1
+    assert same(splits, more)
+
+
+def test_files_deeper_in_a_class_belong_to_it(tmp_path):
+    files = tree() | {"train/ant/more/9.png": encoded((0, 0, 9))}
+    assert len(load_dataset(pack(tmp_path, files)).train) == 10
+
+
+# --- what can be wrong with pictures --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (without("train/"), "has no train/ folder with classes in it: pictures belong in"),
+        (without("test/"), "has no test/ folder with classes in it"),
+        ({"ant/0.png": encoded(0), "bee/0.png": encoded(0)}, "has no train/ folder"),
+        (tree(classes=("ant",)), "has one class, 'ant'; it takes two or more"),
+        (without("train/bee/"), "class 'bee' of .* has 0 pictures in train/ and 2 in test/"),
+        (without("test/bee/"), "class 'bee' of .* has 3 pictures in train/ and 0 in test/"),
+        (
+            {f"{top}/{name}": blob for top in "ab" for name, blob in tree().items()},
+            "in several places, 'a/', 'b/': keep one",
+        ),
+        (tree() | {"train/cat/x.png": b"oh"}, "train/cat/x.png.* is no readable picture"),
+        (tree() | {"train/cat/x.png": b""}, "train/cat/x.png.* is no readable picture"),
+        (tree() | {"train/cat/x.png": encoded(0)[:-30]}, "train/cat/x.png.* is no readable"),
+        (tree() | {"train/cat/x.png": encoded(9, "I;16")}, "x.png.* over 8 bits a channel"),
+        (tree() | {"train/cat/x.png": encoded(9, form="EPS")}, "x.png.* is no readable picture"),
+        (tree() | {"train/cat/x.png": encoded(9, form="PCX")}, "x.png.* is no readable picture"),
+        (
+            tree() | {"test/ant/x.png": encoded(0, size=(9, 5))},
+            "differ in size: .* is 4 × 3 .* is 9 × 5. Resize",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_pictures_that_will_not_do(files, message, kind, tmp_path):
+    with pytest.raises(DataError, match=message):
+        load_dataset(pack(tmp_path, files, kind))
+    assert not list(tmp_path.glob("cache/*"))
+
+
+def test_both_pictures_of_different_size_are_named(tmp_path):
+    files = tree() | {"test/ant/x.png": encoded(0, size=(9, 5))}
+    with pytest.raises(DataError, match=r"'test/ant/x\.png'") as caught:
+        load_dataset(pack(tmp_path, files))
+    assert "'test/ant/0.png'" in str(caught.value)
+
+
+def test_an_empty_class_folder_is_an_error(tmp_path):
+    path = pack(tmp_path, tree())
+    (path / "train/dog").mkdir()
+    with pytest.raises(DataError, match=r"class 'dog' of .* has 0 pictures in train/ and 0 in"):
+        load_dataset(path)
+
+
+def test_a_picture_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 11)
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(DataError, match="4 × 3 is over 11 pixels"):
+        load_dataset(pack(tmp_path, tree()))
+
+
+def test_pillows_own_bomb_alarm_is_our_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(DataError, match="decompression bomb"):
+        load_dataset(pack(tmp_path, tree()))
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.xz"])
+def test_pictures_are_decoded_once(kind, tmp_path, decodings):
+    path = pack(tmp_path, tree(), kind)
+    first = load_dataset(path, seed=1)
+    assert len(decodings) == 15
+    assert same(first, load_dataset(path, seed=1))
+    assert len(decodings) == 15
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_pictures_that_changed_are_decoded_again(kind, tmp_path, decodings):
+    path = pack(tmp_path, tree(), kind)
+    load_dataset(path)
+    changed = tree() | {"train/ant/0.png": encoded((99, 99, 99))}
+    pack(tmp_path, changed, kind)
+    touched = path / "train/ant/0.png" if kind == "folder" else path
+    os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))
+    assert (99, 99, 99) in colours(load_dataset(path).train)
+    assert len(decodings) == 30
+    os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))  # of the same size, but later
+    load_dataset(path)
+    assert len(decodings) == 45
+
+
+def test_a_file_takes_its_place_whole_and_in_one_move(tmp_path, own_cache, monkeypatch):
+    moves, replace = [], os.replace
+
+    def watched(part, path):
+        assert not Path(path).exists()
+        whole = Path(part).read_bytes()
+        replace(part, path)
+        moves.append((Path(path).name, whole == Path(path).read_bytes()))
+
+    monkeypatch.setattr(os, "replace", watched)
+    load_dataset(pack(tmp_path, tree()))
+    assert sorted(moves) == [(file.name, True) for file in sorted(own_cache.iterdir())]
+
+
+def test_kept_pixels_are_mapped_and_not_read(tmp_path, own_cache, monkeypatch):
+    path = pack(tmp_path, tree())
+    load_dataset(path)
+    monkeypatch.setattr(data, "read_pictures", lambda *_: pytest.fail("decoded"))
+    kept = pictures.remember(own_cache, f"pictures-{archives.fingerprint(path)}", None)
+    assert isinstance(kept.pixels, np.memmap)
+    assert kept.pixels.dtype == np.uint8
+    dataset = load_dataset(path).train
+    dataset.x.fill_(0.5)  # a copy: the file stays as it was
+    assert colours(load_dataset(path).train) != colours(dataset)
+
+
+def test_pixels_without_their_description_are_not_trusted(tmp_path, own_cache, decodings):
+    path = pack(tmp_path, tree())
+    first = load_dataset(path)
+    next(own_cache.glob("*.json")).unlink()
+    next(own_cache.glob("*.npy")).write_bytes(b"half of it")
+    assert same(first, load_dataset(path))
+    next(own_cache.glob("*.json")).write_text("{}")
+    assert same(first, load_dataset(path))
+    next(own_cache.glob("*.npy")).write_bytes(next(own_cache.glob("*.npy")).read_bytes()[:-40])
+    assert same(first, load_dataset(path))
+    assert len(decodings) == 60

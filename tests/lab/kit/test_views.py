@@ -1,0 +1,145 @@
+"""Parts of pictures: what they show is what they were given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mpkit.lab.kit import views
+from mpkit.lab.kit.canvas import BLUE, RED, new_figure
+from mpkit.lab.kit.tools import Line
+from mpkit.metapoison import CraftRecord
+
+
+@pytest.fixture
+def axes():
+    return new_figure(4, 3).add_subplot()
+
+
+def record(step: int, losses=(1.0, 2.0), loss=1.5) -> CraftRecord:
+    return CraftRecord(step, loss, losses, (0, 3), 0.1, 0.0, 2, 0.0, 0.1)
+
+
+def words(axes) -> list[str]:
+    legend = axes.get_legend()
+    return [t.get_text() for t in legend.get_texts()] if legend else []
+
+
+def test_losses_are_dots_of_every_surrogate_and_a_line_of_their_mean(axes):
+    view = views.LossView(axes, 5, 4, "dog")
+    view.update([record(1), record(2, (-3.0, 0.0), -1.5)], [])
+    assert view.dots.get_offsets().tolist() == [[1, 1], [1, 2], [2, -3], [2, 0]]
+    assert view.dots.get_array().tolist() == [0, 3, 0, 3]
+    assert view.mean.get_ydata() == [1.5, -1.5]
+    low, high = axes.get_ylim()
+    assert low < -3
+    assert high > 2
+    assert words(axes)[0] == "below: called dog"
+
+
+def test_losses_that_are_no_numbers_do_not_move_the_limits(axes):
+    view = views.LossView(axes, 5, 4, "dog")
+    view.update([record(1, (math.nan, math.inf), math.nan)], [])
+    assert all(map(math.isfinite, axes.get_ylim()))
+
+
+def test_a_run_longer_than_planned_has_room(axes):
+    view = views.LossView(axes, 2, 4, "dog")
+    view.update([record(step) for step in range(1, 8)], [])
+    assert axes.get_xlim() == (0, 7.5)
+
+
+def test_marks_come_and_go_with_their_words(axes):
+    artists = []
+    views.show_marks(axes, artists, [(1.5, "ε 26 → 13"), (3.5, "K 2 → 1")])
+    assert [a.get_text() for a in artists[1::2]] == [" ε 26 → 13", " K 2 → 1"]
+    assert list(artists[0].get_xdata()) == [1.5, 1.5]
+    first = artists[0]
+    views.show_marks(axes, artists, [(1.5, "ε 26 → 13")])
+    assert artists[0] is first
+    assert len(artists) == 2
+    views.show_marks(axes, artists, [])
+    assert artists == []
+    assert len(axes.lines) == 0
+
+
+def test_kept_runs_are_drawn_and_named_and_taken_away(axes):
+    artists = [axes.plot([], [], color=c, ls=s)[0] for c, s in views.KEPT_STYLES]
+    views.show_kept(axes, artists, [Line("last run", [1, 2], [3, 4]), Line("mine", [1], [5])])
+    assert words(axes) == ["last run", "mine"]
+    assert list(artists[0].get_ydata()) == [3, 4]
+    views.show_kept(axes, artists, [])
+    assert words(axes) == []
+    assert len(artists[0].get_ydata()) == 0
+
+
+def test_a_guess_is_a_line_and_none_stays_out_of_sight(axes):
+    line = views.guess_line(axes)
+    views.show_guess(line, None)
+    assert list(line.get_xdata()) == [-1, -1]
+    views.show_guess(line, 7)
+    assert list(line.get_xdata()) == [7, 7]
+    assert words(axes) == ["your guess: 7"]
+
+
+def test_what_is_counted_has_ticks_at_whole_numbers(axes):
+    axes.plot([0, 3], [0, 1])
+    views.tidy(axes, "", "epoch")
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_probabilities_are_bars_and_two_classes_stand_out(axes):
+    view = views.ProbabilityView(axes, ("a", "b", "c"), 0, 2, "it says")
+    view.update([0.2, 0.3, 0.5])
+    assert [bar.get_width() for bar in view.bars] == pytest.approx([0.2, 0.3, 0.5])
+    colours = [tuple(round(255 * v) for v in bar.get_facecolor()[:3]) for bar in view.bars]
+    assert colours[0] == tuple(bytes.fromhex(BLUE[1:]))
+    assert colours[2] == tuple(bytes.fromhex(RED[1:]))
+    assert len(set(colours)) == 3
+
+
+def test_long_names_of_classes_get_room():
+    figure = new_figure(4, 3)
+    short, long = (views.room_for(names, figure) for names in (("a", "b"), ("a" * 14, "b")))
+    assert 0 < short < long == views.room_for(("a" * 14,), figure)
+    assert views.room_for(("a" * 99,), figure) == views.room_for(("a" * 16,), figure)
+
+
+def test_groups_of_points_are_drawn_in_turn_and_have_room(axes):
+    view = views.CloudView(axes, "features", [("o", BLUE, 4, "cats"), ("*", RED, 15, "target")])
+    points = np.array([[0.0, 0], [2, 1], [1, 5]])
+    view.update(points, [2, 1])
+    assert list(view.groups[0].get_xdata()) == [0, 2]
+    assert list(view.groups[1].get_ydata()) == [5]
+    assert axes.get_xlim()[0] < 0
+    assert axes.get_ylim()[1] > 5
+    before = axes.get_xlim()
+    view.update(np.full((3, 2), np.nan), [2, 1])  # what diverged is no place
+    assert axes.get_xlim() == before
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_page_has_its_poisons_under_their_bases_and_the_change_around_grey(channels, axes):
+    g = torch.Generator().manual_seed(0)
+    bases = 0.4 + 0.2 * torch.rand(5, channels, 4, 6, generator=g)
+    poisons = bases + 0.1 * (2 * torch.rand(bases.shape, generator=g) - 1)
+    view = views.StripView(axes, bases, columns=2)
+    assert view.pages == 3
+    view.page = 1
+    view.update(poisons, 0.1)
+    sheet = np.asarray(view.image.get_array())
+    assert sheet.shape == (3 * 6, 2 * 8, 3)
+    for i in range(2):
+        columns = slice(8 * i, 8 * i + 6)
+        base, change, poison = (sheet[6 * r : 6 * r + 4, columns] for r in range(3))
+        picture = lambda t: t[2 + i].permute(1, 2, 0).expand(4, 6, 3).numpy()  # noqa: B023, E731
+        assert np.allclose(base, picture(bases))
+        assert np.allclose(poison, picture(poisons))
+        assert np.allclose(change, picture(0.5 + 5 * (poisons - bases)), atol=1e-6)
+    assert view.title.get_text() == "poisons 3–4 of 5"
+    view.page = 2
+    view.update(poisons, 0)  # an ε of nothing is no division by zero
+    assert view.title.get_text() == "poisons 5–5 of 5"

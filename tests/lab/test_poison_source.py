@@ -1,0 +1,70 @@
+"""Where a lab's poisons come from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from mpkit.lab.poison_source import Stock, rescaled
+from mpkit.runs.attack import make_attack
+from mpkit.runs.prepared import prepare
+from tests.lab.conftest import SMALL, small_attack
+
+
+def test_rescaled_poisons():
+    scenario = prepare(make_attack("ci", **SMALL)).scenario
+    bases = scenario.base_images
+    poisons = (255 * bases).round().clamp(10, 245).byte() + 10
+    assert torch.allclose(rescaled(scenario, poisons, 26, 26) * 255, poisons.float(), atol=1e-3)
+    assert torch.allclose(rescaled(scenario, poisons, 0, 26), bases, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.fixture
+def given():
+    """Poisons that fit the small attack: a change of at most 20 levels."""
+    bases = (255 * prepare(small_attack()).scenario.base_images).round()
+    return torch.where(bases > 127, bases - 20, bases + 20).to(torch.uint8)
+
+
+def test_given_poisons_are_kept_and_their_epsilon_is_their_largest_change(given):
+    stock = Stock(given, small_attack())
+    assert stock.poisons() is given
+    assert stock.epsilon == 20 / 255
+    with pytest.raises(ValueError, match="without a source"):
+        stock.refuse_codes()
+
+
+@pytest.mark.parametrize("wrong", [lambda t: t.float(), lambda t: t[:2], lambda t: t[..., :4]])
+def test_poisons_that_do_not_fit_are_refused_with_what_would(wrong, given):
+    with pytest.raises(ValueError, match=r"uint8 pictures \(6, 1, 8, 8\), one a base"):
+        Stock(wrong(given), small_attack())
+
+
+def test_what_was_crafted_serves_as_long_as_the_attack_is_the_same():
+    stock = Stock(None, small_attack(craft_steps=2))
+    stock.refuse_codes()  # its attack is its own
+    assert stock.poisons() is None
+    ready = prepare(stock.attack, progress=False)
+    assert [r.step for r in stock.craft(ready)] == [1, 2]
+    made = stock.poisons()
+    assert made.shape == stock.scenario.base_images.shape
+    assert stock.epsilon == stock.attack.settings.epsilon
+    stock.attack = dataclasses.replace(stock.attack, victims=7)  # poisons do not depend on that
+    assert stock.poisons() is made
+    changed = dataclasses.replace(stock.attack.settings, epsilon=0.2)
+    stock.attack = dataclasses.replace(stock.attack, settings=changed)
+    assert stock.poisons() is None
+
+
+def test_the_scenario_is_loaded_anew_only_where_it_is_another():
+    stock = Stock(None, small_attack())
+    assert not stock.refresh()
+    scenario = stock.scenario
+    stock.attack = dataclasses.replace(stock.attack, victims=5)
+    assert not stock.refresh()
+    assert stock.scenario is scenario
+    stock.attack = dataclasses.replace(stock.attack, target_index=(2,))
+    assert stock.refresh()
+    assert stock.scenario.target_rows != scenario.target_rows

@@ -1,0 +1,143 @@
+"""UnrollLab: sliders, arrows, and poisons that are on no grid."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mpkit.lab import (
+    UnrollLab,
+)
+from mpkit.lab.unroll_toy import make_toy
+from tests.lab.conftest import Browser, finished, numbers
+
+# ── the toy of UnrollLab ──────────────────────────────────────────────────────────────────────
+
+
+def test_following_the_arrows_lowers_the_loss_and_stays_within_epsilon(until):
+    lab = UnrollLab(epsilon=0.5)
+    try:
+        finished(lab, until)
+        assert lab.records[-1].loss < lab.records[0].loss
+        assert (lab.poisons - lab.toy.poisons).abs().max() <= 0.5 + 1e-6
+        assert f"{lab.losses[-1]:.2f}" in lab.describe()
+        first = lab.curve()
+        lab.transport.buttons["reset"].click()
+        finished(lab, until)
+        assert lab.curve() == first
+    finally:
+        lab.close()
+
+
+def test_every_slider_of_the_toy_redraws_at_once():
+    lab = UnrollLab()
+    try:
+        for name, value in (("unroll_steps", 7), ("lr", 1.0), ("x", -1.0), ("y", 0.5), ("seed", 4)):
+            before, picture = lab.describe(), lab.canvas.frames
+            lab.controls[name].slider.value = value
+            assert lab.canvas.frames == picture + 1
+            assert lab.describe() != before
+        lab.controls["which"].slider.value = 2
+        assert lab.controls["x"].slider.value == pytest.approx(float(lab.poisons[1, 0]), abs=0.06)
+    finally:
+        lab.close()
+
+
+def test_the_last_run_stays_in_sight_after_a_reset(until):
+    lab = UnrollLab()
+    try:
+        finished(lab, until)
+        lab.transport.buttons["reset"].click()
+        low, high = lab.view.history.get_ylim()
+        (ghost,) = (line for line in lab.view.kept_lines if len(line.get_ydata()))
+        assert low < min(ghost.get_ydata()) <= max(ghost.get_ydata()) < high
+    finally:
+        lab.close()
+
+
+# ── what a hostile hand found ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "value", [{"unroll_steps": 2.5}, {"seed": "a"}, {"seed": -1}, {"seed": 10**30}]
+)
+def test_a_look_that_makes_no_sense_is_refused(value):
+    with pytest.raises(ValueError, match=r"whole|between"):
+        UnrollLab(**value)
+
+
+def test_where_a_poison_went_is_in_its_boxes(until):
+    lab = UnrollLab()
+    try:
+        finished(lab, until)
+        for axis, name in enumerate("xy"):
+            there = float(lab.poisons[lab.which, axis])
+            box = lab.controls[name].box
+            until(lambda box=box, there=there: abs(box.value - there) < 0.01)
+    finally:
+        lab.close()
+
+
+# ── UnrollLab: the sliders are shown where the poisons are, which is on no grid ───────────────
+
+
+def boxes(lab) -> torch.Tensor:
+    return torch.tensor([lab.controls[name].box.value for name in "xy"])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_looking_at_a_poison_does_not_move_it(unroll, seed):
+    lab, toy = unroll(seed=seed), make_toy(seed)
+    slope, path = toy.look_ahead(toy.poisons, 3, 0.5)
+    losses = [float(toy.adversarial_loss(p)) for p in path]
+    browser = Browser(*numbers(lab))
+    browser.answer()
+    for which in (2, 3, 4, 1):
+        lab.controls["which"].slider.value = which
+        browser.answer()
+        assert torch.equal(boxes(lab), toy.poisons[which - 1])
+        assert torch.equal(lab.poisons, toy.poisons)
+        assert (lab.losses, lab.arrows.tolist()) == (losses, (-slope).tolist())
+
+
+def test_a_run_is_the_same_with_a_browser_and_without(unroll, until):
+    curves = []
+    for watched in (False, True):
+        lab = unroll(lr=0.033)
+        browser = Browser(*(numbers(lab) if watched else ()))
+        browser.answer()
+        for _ in range(2):
+            lab.transport.buttons["run"].click()
+            until(lambda lab=lab: lab.runner.phase.ended)
+            until(lambda lab=lab: torch.equal(boxes(lab), lab.poisons[0]))
+            browser.answer()
+            assert torch.equal(boxes(lab), lab.poisons[0])
+            curves.append((lab.curve(), lab.poisons.tolist()))
+            lab.transport.buttons["reset"].click()
+            assert torch.equal(boxes(lab), lab.toy.poisons[0])  # not where the run had taken it
+            browser.answer()
+            assert torch.equal(lab.poisons, lab.toy.poisons)
+    assert all(c == curves[0] for c in curves)
+
+
+def test_a_code_shows_where_its_poisons_are(unroll):
+    one, two = unroll(seed=5), unroll()
+    browser = Browser(*numbers(two))
+    two.controls["x"].box.value = 1.5
+    two.use_code(one.code())
+    browser.answer()
+    assert torch.equal(boxes(two), make_toy(5).poisons[0])
+    assert torch.equal(two.poisons, make_toy(5).poisons)
+
+
+def test_a_hand_that_moves_a_poison_still_does(unroll):
+    lab = unroll()
+    browser = Browser(*numbers(lab))
+    browser.answer()
+    there = lab.controls["x"].slider.value
+    for x in (there + 0.05, there):  # away, and to where the slider had stood
+        lab.controls["x"].slider.set_state({"value": x})
+        browser.answer()
+        assert float(lab.poisons[0, 0]) == pytest.approx(x)
+    assert torch.equal(lab.poisons[:, 1], lab.toy.poisons[:, 1])
+    assert torch.equal(lab.poisons[1:], lab.toy.poisons[1:])

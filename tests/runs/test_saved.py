@@ -1,0 +1,96 @@
+"""An attack to JSON and back, and the names of run folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.saved import from_dict, run_folder, to_dict
+from tests.conftest import tuned_attack
+from tests.runs.conftest import random_attack
+
+# ── as a value ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_attack_comes_back_from_json():
+    seen = set()
+    for seed in range(200):
+        given = random_attack(seed)
+        text = json.dumps(to_dict(given))
+        back = from_dict(json.loads(text))
+        assert back == given
+        assert hash(back) == hash(given)  # lists would have no hash
+        assert json.dumps(to_dict(back)) == text
+        seen.add(given)
+    assert len(seen) == 200
+
+
+def test_reading_an_attack_leaves_the_dictionary_as_it_was():
+    values = json.loads(json.dumps(to_dict(random_attack(0))))
+    before = json.dumps(values)
+    from_dict(values)
+    assert json.dumps(values) == before
+
+
+def test_what_was_written_without_a_name_of_data_is_of_the_digits():
+    for data in ("digits", "signs"):
+        values = to_dict(make_attack("ci", data=data))
+        assert values["data"] == data  # whatever the default
+        assert from_dict({k: v for k, v in values.items() if k != "data"}).data == "digits"
+
+
+def test_settings_that_are_unknown_or_missing_are_refused():
+    for path in ((), ("settings",), ("settings", "recipe"), ("victim_recipe",)):
+        values = json.loads(json.dumps(to_dict(Attack())))
+        inner = values
+        for key in path:
+            inner = inner[key]
+        inner["later"] = 1
+        with pytest.raises(TypeError, match="later"):
+            from_dict(values)
+    for key in ("settings", "victim_recipe"):
+        with pytest.raises(KeyError, match=key):
+            from_dict({k: v for k, v in to_dict(Attack()).items() if k != key})
+
+
+def test_values_out_of_range_are_refused_when_read_too():
+    values = to_dict(Attack())
+    with pytest.raises(ValueError, match="epsilon must lie between 0 and 1, not 7"):
+        from_dict(values | {"settings": values["settings"] | {"epsilon": 7}})
+    with pytest.raises(ValueError, match="victims must be at least 1, not 0"):
+        from_dict(values | {"victims": 0})
+
+
+# ── drawn attacks, and names of folders ─────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "digits-targeted-seed0"),
+        ({"target_class": "3", "poison_class": "8", "seed": 7}, "digits-3-as-8-seed7"),
+        ({"target_class": "3", "adversarial_class": "5"}, "digits-3-as-5-seed0"),
+        ({"goal": "self-concealment", "target_class": "3"}, "digits-self-concealment-seed0"),
+        ({"data": "/a b/my pets.zip"}, "my_pets-targeted-seed0"),
+        ({"target_class": "../x", "poison_class": "a/b"}, "digits-.._x-as-a_b-seed0"),
+        ({"target_class": "猫", "poison_class": "Kätzchen"}, "digits-猫-as-Kätzchen-seed0"),
+    ],
+)
+def test_the_name_of_a_run_says_when_and_what_and_is_one_folder(given, name):
+    attack = make_attack("ci", **{"data": "digits"} | given)
+    folder = run_folder(attack, "20260102-030405", Path("parent"))
+    assert folder == Path("parent") / f"20260102-030405-{name}"
+
+
+# ── the attack ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_old_attack_without_these_settings_means_from_scratch():
+    values = json.loads(json.dumps(to_dict(Attack())))
+    for name in ("fine_tune", "weights", "victim_fine_tune"):
+        del values[name]
+    assert from_dict(values).fine_tune == "no"
+    assert from_dict(json.loads(json.dumps(to_dict(tuned_attack())))) == tuned_attack()

@@ -1,0 +1,75 @@
+"""Rates, and intervals that respect what is independent."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mpkit.rates import clustered_rate, fallen, rate
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 8), (8, 8), (3, 20), (105, 120)])
+def test_wilson_interval(k, n):
+    found, z = rate(k, n), 1.959963984540054
+    centre, p = (k + z * z / 2) / (n + z * z), k / n
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert abs(found.low - max(0, centre - half)) < 1e-9
+    assert abs(found.high - min(1, centre + half)) < 1e-9
+    with pytest.raises(ValueError, match="no rate"):
+        rate(n + 1, n)
+
+
+def test_victims_of_one_target_are_not_counted_as_independent():
+    """The interval lies between that of all victims and that of targets, by how alike they are."""
+    alike, mixed = [6] * 12 + [0] * 8, [3] * 20
+    found, targets = clustered_rate(alike, [6] * 20), rate(12, 20)
+    assert (found.successes, found.n) == (72, 120)
+    assert (found.low, found.high) == pytest.approx((targets.low, targets.high))
+    for counts in (mixed, [2, 3, 4] * 6 + [3, 3]):  # no more alike than chance
+        found, victims = clustered_rate(counts, [6] * 20), rate(60, 120)
+        assert (found.low, found.high) == pytest.approx((victims.low, victims.high))
+    some = clustered_rate([6, 5, 6, 1, 0, 2, 6, 6, 1, 4], [6] * 10)
+    assert rate(37, 60).low > some.low > rate(6, 10).low
+    none, three = clustered_rate([0] * 20, [6] * 20), clustered_rate([6] * 3, [6] * 3)
+    assert (none.low, none.high) == pytest.approx((0.0, rate(0, 20).high))
+    assert (three.low, three.high) == pytest.approx((rate(3, 3).low, 1.0))
+
+
+def test_clustered_intervals_hold_what_they_promise():
+    """Targets that fall by chances of their own, drawn many times: 95 of 100 hold the true rate."""
+    draw, held, naive = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        chances = draw.beta(0.8, 0.8, 20)
+        counts = draw.binomial(6, chances).tolist()
+        found, plain = clustered_rate(counts, [6] * 20), rate(sum(counts), 120)
+        held += found.low <= 0.5 <= found.high
+        naive += plain.low <= 0.5 <= plain.high
+    assert held >= 0.92 * 400
+    assert naive < 0.85 * 400
+
+
+def test_a_target_has_fallen_when_more_than_half_of_its_victims_turned():
+    found = fallen([6, 4, 3, 2, 0], [6] * 5)
+    assert (found.successes, found.n) == (2, 5)
+    assert (found.low, found.high) == (rate(2, 5).low, rate(2, 5).high)
+    for bad in (([], []), ([1], [2, 3]), ([7], [6])):
+        with pytest.raises(ValueError, match=r"for 0 targets|1 counts|no rate"):
+            clustered_rate(*bad)
+
+
+def test_a_rate_in_words():
+    assert str(rate(3, 8)) == "3/8 = 38% (95 % interval 14% to 69%)"
+    assert rate(3, 8).rate == 3 / 8
+
+
+def test_one_target_tells_as_much_as_one_trial():
+    found = clustered_rate([6], [6])
+    assert (found.low, found.high) == pytest.approx((rate(1, 1).low, rate(1, 1).high))
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3), (0, 0)])
+def test_what_is_no_rate_is_refused(k, n):
+    with pytest.raises(ValueError, match=f"{k} successes of {n} is no rate"):
+        rate(k, n)
