@@ -134,7 +134,7 @@ def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
 def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, list[Target]]:
     """The run in a folder as it was asked for; flags beside --resume could only contradict it.
 
-    Its targets and their margins are those it began with; of runs of old the latter are not known.
+    Its targets and their margins are those it began with; of older runs the margins are not known.
     """
     if also := [k for k in given(options) if k != "device"] + ["out"] * bool(options.out):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Results that were recorded elsewhere, because they take longer than a lesson.
+"""Results that were recorded beforehand, because they take longer than a lesson.
 
 All on two CPU cores (AMD EPYC, 2.6 GHz), torch 2.13.0, the digits at the laptop's scale (500
 pictures, 50 poisons, ε = 26/255, K = 3, M = 8, 20 craft steps unless said otherwise): eight targets
@@ -15,8 +15,8 @@ from mpkit.rates import rate
 
 WHERE = (
     "Recorded on two CPU cores (AMD EPYC, 2.6 GHz) with the noisy digits: 8 random targets × 6 "
-    "fresh victims a row; success with its 95 % Wilson interval, which takes the victims for "
-    "independent (the six of a target share their poisons: it is rather too narrow)."
+    "fresh victims a row; success with its 95 % Wilson interval, which treats the victims as "
+    "independent (the six of a target share their poisons, so it is too narrow)."
 )
 
 
@@ -76,10 +76,12 @@ TABLES: dict[str, Table] = {
     "ensemble": Table(
         [
             Result("ε = 26/255: 8 surrogates, staggered", 35, 48, "", 0.832),
-            Result("ε = 26/255: 8, all of one age", 31, 48, "--stagger no", 0.835),
+            Result("ε = 26/255: 8, all of the same age", 31, 48, "--stagger no", 0.835),
             Result("ε = 26/255: a single one", 46, 48, "--models 1", 0.846),
             Result("ε = 20/255: 8, staggered", 17, 48, "--epsilon 20/255", 0.840),
-            Result("ε = 20/255: 8, of one age", 25, 48, "--epsilon 20/255 --stagger no", 0.845),
+            Result(
+                "ε = 20/255: 8, of the same age", 25, 48, "--epsilon 20/255 --stagger no", 0.845
+            ),
             Result("ε = 20/255: a single one", 32, 48, "--epsilon 20/255 --models 1", 0.854),
             Result("ε = 26/255: 8, 60 craft steps", 11, 48, "--craft-steps 60", 0.838),
             Result("ε = 26/255: 8, 60 craft steps, κ = 2", 27, 48, "--craft-steps 60 --kappa 2"),
