@@ -1,7 +1,7 @@
 """``mpkit sweep``: the success rate over many targets drawn by a seed, and its dose–response.
 
-Every cell of the grid ε × K sees the same (target, poison class) pairs, so that cells differ by the
-dose alone; each pair has seeds of its own, so that pairs are independent. Results are appended one
+Every cell of the grid ε × K sees the same (target, poison class) pairs, so that cells differ in the
+dose only; each pair has seeds of its own, so that pairs are independent. Results are appended one
 by one: a sweep that was stopped goes on where it was when the same command is given again.
 """
 

@@ -15,7 +15,7 @@ WIDTH = 26
 
 def thirds_table(rows: list[tuple[dict, dict]]) -> list[str]:
     """`rows`: (target as JSON, arms) of each attack. A column a third that was drawn, and one more
-    for pictures that are no targets (sweeps of old drew them too)."""
+    for pictures that are no targets (older sweeps drew them too)."""
     columns = {
         third: [arms for target, arms in rows if target["third"] == third]
         for third in (*THIRDS, None)

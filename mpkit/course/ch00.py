@@ -26,7 +26,7 @@ def clip(answer: object) -> Verdict:
         return wrong("266 is 240 + 26, but no 8-bit picture holds more than white.")
     if value == 26:
         return wrong("26 is how far the pixel may move, not where it ends.")
-    return wrong(f"{value:g} is not it: start at 240, move by at most 26, stay within a picture.")
+    return wrong(f"{value:g} is not it: start at 240, move by at most 26, and stop at white.")
 
 
 @exercise(
@@ -47,10 +47,10 @@ def margin(answer: object) -> Verdict:
         return right("4.0 − 2.5 = 1.5. It is above zero: the target is not called a 7 yet.")
     if abs(value + 1.5) < 1e-6:
         return wrong(
-            "the sign: the attacker makes the loss small, so the wanted score is taken off."
+            "the sign: the attacker makes the loss small, so the wanted score is subtracted."
         )
     if abs(value - 0.5) < 1e-6:
-        return wrong("3.0 is an other score, but not the best one.")
+        return wrong("3.0 is one of the other scores, but not the best one.")
     if abs(value - 1.0) < 1e-6:
         return wrong("that compares two classes which the attacker does not want.")
     return wrong(f"{value:g} is not it: the best other score, minus the score of the 7.")
@@ -70,7 +70,7 @@ def interval(answer: object) -> Verdict:
     from mpkit.rates import Rate, rate
 
     if isinstance(answer, Rate):
-        return wrong("that is all of it, n and both ends: take its .low.")
+        return wrong("that is the whole result, n and both ends: take its .low.")
     value = number(answer)
     if value is None:
         return wrong("a number between 0 and 1 is wanted.")
@@ -83,7 +83,7 @@ def interval(answer: object) -> Verdict:
     if abs(value - 100 * low) < 0.6:
         return wrong("the number is right in per cent; a share between 0 and 1 is wanted.")
     if value == 1:
-        return wrong("1 is the rate that was seen, not what it may be in truth.")
+        return wrong("1 is the rate that was seen; the true rate may be lower.")
     return wrong(f"{value:g} is not it: rate(8, 8).low is the lower end.")
 
 
@@ -112,21 +112,21 @@ QUIZ = Quiz(
                 "No: the clean arm shows that.",
                 "Yes: changing fifty pictures changes training anyhow. Only a difference from "
                 "equally large, aimless changes is due to the crafting.",
-                "No: a control is trained on beside the poisons, not mixed with them.",
+                "No: nothing is mixed. The control's victims train on noise instead of poisons.",
             ],
         ),
         Item(
             "All eight victims turned. May you say that the attack always works?",
             [
                 "of this target, yes; others may be harder",
-                "no: of this target neither, for the victims are few",
+                "no: not even of this target, since the victims are few",
                 "of all targets, since the victims were fresh",
             ],
             1,
             [
                 "No: of this very target, 8 of 8 is compatible with a true rate under 70 %.",
-                "Yes: the interval is wide even for this target, and of others it says nothing.",
-                "No: fresh victims say something of this target alone.",
+                "Yes: the interval is wide even for this target, and it says nothing about others.",
+                "No: fresh victims say something about this target only.",
             ],
         ),
     ],

@@ -57,7 +57,7 @@ def threat(answer: object) -> Verdict:
     "01.proximal",
     "7 minutes",
     hints=(
-        "Where is the slope in z zero? (z − x) + w·(z − b) = 0.",
+        "Where is the derivative in z zero? (z − x) + w·(z − b) = 0.",
         "Solve it for z: z·(1 + w) = x + w·b. Then clamp to 0 … 1.",
     ),
     solution=("def proximal(x, base, w):\n    return ((x + w * base) / (1 + w)).clamp(0, 1)"),
@@ -72,7 +72,7 @@ def proximal(answer: object) -> Verdict:
     for w in (0.5, 2.0):
         said = answer(x.clone(), base.clone(), w)
         if said is None:
-            return Verdict(None, "it still returns None. Set the slope in z to zero.")
+            return Verdict(None, "it still returns None. Set the derivative in z to zero.")
         if not isinstance(said, Tensor) or said.shape != x.shape:
             return wrong("a picture is wanted, as a tensor of the shape of x.")
         found.append(said.float())
@@ -82,7 +82,7 @@ def proximal(answer: object) -> Verdict:
          lambda w: (x + w * base) / (1 + w)),
         ("clamp the result, and not x before the mean.",
          lambda w: (x.clamp(0, 1) + w * base) / (1 + w)),
-        ("that is a step *along* the slope: with w = 2 it goes beyond the base.",
+        ("that is a step *along* the gradient: with w = 2 it goes beyond the base.",
          lambda w: (x + w * (base - x)).clamp(0, 1)),
         ("x and base have changed places: the larger w, the nearer to the base.",
          lambda w: ((base + w * x) / (1 + w)).clamp(0, 1)),
@@ -107,7 +107,7 @@ def proximal(answer: object) -> Verdict:
     "6 minutes",
     hints=(
         "Two lengths of differences of features, one divided by the other: .norm(dim=1).",
-        "far = (phi(bases) - phi(target)).norm(dim=1) is the one below the line.",
+        "far = (phi(bases) - phi(target)).norm(dim=1) is the denominator.",
     ),
     solution=(
         "def ratio(phi, poisons, bases, target):\n"
@@ -116,7 +116,7 @@ def proximal(answer: object) -> Verdict:
     ),
 )
 def ratio(answer: object) -> Verdict:
-    """A function of phi, poisons, bases and target: how much of the way is left, per poison."""
+    """A function of phi, poisons, bases and target: what share of the distance is left."""
     if not callable(answer):
         return wrong("a function of phi, poisons, bases and target is wanted.")
     g = torch.Generator().manual_seed(0)
@@ -173,7 +173,7 @@ def chance(answer: object) -> Verdict:
         return right("15 of 20 is 75 %, and its interval begins at 53 %; with 14 it does at 48 %.")
     usual = {
         10: "10 is what guessing gives on average.",
-        11: "11 is more than half, but two guessers of five get as far as that.",
+        11: "11 is more than half, but two of five people who guess get that many.",
         14: "14 of 20 is close: its interval begins at 48 %, still below one half.",
         20: "fewer will do: the interval has to lie above 1/2, not near 1.",
         0.75: "that is the share; how many of the 20 rounds is it?",

@@ -21,7 +21,7 @@ from mpkit.lab.unroll_toy import Params, Toy, network, sgd_step
     hints=(
         "The loss is F.cross_entropy(network(p, x), y), as a function of p. grad(loss)(params) "
         "gives a dictionary with the names of params.",
-        "Build a new dictionary: for each name, the weight minus lr times its slope.",
+        "Build a new dictionary: for each name, the weight minus lr times its gradient.",
     ),
     solution="""import torch.nn.functional as F
 from torch.func import grad
@@ -51,7 +51,7 @@ def step(answer: object) -> Verdict:
         (1, lr, "the sign: that climbs, and the training loss rises."),
         (1, -1, "where is lr? That is a step of the gradient's whole length."),
         (1, -lr * len(toy.y), "too far, by the number of points: take the mean, not the sum."),
-        (0, 1, "that is the gradient; take lr times it off the weights."),
+        (0, 1, "that is the gradient; subtract lr times it from the weights."),
         (0, -lr, "that is the move alone; the weights themselves are missing."),
     )
     for own, slope, words in usual:
@@ -87,7 +87,7 @@ def bound(answer: object) -> Verdict:
     if value is None:
         return wrong("a number is wanted.")
     usual = (
-        (0.007, "how much, yes; but it falls: the sign."),
+        (0.007, "the size is right, but the loss falls: the sign."),
         (0.005, "that is for a move of length 0.1. Here each coordinate may go 0.1."),
         (0.001, "the coordinates need not move the same way: each has a sign of its own."),
         (0.07, "that is the slope alone: multiply it by how far the poison goes."),
@@ -105,7 +105,7 @@ def bound(answer: object) -> Verdict:
     "4 minutes",
     hints=(
         "CE = log Σ exp(z_j) − z_label. Differentiate it with respect to each z_j.",
-        "The first term gives the probabilities; the second takes 1 off at the label.",
+        "The first term gives the probabilities; the second subtracts 1 at the label.",
     ),
     solution="residual = (0.2, 0.5 - 1, 0.3)  # p − y: probabilities minus the one-hot label",
 )

@@ -56,7 +56,7 @@ def distance(answer: object) -> Verdict:
     if math.isclose(value, apart / length, abs_tol=1e-5):
         return right("one root, over all squares: the tensors are parts of one vector.")
     if math.isclose(value, apart, abs_tol=1e-5):
-        return wrong("that is how far, but not relative to the length of a.")
+        return wrong("that is the distance, but not relative to the length of a.")
     if math.isclose(value, (apart / length) ** 2, abs_tol=1e-5):
         return wrong("the squares are right; a length is the root of them.")
     if math.isclose(value, (5**0.5 + 2) / 7, abs_tol=1e-5):
@@ -70,7 +70,7 @@ def distance(answer: object) -> Verdict:
     "04.coordinates",
     "6 minutes",
     hints=(
-        "Gram and Schmidt: take from b − origin what lies along the first axis. What is left is "
+        "Gram–Schmidt: subtract from b − origin its part along the first axis. What is left is "
         "at a right angle to it.",
         "u = (a − origin) / |a − origin|; v = (b − origin) − ((b − origin)·u) u, and then v / |v|.",
     ),
@@ -98,13 +98,13 @@ def coordinates(answer: object) -> Verdict:
     if math.isclose(x, 5, abs_tol=1e-4) and math.isclose(y, 6, abs_tol=1e-4):
         return right("two axes of length one, at a right angle: what they miss, the plane misses.")
     if math.isclose(x, 5, abs_tol=1e-4) and math.isclose(y, 7.8, abs_tol=1e-3):
-        return wrong("your second axis leans: take from it what lies along the first.")
+        return wrong("your second axis leans: subtract its part along the first.")
     if math.isclose(x, 10, abs_tol=1e-4) or math.isclose(y, 24, abs_tol=1e-4):
         return wrong("both axes must have length one: divide each by its norm.")
     if math.isclose(x, 6, abs_tol=1e-4) and math.isclose(y, 5, abs_tol=1e-4):
         return wrong("the first axis points along a − origin, the second to b's side of it.")
     if math.isclose(x, 6, abs_tol=1e-4):
-        return wrong("coordinates are counted from the origin: take it off the point first.")
+        return wrong("coordinates are counted from the origin: subtract it from the point first.")
     if math.isclose(x, 5, abs_tol=1e-4) and math.isclose(y, -6, abs_tol=1e-4):
         return wrong("the second axis points away from b.")
     if math.isclose(x, 7.8, abs_tol=1e-3):
@@ -155,12 +155,12 @@ def barrier(answer: object) -> Verdict:
             return wrong(
                 "with points=3 it must look at a, the middle and b, and at no other place."
             )
-        return right("0 means: one can walk from one network to the other without a climb.")
+        return right("0 means: there is a way from one network to the other without a climb.")
     short = [float(loss(a + (b - a) * i / 11)) for i in range(11)]
     if math.isclose(value, max(short) - max(short[0], short[-1]), abs_tol=1e-3):
         return wrong("your last place is not b: eleven places have ten steps between them.")
     if math.isclose(value, 7, abs_tol=1e-3):
-        return wrong("that is the height of the hill over nothing: take the worse end's loss off.")
+        return wrong("that is the height of the hill over nothing: subtract the worse end's loss.")
     if math.isclose(value, 6, abs_tol=1e-3):
         return wrong(
             "that is over a, which is the better end here. The worse one's loss is wanted."
@@ -179,7 +179,7 @@ QUIZ = Quiz(
             "Why must the twins share initial weights and batches?",
             [
                 "so that both reach the same accuracy",
-                "so that whatever differs is the poisons' doing",
+                "so that the poisons are the cause of every difference",
                 "so that the target is the same for both",
             ],
             1,
@@ -204,8 +204,8 @@ QUIZ = Quiz(
             ["the target recovers at once", "hardly anything", "accuracy falls"],
             1,
             [
-                "No: what should pull it back? There is hardly any gradient left.",
-                "Yes: at a loss near zero nothing is learned any more, the right thing included.",
+                "No: there is hardly any gradient left that could bring it back.",
+                "Yes: at a loss near zero nothing more is learned, not even what is right.",
                 "No: the clean pictures are learned just as well.",
             ],
         ),

@@ -15,7 +15,7 @@ from mpkit.recipe import Recipe
     "4 minutes",
     hints=(
         "Whole epochs: // divides and rounds down, % is what remains.",
-        "It starts at m * T // M, and grows by c; then it goes round at T.",
+        "It starts at m * T // M, and grows by c; at T it starts again at 0.",
     ),
     solution="def age(m, c, M, T):\n    return (m * T // M + c) % T",
 )
@@ -24,7 +24,9 @@ def age(answer: object) -> Verdict:
     if not callable(answer):
         return wrong("a function of m, c, M and T is wanted.")
     if answer(0, 0, 8, 30) is None:
-        return Verdict(None, "it still returns None. Where does it start, and when is it reborn?")
+        return Verdict(
+            None, "it still returns None. Where does it start, and when does it begin again?"
+        )
     counts = ((8, 30), (4, 30), (6, 20))
     places = [(m, c, M, T) for M, T in counts for m in range(M) for c in (0, 5, 29, 30, 60)]
     said = [number(answer(*place)) for place in places]
@@ -32,8 +34,8 @@ def age(answer: object) -> Verdict:
         return wrong("a whole number is wanted for every surrogate and step.")
     usual = {
         "right": lambda m, c, M, T: Ensemble(M, Recipe(epochs=T), 0).ages(c)[m],
-        "it grows for ever: who reaches T is reborn at age 0.": lambda m, c, M, T: m * T // M + c,
-        "all of them are of one age: where is the stagger?": lambda m, c, M, T: c % T,
+        "it grows for ever: at T comes age 0 again.": lambda m, c, M, T: m * T // M + c,
+        "all of them have the same age: where is the stagger?": lambda m, c, M, T: c % T,
         "they do not grow older: add the craft step.": lambda m, c, M, T: m * T // M,
         "rounded down, please: an age in whole epochs.": lambda m, c, M, T: (m * T / M + c) % T,
         "multiply before you round: 30/8 is 3.75, and not 3.": lambda m, c, M, T: (
@@ -42,7 +44,7 @@ def age(answer: object) -> Verdict:
         "rounded down, please, and not to the nearest.": lambda m, c, M, T: (
             (round(m * T / M) + c) % T
         ),
-        "it goes round once only: at step 60 it is reborn a second time.": lambda m, c, M, T: (
+        "it goes round once only: by step 60 it is reinitialised twice.": lambda m, c, M, T: (
             a if (a := m * T // M + c) < T else a - T
         ),
         "neighbours are T/M epochs apart, not M/T or 1.": lambda m, c, M, T: (m + c) % T,
@@ -115,8 +117,8 @@ def independent(answer: object) -> Verdict:
         return wrong("a whole number is wanted.")
     if value == 8:
         return right(
-            "eight poison sets. The interval treats all 48 as independent, so that it is rather "
-            "too narrow: more targets tell more than more victims."
+            "eight poison sets. The interval treats all 48 as independent, so it is too "
+            "narrow: more targets tell you more than more victims."
         )
     if value == 48:
         return wrong("48 victims; but six of them were always given the same poisons.")
@@ -133,13 +135,13 @@ QUIZ = Quiz(
         Item(
             "Why are the surrogates of different ages?",
             [
-                "because the victim passes through all ages, and each asks for other changes",
-                "so that they need not all be reborn in the same step",
+                "because the victim passes through all ages, and each asks for different changes",
+                "so that they are not all reinitialised in the same step",
                 "so that the older ones can teach the younger",
             ],
             0,
             [
-                "Yes: you saw that newborn and grown-up models agree about nothing.",
+                "Yes: you saw that untrained and trained models do not agree at all.",
                 "No: that is a side effect.",
                 "No: they never see each other's weights.",
             ],
@@ -150,7 +152,7 @@ QUIZ = Quiz(
             1,
             [
                 "No: they may have been fitted to the very surrogates that were there.",
-                "Yes: it is overfitting, one floor higher.",
+                "Yes: it is overfitting, of poisons to surrogates.",
                 "No: they went on changing.",
             ],
         ),

@@ -163,11 +163,11 @@ def claim(answer: object) -> Verdict:
     """One of the letters a, b and c: the report that supports its claim."""
     said = str(answer).strip().lower()
     if said == "b":
-        return right("targets by lot, n, an interval, and a control: it can be checked.")
+        return right("random targets, n, an interval, and a control: it can be checked.")
     if said == "a":
         return wrong("one target, and how was it chosen? It may be the only one that falls.")
     if said == "c":
-        return wrong("nobody knows how many turned without poison: there is no control.")
+        return wrong("we do not know how many turn without poisons: there is no control.")
     return wrong('the answer is "a", "b" or "c".')
 
 
@@ -217,9 +217,9 @@ QUIZ = Quiz(
             ],
             0,
             [
-                "Yes: same pictures, same bound, no aim. If that did it, crafting would be idle.",
+                "Yes: same pictures, same bound, no aim. If that were enough, why craft?",
                 "No: their accuracy tells you that.",
-                "No: only drawing targets by lot rules that out.",
+                "No: only drawing targets at random rules that out.",
             ],
         ),
         Item(
@@ -233,10 +233,10 @@ QUIZ = Quiz(
             ],
         ),
         Item(
-            "Clean digits resist, noisy ones yield. Which explanation survived the tests?",
+            "Clean digits resist, noisy ones do not. Which explanation survived the tests?",
             [
                 "clean classes are too many ε apart",
-                "clean digits are learned too soon, and then nothing pushes any more",
+                "clean digits are learned too soon, and then have no gradient any more",
                 "clean targets have near relatives with the right label",
             ],
             2,

@@ -1,7 +1,7 @@
 """Peak memory of a piece of work, in bytes that torch's allocator hands out.
 
 Torch's profiler reports every allocation and release on the CPU; their running sum has a peak. It
-is the same in every run, knows no fragmentation, needs no fresh process, and leaves out what was
+is the same in every run, ignores fragmentation, needs no fresh process, and leaves out what was
 there before: inputs and weights. What the process takes from the system (resident memory) is
 larger, depends on what ran before, and never shrinks, which is why it is not used here.
 Only work of the calling thread is seen.
