@@ -12,21 +12,21 @@ for state, record in ready.craft():
 
 from mpkit.baselines import Collision, collide
 from mpkit.data import load_dataset
-from mpkit.evaluation import mean_accuracy, predict, victim_seed
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import success_rate, tally
+from mpkit.evaluation.victims import mean_accuracy, predict, victim_seed
 from mpkit.functional import State, init, logits
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import craft, poisons_of, target_loss
 from mpkit.networks import network
-from mpkit.rates import rate
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import make_attack
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.scenario import adversarial_loss, make_scenario
 from mpkit.settings import Settings
-from mpkit.tally import success_rate, tally
 from mpkit.training import sgd_step, train, unroll
-from mpkit.verdict import ARMS
 
 __version__ = "0.1.0"
 

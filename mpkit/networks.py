@@ -96,7 +96,7 @@ class InColour(nn.Module):
 
 class Standardize(nn.Module):
     """(x − mean)/std of each feature of (B, width), by numbers that are kept with the weights: none
-    until a pretrained network is saved (see `mpkit.finetuning.pretrain`)."""
+    until a pretrained network is saved (see `mpkit.runs.pretraining`)."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -84,7 +84,7 @@ class Settings:
     surrogate_data: Literal["poisoned", "clean"] = setting(
         "poisoned", "what surrogates train on", live=True
     )
-    stagger: bool = setting(True, "no: surrogates of one age")
+    stagger: bool = setting(True, "no: surrogates of the same age")
     perturbation: str = setting(
         "additive", "how pictures may change", dial=Dial("change"), choices=PERTURBATIONS
     )

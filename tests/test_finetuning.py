@@ -11,7 +11,7 @@ from torch.func import functional_call
 from mpkit.batches import unroll_rows
 from mpkit.data import load_dataset
 from mpkit.data.archives import DataError
-from mpkit.evaluation import judge, predict, timed
+from mpkit.evaluation.victims import judge, predict, timed
 from mpkit.finetuning import (
     DEFAULT_WEIGHTS,
     SHIPPED,

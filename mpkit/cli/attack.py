@@ -13,19 +13,19 @@ import torch
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.device import describe
-from mpkit.margins import known_margins
+from mpkit.evaluation.margins import known_margins
+from mpkit.evaluation.rates import Rate
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import BY, percent, tallies, with_diverged, words
+from mpkit.evaluation.targets import Target, chosen, misleading
 from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
-from mpkit.rates import Rate
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.folder import begin, open_run, refuse_used
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
 from mpkit.runs.summary import summary_picture
 from mpkit.scenario import Scenario
-from mpkit.tally import BY, percent, tallies, with_diverged, words
-from mpkit.targets import Target, chosen, misleading
-from mpkit.verdict import ARMS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -18,14 +18,14 @@ from torch import Tensor
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.cli.thirds import thirds_table
+from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
+from mpkit.evaluation.targets import Target
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import clean_margins, load_scenario, prepare
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
-from mpkit.targets import Target
 from mpkit.training import stream
 
 Pair = tuple[str, str, int]

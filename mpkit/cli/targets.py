@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mpkit.cli.options import attack_from
 from mpkit.cli.output import refuse_unwritable, say, show
-from mpkit.margins import write_margins
+from mpkit.evaluation.margins import write_margins
+from mpkit.evaluation.targets import MODELS, THIRDS, Target
 from mpkit.runs.prepared import clean_margins, clean_setup, load_scenario
 from mpkit.runs.record import strict
-from mpkit.targets import MODELS, THIRDS, Target
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mpkit.rates import Rate, clustered_rate, fallen
-from mpkit.targets import THIRDS
+from mpkit.evaluation.rates import Rate, clustered_rate, fallen
+from mpkit.evaluation.targets import THIRDS
 
 LINES = (
     ("targets that fell", "poisoned", fallen),

@@ -67,7 +67,7 @@ def margin(answer: object) -> Verdict:
 )
 def interval(answer: object) -> Verdict:
     """The lower end of the 95 % Wilson interval for 8 of 8."""
-    from mpkit.rates import Rate, rate
+    from mpkit.evaluation.rates import Rate, rate
 
     if isinstance(answer, Rate):
         return wrong("that is the whole result, n and both ends: take its .low.")

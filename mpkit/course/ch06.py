@@ -8,7 +8,7 @@ import torch
 
 from mpkit.course.exercises import Verdict, exercise, right, wrong
 from mpkit.course.quiz import Item, Quiz
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 CASES = ((8, 8), (3, 10), (0, 48))
 """k of n, at which an interval is tried."""

@@ -13,9 +13,9 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from mpkit.evaluation.rates import Rate, rate
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.runner import how_to_run
-from mpkit.rates import Rate, rate
 from mpkit.runs.sheet import picture_tag
 from mpkit.training import generator
 

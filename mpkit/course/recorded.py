@@ -13,7 +13,7 @@ import json
 from typing import NamedTuple
 
 from mpkit.data.places import SHIPPED
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 class Result(NamedTuple):

@@ -8,10 +8,10 @@ from html import escape
 
 from torch import Tensor
 
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.looks import LOOKS
 from mpkit.runs.sheet import picture_tag
-from mpkit.verdict import ARMS
 
 
 def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ def ranges(difficulty: float = 1.0) -> dict[str, tuple[float, float]]:
 def pick(kept: Sequence[int], n: int, split: int, seed: int) -> list[tuple[int, int]]:
     """n pictures as (sign, number), evenly of the signs `kept`; more of them begin with the same.
 
-    In every round each sign has its turn once, in an order drawn by lot.
+    In every round each sign has its turn once, in a random order.
     """
     picks = []
     for number in range(-(-n // len(kept))):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mpkit.baselines import Collision, CollisionRecord, collide
-from mpkit.evaluation import predict
+from mpkit.evaluation.victims import predict
 from mpkit.functional import State
 from mpkit.lab.collision_view import CollisionView
 from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import counted
+from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.compare_view import CompareView, Row
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
@@ -18,8 +20,6 @@ from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import load_scenario, prepare
-from mpkit.tally import counted
-from mpkit.verdict import ARMS
 
 Pair = tuple[str, str, int]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
 
-from mpkit.evaluation import VictimRecord, mean_accuracy
+from mpkit.evaluation.rates import Rate, rate
+from mpkit.evaluation.tally import diverged
+from mpkit.evaluation.victims import VictimRecord, mean_accuracy
 from mpkit.lab.kit.canvas import RED, font_size, new_figure
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import KEPT_STYLES, guess_line, tidy
-from mpkit.rates import Rate, rate
-from mpkit.tally import diverged
 
 
 class Row(NamedTuple):

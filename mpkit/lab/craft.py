@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
-from mpkit.evaluation import predict
+from mpkit.evaluation.margins import known_margins
+from mpkit.evaluation.targets import aimed, chosen
+from mpkit.evaluation.victims import predict
 from mpkit.lab.craft_controls import LATER, craft_controls, show_crafting
 from mpkit.lab.craft_victim import VictimNow
 from mpkit.lab.craft_view import CraftView
@@ -21,7 +23,6 @@ from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.target_picker import Closed, TargetPicker
-from mpkit.margins import known_margins
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack, retuned
@@ -36,7 +37,6 @@ from mpkit.runs.prepared import (
 )
 from mpkit.runs.scale import TUNED
 from mpkit.setting import changes
-from mpkit.targets import aimed, chosen
 
 
 class CraftLab(AttackLab):

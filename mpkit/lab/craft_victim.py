@@ -9,12 +9,12 @@ from typing import NamedTuple
 import ipywidgets as widgets
 
 from mpkit.device import Plan, cores
-from mpkit.evaluation import arm_pictures, judge, victim_seed
+from mpkit.evaluation.tally import percent
+from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
-from mpkit.tally import percent
 from mpkit.training import train
 
 

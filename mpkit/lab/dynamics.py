@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mpkit.device import Plan, cores
-from mpkit.evaluation import victim_seed
+from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import State, init, own, stack
 from mpkit.lab.dynamics_record import TwinRecord, measure
 from mpkit.lab.dynamics_view import TwinsView

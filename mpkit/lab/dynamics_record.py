@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from mpkit.evaluation import predict
+from mpkit.evaluation.victims import predict
 from mpkit.finetuning import seen
 from mpkit.functional import State, own
 from mpkit.metapoison import target_loss

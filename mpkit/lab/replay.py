@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mpkit.data.places import SHIPPED
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import counted, diverged, success_rate
+from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
@@ -18,8 +20,6 @@ from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
 from mpkit.runs.record import RecordError, replay
 from mpkit.setting import changes
-from mpkit.tally import counted, diverged, success_rate
-from mpkit.verdict import ARMS
 
 RECORDED = SHIPPED / "recorded"
 """Runs that ship with a checkout."""

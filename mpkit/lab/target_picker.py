@@ -1,7 +1,7 @@
 """The target among the test pictures of its class, as thumbnails, those first that are near.
 
-What is near takes eight clean models (see `mpkit.targets`). Where their margins are not known the
-pictures stand in plain order, and are sorted on demand, in a thread: no lab waits for it.
+What is near takes eight clean models (see `mpkit.evaluation.targets`). Where their margins are not
+known the pictures stand in plain order, and are sorted on demand, in a thread: no lab waits for it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable
 import ipywidgets as widgets
 from torch import Tensor
 
+from mpkit.evaluation.margins import known_margins
+from mpkit.evaluation.targets import MODELS, THIRDS, Target, target_index, whole_test_set
 from mpkit.lab.kit.controls import Say, Thumbnails
 from mpkit.lab.kit.tools import fold
-from mpkit.margins import known_margins
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import clean_margins, clean_setup
 from mpkit.scenario import Scenario
-from mpkit.targets import MODELS, THIRDS, Target, target_index, whole_test_set
 
 PER_PAGE = 8
 """Thumbnails of a row: what stands side by side on a small screen."""

@@ -10,7 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mpkit.evaluation import VictimRecord, noise_poisons, train_victims
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import counted
+from mpkit.evaluation.victims import VictimRecord, noise_poisons, train_victims
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.canvas import new_figure
@@ -23,8 +25,6 @@ from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
 from mpkit.scenario import Scenario
 from mpkit.settings import Settings
-from mpkit.tally import counted
-from mpkit.verdict import ARMS
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation.records import ARMS, LAST
+from mpkit.evaluation.tally import diverged, success_rate
+from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import KEPT_STYLES, ProbabilityView, room_for, tidy
 from mpkit.scenario import Scenario
-from mpkit.tally import diverged, success_rate
-from mpkit.verdict import ARMS, LAST
 
 
 def _points(x: Sequence[float], y: Sequence[float]) -> np.ndarray:

@@ -35,7 +35,7 @@ DIGITS = "data", ("digits",)
 class Attack:
     """Everything that decides a run. Names of classes, not numbers, except for several targets'
     indices; None takes the default of `load_dataset`, and for `target_index` the rule of
-    `mpkit.targets.default_target`. Units as in `Settings` and `Recipe`.
+    `mpkit.evaluation.targets.default_target`. Units as in `Settings` and `Recipe`.
 
     Victims fine-tune as surrogates do, unless `victim_fine_tune` says otherwise or their network is
     another one, which is trained from scratch.

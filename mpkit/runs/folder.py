@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpkit.device import Plan, describe, pick_device
+from mpkit.evaluation.records import VictimRecord, victim_of
+from mpkit.evaluation.targets import Target
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import RecordError
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.targets import Target
-from mpkit.verdict import VictimRecord, victim_of
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")
 """What a run leaves in its folder."""

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
-from mpkit import margins, targets
 from mpkit.data import load_dataset
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
-from mpkit.evaluation import arm_pictures, noise_poisons, train_victims
+from mpkit.evaluation import margins, targets
+from mpkit.evaluation.records import ARMS, VictimRecord
+from mpkit.evaluation.victims import arm_pictures, noise_poisons, train_victims
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import default_classes
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.verdict import ARMS, VictimRecord
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpkit.data import Dataset
 from mpkit.device import Plan
-from mpkit.evaluation import predict
+from mpkit.evaluation.victims import predict
 from mpkit.finetuning import features
 from mpkit.functional import State, own
 from mpkit.networks import network

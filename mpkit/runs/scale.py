@@ -10,7 +10,7 @@ import os
 
 SCALES = ("ci", "laptop", "gpu")
 
-# Settings that were searched for the digits, with what was tried: README, "What was measured".
+# Settings that were searched for the digits, with what was tried: docs/results.md.
 DIGITS = {
     "ci": {"models": 4, "craft_steps": 10, "epochs": 15, "victims": 2, "size": 20},
     "laptop": {},
@@ -30,7 +30,7 @@ SMALLEST = {
 }
 
 # Colour makes signs heavier than digits: one surrogate, which is trained again and again, and looks
-# far ahead. Tuned on eight pairs; README, "What was measured", has twenty others.
+# far ahead. Tuned on eight pairs; docs/results.md, has twenty others.
 SIGNS = {
     "ci": {
         **SMALLEST,

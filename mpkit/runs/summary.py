@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from mpkit.rates import Rate
+from mpkit.evaluation.rates import Rate
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import percent, with_diverged
 from mpkit.runs.ghost import Changes, change, changes, likeness, spread
 from mpkit.runs.sheet import (
     INK,
@@ -27,8 +29,6 @@ from mpkit.runs.sheet import (
     stacked,
 )
 from mpkit.scenario import Scenario
-from mpkit.tally import percent, with_diverged
-from mpkit.verdict import ARMS
 
 EDGE, GAP, COLUMNS, TARGETS, LABELS = 20, 8, 6, 3, 140
 """Pixels around the sheet and between pictures; how many poisons and targets are shown; the least

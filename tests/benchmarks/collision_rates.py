@@ -19,8 +19,8 @@ from torch import Tensor
 
 from mpkit.course.features import Features, features_of, linear_layer
 from mpkit.device import plan_for
-from mpkit.evaluation import predict, victim_seed
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.victims import predict, victim_seed
 from mpkit.runs.attack import make_attack
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import prepare

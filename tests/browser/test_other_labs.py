@@ -44,7 +44,7 @@ CASES = {
     "VictimsLab": Case(
         f"given = dict({SCENE}) | {{'craft_steps': 3, 'victims': 40, 'victim_epochs': 20}}\n"
         "lab = VictimsLab(**given)",
-        "len(lab.arrivals) > 1", "victims", "50", after="lab.wanted == 50",
+        "len(lab.arrivals) > 1", "victims", "50", after="lab.count == 50",
     ),
 }  # fmt: skip
 

@@ -18,9 +18,9 @@ from PIL import Image
 from mpkit.__main__ import build_parser, main
 from mpkit.cli import sweep
 from mpkit.cli.options import attack_from
+from mpkit.evaluation.targets import Target
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import clean_margins, load_scenario
-from mpkit.targets import Target
 
 TINY = {
     "scale": "ci", "data": "digits", "size": 10, "n-train": 60, "n-test": 100, "models": 2,

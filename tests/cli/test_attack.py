@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import mpkit
-from mpkit.cli import attack as attack_command
 from mpkit.metapoison import poisons_of
+from mpkit.runs import folder as run_folders
 from mpkit.runs import record
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import load_scenario, prepare
@@ -171,7 +171,7 @@ def test_a_folder_that_holds_something_else_will_do(unbroken):
 
 
 def test_two_runs_of_one_second_have_a_folder_each(unbroken, monkeypatch):
-    monkeypatch.setattr(attack_command.time, "strftime", lambda _: "20260102-030405")
+    monkeypatch.setattr(run_folders.time, "strftime", lambda _: "20260102-030405")
     for _ in range(2):
         said = call("attack", *flags())
         assert said.code == 0

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from mpkit.cli import sweep
+from mpkit.evaluation.targets import Target
 from mpkit.runs import record
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import load_scenario
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.targets import Target
 from tests.cli.conftest import (
     BY_RULE,
     DRAWN,

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from mpkit.cli import sweep
-from mpkit.margins import measure
+from mpkit.evaluation.margins import measure
+from mpkit.evaluation.targets import Margins, whole_test_set
 from mpkit.runs.attack import Attack
-from mpkit.targets import Margins, whole_test_set
 from tests.cli.conftest import (
     DIVERGING,
     DRAWN,

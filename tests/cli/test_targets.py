@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mpkit.margins import read_margins
+from mpkit.evaluation.margins import read_margins
+from mpkit.evaluation.targets import THIRDS, Target
 from mpkit.runs.prepared import clean_margins, clean_setup, load_scenario, prepare
-from mpkit.targets import THIRDS, Target
 from tests.cli.conftest import BY_RULE, DRAWN, call, flags, from_flags, refused
 
 LINE = re.compile(r"(near|middle|far|–) +(\d+) +(\d+) +(?:[-+]\d+\.\d\d|–)( \*|  .+)?")

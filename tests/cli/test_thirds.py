@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mpkit.cli.thirds import short, thirds_table
-from mpkit.rates import Rate, clustered_rate, fallen, rate
+from mpkit.evaluation.rates import Rate, clustered_rate, fallen, rate
 from tests.cli.conftest import Stand, drawable, swept
 
 

@@ -1,6 +1,6 @@
 """Usual wrong answers to the exercises of chapter 00, and words of what is said to them."""
 
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 WRONG = [
     ("00.clip", 266, "no 8-bit picture"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 def _wilson(k, n):

@@ -8,7 +8,7 @@ import torch
 
 from mpkit.course import check
 from mpkit.course.ch00 import QUIZ
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 @pytest.mark.parametrize("answer", [255, 255.0, np.uint8(255), torch.tensor(255)], ids=repr)

@@ -8,7 +8,7 @@ import torch
 from mpkit.baselines import proximal
 from mpkit.course import check
 from mpkit.course.ch01 import KINDS, STORIES
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 def test_the_library_itself_solves_the_proximal_step():

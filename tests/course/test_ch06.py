@@ -5,7 +5,7 @@ from __future__ import annotations
 from mpkit.course.ch06 import CHANGES
 from mpkit.course.exercises import EXERCISES
 from mpkit.course.recorded import TABLES
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 def test_the_exercise_on_recipes_asks_for_what_its_table_says():

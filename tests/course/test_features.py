@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mpkit.course import features as seen
-from mpkit.evaluation import predict
+from mpkit.evaluation.victims import predict
 from mpkit.functional import init, own
 from mpkit.networks import network
 from mpkit.recipe import Recipe

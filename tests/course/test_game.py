@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mpkit.course.game import GUESSES, TOO_SOON, SpotThePoison
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 @pytest.fixture

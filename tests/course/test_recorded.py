@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mpkit.course.recorded import TABLES, Result, Table
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 
 
 def test_flags_of_recorded_results_are_flags_of_the_command_line(capsys):

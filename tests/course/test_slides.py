@@ -7,7 +7,7 @@ import torch
 
 from mpkit.course import slides
 from mpkit.course.slides import draw_slide, shares
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation.victims import VictimRecord
 
 
 def test_the_change_is_shown_around_grey(pictures, monkeypatch):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mpkit.evaluation.rates import rate
 from mpkit.lab import CompareLab
 from mpkit.lab import compare as compare_module
 from mpkit.lab.kit.runner import Phase
 from mpkit.metapoison import poisons_of
-from mpkit.rates import rate
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import finished
 

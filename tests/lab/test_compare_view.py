@@ -6,10 +6,10 @@ import math
 
 import pytest
 
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import VictimRecord, silent
 from mpkit.lab.compare_view import CompareView, Row
 from mpkit.lab.kit.tools import Line
-from mpkit.rates import rate
-from mpkit.verdict import VictimRecord, silent
 
 
 def victim(number: int, won: bool, accuracy: float, arm: str = "poisoned") -> VictimRecord:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from mpkit.evaluation.tally import success_rate
 from mpkit.lab import CompareLab, CraftLab, DynamicsLab, ReplayLab, VictimsLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED
-from mpkit.tally import success_rate
 from tests.lab.conftest import SMALL
 
 # Class 0, which argmax calls what is no number, is the class that the attacker wants.

@@ -91,7 +91,7 @@ def test_twins_follow_a_craft_lab_to_other_classes(small, until):
         craft.later(poison_class="3")
         finished(craft, until)
         finished(twins, until)
-        assert "wanted is 3" in twins.describe() or ", 3 " in twins.describe()
+        assert "to be called 3" in twins.describe() or ", 3 " in twins.describe()
         assert {round(255 * r.epsilon) for r in twins.records} == {26}
     finally:
         twins.close()

@@ -8,12 +8,13 @@ import shutil
 import pytest
 
 from mpkit.__main__ import main
+from mpkit.evaluation.tally import success_rate
 from mpkit.lab import ReplayLab
 from mpkit.lab.kit.runner import Phase
-from mpkit.lab.replay import RECORDED, find, victims_of
+from mpkit.lab.replay import RECORDED, find
 from mpkit.runs import record
+from mpkit.runs.folder import open_run
 from mpkit.runs.record import RecordError
-from mpkit.tally import success_rate
 
 FLAGS = (
     "attack --scale ci --data digits --n-train 60 --n-test 60 --classes 1,7 --size 8 --models 2 "
@@ -91,7 +92,7 @@ def test_what_is_no_run_is_refused_in_words(tmp_path, run):
     broken = shutil.copytree(run, tmp_path / "broken")
     (broken / "victims.jsonl").write_text('{"arm": "clean"}\n')
     with pytest.raises(RecordError, match=r"victims\.jsonl is damaged"):
-        victims_of(broken)
+        open_run(broken).victims()
     (broken / "settings.json").write_text('{"attack": {}}')
     with pytest.raises(RecordError, match=r"settings\.json is damaged"):
         ReplayLab(broken)
@@ -108,5 +109,5 @@ def test_every_run_that_ships_can_be_replayed(monkeypatch):
         lab = ReplayLab(name)
         lab.runner.run()
         assert lab.runner.phase is Phase.DONE
-        assert len(lab.arrived) == len(victims_of(RECORDED / name)) > 0
+        assert len(lab.arrived) == len(open_run(RECORDED / name).victims()) > 0
         lab.close()

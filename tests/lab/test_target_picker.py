@@ -8,15 +8,15 @@ import threading
 import pytest
 import torch
 
-from mpkit import margins
+from mpkit.evaluation import margins
+from mpkit.evaluation.margins import clean_margins, known_margins
+from mpkit.evaluation.targets import THIRDS, Margins, default_target
 from mpkit.lab import CraftLab, VictimsLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.target_picker import PER_PAGE
-from mpkit.margins import clean_margins, known_margins
 from mpkit.runs.prepared import clean_setup
 from mpkit.runs.record import read_json
 from mpkit.runs.saved import from_dict
-from mpkit.targets import THIRDS, Margins, default_target
 
 LEARNT = {"noise": 0, "epochs": 10, "lr": 0.2, "n_test": 200, "victim_epochs": 10}
 

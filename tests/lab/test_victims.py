@@ -9,8 +9,10 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from mpkit import evaluation as evaluation_module
-from mpkit.evaluation import victim_seed
+from mpkit.evaluation import victims as evaluation_module
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
 from mpkit.lab import (
     CraftLab,
@@ -18,10 +20,8 @@ from mpkit.lab import (
 )
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
-from mpkit.rates import rate
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
-from mpkit.verdict import ARMS
 from tests.lab.conftest import SMALL, finished
 
 
@@ -185,7 +185,7 @@ def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
     there = list(lab.arrivals)
     lab.controls["victims"].slider.value = 1
     assert "already" in lab.message.value
-    assert lab.wanted == lab.controls["victims"].slider.value == 2
+    assert lab.count == lab.controls["victims"].slider.value == 2
     lab.controls["victims"].slider.value = 5
     assert "of 3" in lab.status.value
     step(lab, until)
@@ -200,7 +200,7 @@ def test_victims_under_way_cannot_be_taken_away(small, changed):
     assert lab._next(lab._run) == range(0, 2)
     assert lab._next(lab._run) == range(2, 4)
     lab.controls["victims"].slider.value = 3
-    assert lab.wanted == 4
+    assert lab.count == 4
     assert len(lab._next(lab._run)) == 0
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from mpkit.evaluation import noise_poisons
 from mpkit.lab.victims_arrivals import arrive, pictures
+
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.victims import noise_poisons
 from mpkit.runs.prepared import prepare
-from mpkit.verdict import ARMS
 from tests.lab.conftest import small_attack
 
 

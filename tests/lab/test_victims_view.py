@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import ARMS, VictimRecord, silent
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.tools import Line
 from mpkit.lab.victims_view import CountsView
-from mpkit.rates import rate
 from mpkit.runs.prepared import load_scenario
-from mpkit.verdict import ARMS, VictimRecord, silent
 from tests.lab.conftest import small_attack
 
 

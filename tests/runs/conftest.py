@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mpkit.data import Dataset
-from mpkit.rates import rate
+from mpkit.evaluation.rates import rate
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
 from mpkit.scenario import make_scenario
@@ -30,7 +30,7 @@ def scenario(channels=1, size=8, poisons=4, classes=("a", "b"), **how):
 
 
 def arms(won=1, n=2, which=("poisoned", "clean", "noise")) -> dict[str, dict]:
-    """As `mpkit.tally.tallies` gives them."""
+    """As `mpkit.evaluation.tally.tallies` gives them."""
     counts = {arm: rate(won if arm == "poisoned" else 0, n) for arm in which}
     return {k: {"success": dataclasses.asdict(r), "accuracy": 0.9} for k, r in counts.items()}
 

@@ -12,15 +12,15 @@ import torch
 from mpkit.data.faces import USUAL_SIGNS
 from mpkit.data.fashion import CLASSES
 from mpkit.device import Plan
-from mpkit.evaluation import VictimRecord, noise_poisons, train_victims
+from mpkit.evaluation.records import ARMS
+from mpkit.evaluation.tally import tallies
+from mpkit.evaluation.victims import VictimRecord, noise_poisons, train_victims
 from mpkit.metapoison import craft, poisons_of
 from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.runs import pairs as attacks
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import load_scenario, prepare
-from mpkit.tally import tallies
-from mpkit.verdict import ARMS
 
 TINY = {
     "data": "digits", "size": 10, "n_train": 60, "models": 2, "craft_steps": 2, "epochs": 2,

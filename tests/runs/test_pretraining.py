@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpkit.data import load_dataset
-from mpkit.evaluation import predict
+from mpkit.evaluation.victims import predict
 from mpkit.finetuning import (
     features,
     load_weights,

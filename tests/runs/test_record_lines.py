@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from mpkit.evaluation import VictimRecord
+from mpkit.evaluation.victims import VictimRecord
 from mpkit.metapoison import CraftRecord, craft
 from mpkit.networks import network
 from mpkit.runs import record

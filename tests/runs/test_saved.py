@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from mpkit.runs.attack import Attack, make_attack
-from mpkit.runs.saved import from_dict, run_folder, to_dict
+from mpkit.runs.saved import from_dict, to_dict
 from tests.conftest import tuned_attack
 from tests.runs.conftest import random_attack
 
@@ -65,24 +64,6 @@ def test_values_out_of_range_are_refused_when_read_too():
 
 
 # ── drawn attacks, and names of folders ─────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ({}, "digits-targeted-seed0"),
-        ({"target_class": "3", "poison_class": "8", "seed": 7}, "digits-3-as-8-seed7"),
-        ({"target_class": "3", "adversarial_class": "5"}, "digits-3-as-5-seed0"),
-        ({"goal": "self-concealment", "target_class": "3"}, "digits-self-concealment-seed0"),
-        ({"data": "/a b/my pets.zip"}, "my_pets-targeted-seed0"),
-        ({"target_class": "../x", "poison_class": "a/b"}, "digits-.._x-as-a_b-seed0"),
-        ({"target_class": "猫", "poison_class": "Kätzchen"}, "digits-猫-as-Kätzchen-seed0"),
-    ],
-)
-def test_the_name_of_a_run_says_when_and_what_and_is_one_folder(given, name):
-    attack = make_attack("ci", **{"data": "digits"} | given)
-    folder = run_folder(attack, "20260102-030405", Path("parent"))
-    assert folder == Path("parent") / f"20260102-030405-{name}"
 
 
 # ── the attack ───────────────────────────────────────────────────────────────────────────────────

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
+from mpkit.evaluation.rates import Rate
+from mpkit.evaluation.tally import with_diverged
 from mpkit.lab.kit.canvas import BLUE, GREY, RED, font_size
-from mpkit.rates import Rate
-from mpkit.tally import with_diverged
 
 LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY, "^", ":")}
 """Colour, marker and line of every arm."""

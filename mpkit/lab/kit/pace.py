@@ -21,7 +21,7 @@ from mpkit.runs.record import write_atomically
 
 def crafting_work(attack: Attack, rows: int) -> float:
     """Crafting in pictures trained on: an epoch of every surrogate a step, and beside it the way
-    K steps out and back, which costs about 2.2 K times as much (README, Speed)."""
+    K steps out and back, which costs about 2.2 K times as much (docs/results.md, Speed)."""
     s = attack.settings
     return s.craft_steps * s.models * rows * (1 + 2.2 * s.unroll_steps)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import ARMS
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.looks import LOOKS, show_count
-from mpkit.rates import rate
-from mpkit.verdict import ARMS
 
 
 def test_every_arm_is_told_apart_by_colour_marker_and_line():

@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from mpkit.rates import Rate, clustered_rate, fallen, rate
-from mpkit.verdict import ARMS, LAST, VictimRecord
+from mpkit.evaluation.rates import Rate, clustered_rate, fallen, rate
+from mpkit.evaluation.records import ARMS, LAST, VictimRecord
 
 MEANS = ("accuracy", "poison_accuracy", "target_accuracy", "class_accuracy", "held")
 MEANS += ("adversarial_probability", "true_probability", "probabilities")

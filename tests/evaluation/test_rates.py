@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mpkit.rates import clustered_rate, fallen, rate
+from mpkit.evaluation.rates import clustered_rate, fallen, rate
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 8), (8, 8), (3, 20), (105, 120)])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.networks import network
-from mpkit.rates import rate
-from mpkit.scenario import make_scenario
-from mpkit.tally import (
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import VictimRecord, silent
+from mpkit.evaluation.tally import (
     by_target,
     counted,
     diverged,
@@ -19,7 +18,8 @@ from mpkit.tally import (
     with_diverged,
     words,
 )
-from mpkit.verdict import VictimRecord, silent
+from mpkit.networks import network
+from mpkit.scenario import make_scenario
 from tests.test_evaluation import TEST, TRAIN, trained
 
 

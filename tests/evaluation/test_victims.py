@@ -9,7 +9,10 @@ import math
 import pytest
 import torch
 
-from mpkit.evaluation import (
+from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import victim_of
+from mpkit.evaluation.tally import counted, success_rate, tally
+from mpkit.evaluation.victims import (
     judge,
     mean_accuracy,
     noise_poisons,
@@ -19,12 +22,9 @@ from mpkit.evaluation import (
 )
 from mpkit.functional import init, stack
 from mpkit.networks import network
-from mpkit.rates import rate
 from mpkit.recipe import Recipe
 from mpkit.scenario import make_scenario
-from mpkit.tally import counted, success_rate, tally
 from mpkit.training import stream, train
-from mpkit.verdict import victim_of
 from tests.conftest import noise
 
 RECIPE = Recipe(epochs=7, batch=5, lr=0.3)

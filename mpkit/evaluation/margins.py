@@ -1,7 +1,7 @@
 """Clean margins: computed once for a data set, a network and a recipe, checked, and kept.
 
-What a margin is: `mpkit.targets`. The models are trained as victims are, on clean pictures, with
-seeds of their own.
+What a margin is: `mpkit.evaluation.targets`. The models are trained as victims are, on clean
+pictures, with seeds of their own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from mpkit.data import Dataset, cache_folder, places
 from mpkit.data.pictures import save
 from mpkit.device import make_reproducible, pick_device, plan_for
-from mpkit.evaluation import predict
+from mpkit.evaluation.targets import MODELS, Margins
+from mpkit.evaluation.victims import predict
 from mpkit.finetuning import DEFAULT_WEIGHTS, load_weights, tuned_network
 from mpkit.recipe import Recipe
-from mpkit.targets import MODELS, Margins
 from mpkit.training import stream, train
 
 VERSION = 1

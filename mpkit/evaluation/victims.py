@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from mpkit.device import Plan
+from mpkit.evaluation.records import LAST, VictimRecord, silent, tuples
 from mpkit.finetuning import seen
 from mpkit.functional import State, for_models, logits, own
 from mpkit.layers import by_batch
@@ -27,7 +28,6 @@ from mpkit.perturbation import PERTURBATIONS, to_8bit
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import generator, stream, train
-from mpkit.verdict import LAST, VictimRecord, silent, tuples
 
 
 def victim_seed(seed: int, victim: int) -> int:

@@ -8,8 +8,8 @@ import math
 
 import pytest
 
-from mpkit.tally import counted
-from mpkit.verdict import VictimRecord, silent, tuples, victim_of
+from mpkit.evaluation.records import VictimRecord, silent, tuples, victim_of
+from mpkit.evaluation.tally import counted
 
 OLD = {
     "arm": "poisoned", "victim": 0, "predicted": [0, 1], "success": [True, False],

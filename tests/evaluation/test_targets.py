@@ -7,17 +7,17 @@ import dataclasses
 import pytest
 import torch
 
-from mpkit import margins, targets
 from mpkit.data import load_dataset
-from mpkit.margins import (
+from mpkit.evaluation import margins, targets
+from mpkit.evaluation.margins import (
     Clean,
     known_margins,
     measure,
 )
+from mpkit.evaluation.targets import MODELS, Margins, default_target
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import clean_setup, load_scenario, prepare
 from mpkit.scenario import make_scenario
-from mpkit.targets import MODELS, Margins, default_target
 
 SMALL = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}
 

@@ -12,12 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mpkit import margins, targets
 from mpkit.data import Dataset, load_dataset
 from mpkit.ensemble import Ensemble
-from mpkit.evaluation import predict, victim_seed
-from mpkit.functional import State, logits
-from mpkit.margins import (
+from mpkit.evaluation import margins, targets
+from mpkit.evaluation.margins import (
     Clean,
     clean_margins,
     compute_margins,
@@ -26,12 +24,14 @@ from mpkit.margins import (
     read_margins,
     write_margins,
 )
+from mpkit.evaluation.targets import MODELS, Margins, Target
+from mpkit.evaluation.victims import predict, victim_seed
+from mpkit.functional import State, logits
 from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import clean_setup, load_scenario
 from mpkit.scenario import adversarial_loss, make_scenario
-from mpkit.targets import MODELS, Margins, Target
 from mpkit.training import train
 
 SMALL = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}

@@ -1,0 +1,82 @@
+"""How a run folder begins and is opened again, and what it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import pytest
+
+from mpkit.runs import record
+from mpkit.runs.attack import make_attack
+from mpkit.runs.folder import begin, name_of, open_run, refuse_used
+from mpkit.runs.prepared import prepare
+
+
+@pytest.fixture
+def ready():
+    return prepare(
+        make_attack(
+            "ci", data="digits", size=10, n_train=40, n_test=20, target_index=(0,), models=1
+        )
+    )
+
+
+def test_a_run_opens_as_it_was_begun(ready, tmp_path):
+    folder = begin(ready, parent=tmp_path)
+    run = open_run(folder)
+    assert run.attack == ready.attack
+    assert run.attack.target_class == "1"  # what was a default is written down by name
+    assert run.plans == (ready.plan, ready.victim_plan)
+    again = run.prepare(progress=False)
+    assert record.digest(again.scenario) == record.digest(ready.scenario)
+    assert run.victims() == []
+    assert begin(ready, parent=tmp_path) != folder
+
+
+def test_a_folder_that_is_named_is_used(ready, tmp_path):
+    refuse_used(tmp_path / "mine")
+    assert begin(ready, out=tmp_path / "mine") == tmp_path / "mine"
+    with pytest.raises(ValueError, match="holds a run already"):
+        refuse_used(tmp_path / "mine")
+
+
+def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
+    folder = begin(ready, parent=tmp_path)
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps(settings | {"data": "0" * 16}))
+    with pytest.raises(record.RecordError, match="the data are not those"):
+        open_run(folder).prepare(progress=False)
+    (folder / "settings.json").write_text(json.dumps(settings | {"format": 2}))
+    with pytest.raises(record.RecordError, match="newer mpkit"):
+        open_run(folder)
+    for broken in ({"attack": 3}, {"plan": {}}, {"targets": [1]}):
+        (folder / "settings.json").write_text(json.dumps(settings | broken))
+        with pytest.raises(record.RecordError, match="is damaged"):
+            open_run(folder)
+
+
+def test_a_run_may_go_on_on_another_device(ready, tmp_path):
+    run = open_run(begin(ready, parent=tmp_path))
+    assert run.prepare(progress=False, device="cpu").attack == dataclasses.replace(
+        ready.attack, device="cpu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "digits-targeted-seed0"),
+        ({"target_class": "3", "poison_class": "8", "seed": 7}, "digits-3-as-8-seed7"),
+        ({"target_class": "3", "adversarial_class": "5"}, "digits-3-as-5-seed0"),
+        ({"goal": "self-concealment", "target_class": "3"}, "digits-self-concealment-seed0"),
+        ({"data": "/a b/my pets.zip"}, "my_pets-targeted-seed0"),
+        ({"target_class": "../x", "poison_class": "a/b"}, "digits-.._x-as-a_b-seed0"),
+        ({"target_class": "猫", "poison_class": "Kätzchen"}, "digits-猫-as-Kätzchen-seed0"),
+    ],
+)
+def test_the_name_of_a_run_says_when_and_what_and_is_one_folder(given, name, monkeypatch):
+    attack = make_attack("ci", **{"data": "digits"} | given)
+    monkeypatch.setattr(time, "strftime", lambda _: "20260102-030405")
+    assert name_of(attack) == f"20260102-030405-{name}"
