@@ -42,6 +42,8 @@ DRAWN = NO_PAIR | BY_RULE
 def flags(**changes) -> list[str]:
     """The tiny attack as flags, with changes (underscores for dashes, None leaves one out)."""
     values = TINY | PAIR | {k.replace("_", "-"): v for k, v in changes.items()}
+    if values["data"] != "digits" and "size" not in changes:
+        del values["size"]  # of digits alone
     return [t for k, v in values.items() if v is not None for t in (f"--{k}", str(v))]
 
 

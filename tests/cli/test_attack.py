@@ -89,7 +89,14 @@ def test_the_summary_of_a_run(unbroken):
     summary = json.loads(
         (unbroken / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name)
     )
-    assert set(summary) == {"arms", "adversarial_loss", "poisons", "epsilon", "seconds"}
+    assert set(summary) == {
+        "arms",
+        "adversarial_loss",
+        "poisons",
+        "perturbation",
+        "epsilon",
+        "seconds",
+    }
     assert set(summary["seconds"]) == {"crafting", "victims", "total"}
     assert summary["seconds"]["total"] >= summary["seconds"]["crafting"] >= 0
     assert summary["poisons"] == 6

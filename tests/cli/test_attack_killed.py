@@ -18,6 +18,7 @@ import torch
 from mpkit.__main__ import main
 from mpkit.cli import attack as attack_command
 from mpkit.cli import output
+from mpkit.runs import folder as run_folders
 from mpkit.runs import record
 from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict
@@ -243,7 +244,7 @@ def test_control_c_while_a_run_is_loaded(left, words, copy, monkeypatch):
     for name in order[order.index(left[-1]) + 1 :]:
         (copy / name).unlink()
     before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
-    monkeypatch.setattr(attack_command, "prepare", interrupt)
+    monkeypatch.setattr(run_folders, "prepare", interrupt)
     said = call("attack", "--resume", copy)
     assert (said.code, said.out) == (130, "")
     assert said.err.startswith(f"\n{words.format(copy)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mpkit.cli import attack as attack_command
+from mpkit.runs import folder as run_folders
 from tests.cli.conftest import NO_PAIR, flags, refused
 
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────
@@ -144,7 +145,7 @@ def test_a_summary_that_may_not_be_written_is_refused_before_the_run(monkeypatch
 # ── a run and its folder ────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("left", attack_command.LEFT)
+@pytest.mark.parametrize("left", run_folders.LEFT)
 def test_a_folder_that_holds_a_run_is_refused(copy, left):
     for path in copy.iterdir():
         if path.name not in (left, "poisons"):

@@ -9,6 +9,7 @@ import pytest
 
 from mpkit.__main__ import build_parser
 from mpkit.cli import options
+from mpkit.cli.options import flags as flags_there
 from mpkit.cli.options import given
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
@@ -65,6 +66,8 @@ def every_setting() -> list[str]:
 def test_every_setting_has_a_flag(name):
     value = SAMPLES.get(name, SAMPLES.get(name.removeprefix("victim_")))
     scratch = [] if name == "data" else ["--data", "digits"]  # which is not fine-tuned by itself
+    if only := flags_there()[name].only:  # it acts beside some values of another setting alone
+        scratch += as_flag(only[0], only[1][0])
     by_itself = from_flags(*scratch)
     assert found(by_itself, name) != value, "choose another sample"
     changed = from_flags(*scratch, *as_flag(name, value))

@@ -161,7 +161,9 @@ def test_a_sweep_that_does_not_name_its_data_is_of_the_digits(monkeypatch):
         assert row["attack"].pop("data") == "digits"
     Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     assert swept(monkeypatch, second, "--pairs", "3").out == wanted
-    assert swept(monkeypatch, third, "--pairs", "3", "--data", "signs").code == 0
+    monkeypatch.setattr(sweep, "_measure", third)
+    signs = flags(data="signs", epsilon=None, unroll_steps=None, **DRAWN | {"noise": None})
+    assert call("sweep", *signs, "--quiet", "--pairs", "3").code == 0
     assert [a.data for a in third.asked] == ["signs"] * 3
 
 

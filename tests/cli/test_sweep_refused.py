@@ -81,7 +81,8 @@ def test_the_rarest_class_must_hold_the_poisons_of_a_sweep(monkeypatch):
             pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(Path("mine", split, name, f"{i}.png"))
     monkeypatch.setattr(sweep, "_measure", Stand(0))
-    how = flags(data="mine", n_train=27, n_test=6, network="mlp", budget=0.2, **DRAWN)
+    how = flags(**DRAWN | {"noise": None}, data="mine", n_train=27, n_test=6, network="mlp")
+    how += ["--budget", "0.2"]
     assert "class b has only 3 of the 27" in refused("sweep", *how, "--pairs", "3", "--quiet")
 
 

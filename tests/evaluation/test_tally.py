@@ -20,7 +20,7 @@ from mpkit.evaluation.tally import (
 )
 from mpkit.networks import network
 from mpkit.scenario import make_scenario
-from tests.test_evaluation import TEST, TRAIN, trained
+from tests.evaluation.test_victims import TEST, TRAIN, trained
 
 
 def test_tallies_of_attacks_are_pooled():

@@ -74,7 +74,11 @@ def random_attack(seed: int) -> Attack:
             return draw.random() < 0.5
         if s.kind is float:
             return draw.uniform(0.01, 0.999)
-        return draw.choice(("3", "猫", "a b")) if s.kind is str else draw.randint(1, 60)
+        return (
+            draw.choice(("3", "猫", "a b"))
+            if s.kind is str
+            else draw.randint(max(1, s.low or 1), 60)
+        )
 
     def filled(of: type, plain: bool = False):
         values = {name: some(name, s, of) for name, s in settings_of(of).items()}

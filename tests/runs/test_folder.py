@@ -18,7 +18,7 @@ from mpkit.runs.prepared import prepare
 def ready():
     return prepare(
         make_attack(
-            "ci", data="digits", size=10, n_train=40, n_test=20, target_index=(0,), models=1
+            "ci", data="digits", size=10, n_train=60, n_test=100, target_index=(0,), models=1
         )
     )
 
