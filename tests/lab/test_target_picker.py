@@ -22,11 +22,7 @@ LEARNT = {"noise": 0, "epochs": 10, "lr": 0.2, "n_test": 200, "victim_epochs": 1
 
 RULE = {"target_index": None}
 
-
-@pytest.fixture(autouse=True)
-def nothing_known(monkeypatch):
-    monkeypatch.setattr(margins, "_kept", {})
-    monkeypatch.setattr(margins, "_locks", {})
+pytestmark = pytest.mark.usefixtures("nothing_known")
 
 
 @pytest.fixture
