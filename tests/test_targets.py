@@ -8,10 +8,7 @@ import pytest
 import torch
 
 from mpkit import targets
-from mpkit.margins import (
-    known_margins,
-    measure,
-)
+from mpkit.margins import known_margins, measure
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import clean_setup, load_scenario, prepare
 from mpkit.scenario import make_scenario

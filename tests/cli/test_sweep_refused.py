@@ -15,17 +15,7 @@ from mpkit.cli import sweep
 from mpkit.margins import measure
 from mpkit.runs.attack import Attack
 from mpkit.targets import Margins, whole_test_set
-from tests.cli.conftest import (
-    DIVERGING,
-    DRAWN,
-    NO_PAIR,
-    Stand,
-    call,
-    flags,
-    lines,
-    refused,
-    strict,
-)
+from tests.cli.conftest import DIVERGING, DRAWN, NO_PAIR, Stand, call, flags, lines, refused, strict
 
 # ── sweep ───────────────────────────────────────────────────────────────────────────────────────
 

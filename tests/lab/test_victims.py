@@ -12,10 +12,7 @@ from torch import nn
 from mpkit import evaluation as evaluation_module
 from mpkit.evaluation import victim_seed
 from mpkit.functional import init
-from mpkit.lab import (
-    CraftLab,
-    VictimsLab,
-)
+from mpkit.lab import CraftLab, VictimsLab
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.rates import rate
