@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpkit.data import Dataset
+from mpkit.data import Dataset, load_dataset
+from mpkit.data.datasets import Splits
+from mpkit.evaluation import margins
 from mpkit.runs.attack import Attack, make_attack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +38,32 @@ def own_surroundings(cache, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", str(cache))
     for name in ("MPKIT_SCALE", "MPKIT_SYNC"):
         monkeypatch.delenv(name, raising=False)
+
+
+SMALL_DIGITS = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}
+"""An attack on few and clean pictures, on which models learn something in no time."""
+
+
+@pytest.fixture(scope="session")
+def small_digits(cache) -> Splits:
+    sizes = {name: value for name, value in SMALL_DIGITS.items() if name != "data"}
+    return load_dataset("digits", cache=cache, **sizes)
+
+
+@pytest.fixture
+def nothing_known(tmp_path, monkeypatch):
+    """No margins of before, neither in memory nor in a folder."""
+    monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
+    monkeypatch.setattr(margins, "_kept", {})
+    monkeypatch.setattr(margins, "_locks", {})
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[margins.Clean]:
+    """What the clean models were trained for since."""
+    seen, compute = [], margins.compute_margins
+    monkeypatch.setattr(margins, "compute_margins", lambda c, *a: seen.append(c) or compute(c, *a))
+    return seen
 
 
 def noise(n: int, seed: int) -> Dataset:

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpkit.perturbation import (
-    PERTURBATIONS,
-    Additive,
-    Composed,
-    Recolor,
-    to_8bit,
-)
+from mpkit.perturbation import PERTURBATIONS, Additive, Composed, Recolor, to_8bit
 
 GREY, RGB = (1, 5, 6), (3, 5, 6)
 

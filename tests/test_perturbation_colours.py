@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpkit.perturbation import (
-    RGB_TO_YUV,
-    YUV_HIGH,
-    YUV_LOW,
-    Additive,
-    Composed,
-    Recolor,
-)
+from mpkit.perturbation import RGB_TO_YUV, YUV_HIGH, YUV_LOW, Additive, Composed, Recolor
 from tests.test_perturbation import GREY, RGB, SHAPES, gen, pictures, wild
 
 

@@ -14,17 +14,7 @@ import pytest
 from mpkit.cli.options import parser_of
 from mpkit.lab.kit.controls import Choice, Number
 from mpkit.lab.kit.dials import dial, dials, show
-from mpkit.setting import (
-    PIXEL,
-    Dial,
-    Live,
-    Setting,
-    changes,
-    check,
-    declared,
-    setting,
-    settings_of,
-)
+from mpkit.setting import PIXEL, Dial, Live, Setting, changes, check, declared, setting, settings_of
 
 
 @declared

@@ -20,17 +20,7 @@ from mpkit.runs import record
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.saved import from_dict
-from tests.cli.conftest import (
-    DIVERGING,
-    FILES,
-    PAIR,
-    TINY,
-    call,
-    flags,
-    numbers,
-    refused,
-    strict,
-)
+from tests.cli.conftest import DIVERGING, FILES, PAIR, TINY, call, flags, numbers, refused, strict
 
 # ── a run and its folder ────────────────────────────────────────────────────────────────────────
 

@@ -15,17 +15,7 @@ from mpkit.cli import sweep
 from mpkit.evaluation.margins import measure
 from mpkit.evaluation.targets import Margins, whole_test_set
 from mpkit.runs.attack import Attack
-from tests.cli.conftest import (
-    DIVERGING,
-    DRAWN,
-    NO_PAIR,
-    Stand,
-    call,
-    flags,
-    lines,
-    refused,
-    strict,
-)
+from tests.cli.conftest import DIVERGING, DRAWN, NO_PAIR, Stand, call, flags, lines, refused, strict
 
 # ── sweep ───────────────────────────────────────────────────────────────────────────────────────
 

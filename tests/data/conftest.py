@@ -12,11 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mpkit.data import (
-    Dataset,
-    load_dataset,
-    pictures,
-)
+from mpkit.data import Dataset, load_dataset, pictures
 
 KINDS = ["folder", "zip", "tar", "tar.gz", "tgz", "tar.xz", "tar.bz2"]
 

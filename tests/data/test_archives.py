@@ -8,11 +8,7 @@ import zipfile
 
 import pytest
 
-from mpkit.data import (
-    DataError,
-    archives,
-    load_dataset,
-)
+from mpkit.data import DataError, archives, load_dataset
 from mpkit.data.archives import fingerprint, read_members
 from tests.data.conftest import (
     KINDS,

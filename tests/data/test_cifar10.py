@@ -10,12 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mpkit.data import (
-    DataError,
-    cifar10,
-    fetch_cifar10,
-    load_dataset,
-)
+from mpkit.data import DataError, cifar10, fetch_cifar10, load_dataset
 from tests.data.conftest import check_invariants, pack, same
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat")

@@ -13,13 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mpkit.data import (
-    DataError,
-    Dataset,
-    archives,
-    load_dataset,
-    pictures,
-)
+from mpkit.data import DataError, Dataset, archives, load_dataset, pictures
 from mpkit.data import datasets as data
 from tests.conftest import SHARED
 from tests.data.conftest import check_invariants, colours, encoded, pack, same, tree

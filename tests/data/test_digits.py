@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpkit.data import (
-    DataError,
-    digits,
-    load_dataset,
-)
+from mpkit.data import DataError, digits, load_dataset
 from mpkit.data.digits import camera
 from tests.data.conftest import check_invariants, same
 

@@ -11,12 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mpkit.data import (
-    DataError,
-    archives,
-    load_dataset,
-    pictures,
-)
+from mpkit.data import DataError, archives, load_dataset, pictures
 from mpkit.data import datasets as data
 from tests.data.conftest import colours, encoded, pack, same, tree, without
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpkit.data import (
-    cache_folder,
-    places,
-)
+from mpkit.data import cache_folder, places
 
 
 def test_where_the_cache_is(tmp_path, monkeypatch):

@@ -33,35 +33,15 @@ from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import clean_setup, load_scenario
 from mpkit.scenario import adversarial_loss, make_scenario
 from mpkit.training import train
+from tests.conftest import SMALL_DIGITS
 
-SMALL = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}
-
+pytestmark = pytest.mark.usefixtures("nothing_known")
 RECIPE = Recipe(epochs=4, batch=20, lr=0.2)
 
 
-@pytest.fixture(autouse=True)
-def nothing_known(tmp_path, monkeypatch):
-    monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
-    monkeypatch.setattr(margins, "_kept", {})
-
-
-@pytest.fixture(scope="module")
-def data(cache):
-    names = ("n_train", "n_test", "size", "noise")
-    return load_dataset("digits", cache=cache, **{name: SMALL[name] for name in names})
-
-
 @pytest.fixture
-def clean(data) -> Clean:
-    return Clean(*data, recipe=RECIPE)
-
-
-@pytest.fixture
-def trained(monkeypatch) -> list[Clean]:
-    """What the clean models were trained for since."""
-    seen, compute = [], margins.compute_margins
-    monkeypatch.setattr(margins, "compute_margins", lambda c, *a: seen.append(c) or compute(c, *a))
-    return seen
+def clean(small_digits) -> Clean:
+    return Clean(*small_digits, recipe=RECIPE)
 
 
 def same(a: Margins, b: Margins) -> bool:
@@ -72,14 +52,14 @@ def same(a: Margins, b: Margins) -> bool:
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
-def test_margins_are_those_of_models_trained_one_by_one(data, name):
-    found = compute_margins(Clean(*data, name, recipe=RECIPE))
-    module = network(name, data.train.shape, 10)
+def test_margins_are_those_of_models_trained_one_by_one(small_digits, name):
+    found = compute_margins(Clean(*small_digits, name, recipe=RECIPE))
+    module = network(name, small_digits.train.shape, 10)
     margin, votes = torch.zeros(100, 10), torch.zeros(100, 10, dtype=torch.long)
     for seed in margins.clean_seeds():
-        *_, (state, _) = train(module, data.train.x, data.train.y, RECIPE, [seed])
+        *_, (state, _) = train(module, small_digits.train.x, small_digits.train.y, RECIPE, [seed])
         one = State(*({k: v[0] for k, v in part.items()} for part in state))
-        z = logits(module, one, data.test.x, train=False)[0].detach()
+        z = logits(module, one, small_digits.test.x, train=False)[0].detach()
         for n in range(100):
             for c in range(10):
                 others = [z[n, j].item() for j in range(10) if j != c]
@@ -87,33 +67,33 @@ def test_margins_are_those_of_models_trained_one_by_one(data, name):
             votes[n, max(range(10), key=z[n].tolist().__getitem__)] += 1
     assert torch.allclose(found.margin, margin, atol=1e-4)
     assert torch.equal(found.votes, votes)
-    assert torch.equal(found.labels, data.test.y)
+    assert torch.equal(found.labels, small_digits.test.y)
 
 
-def test_margins_of_fine_tuned_models_are_those_of_victims(data):
+def test_margins_of_fine_tuned_models_are_those_of_victims(small_digits):
     attack = make_attack(
-        "ci", **SMALL, fine_tune="last", network="convnet-small", epochs=4, target_index=(0,)
+        "ci", **SMALL_DIGITS, fine_tune="last", network="convnet-small", epochs=4, target_index=(0,)
     )
     scenario = load_scenario(attack)
-    _, module = attack.networks(data.train.shape, 10)
+    _, module = attack.networks(small_digits.train.shape, 10)
     seeds, recipe = margins.clean_seeds(), attack.victim_recipe
-    *_, (state, _) = train(module, data.train.x, data.train.y, recipe, seeds)
-    wanted = measure(predict(module, state, data.test.x), data.test.y)
+    *_, (state, _) = train(module, small_digits.train.x, small_digits.train.y, recipe, seeds)
+    wanted = measure(predict(module, state, small_digits.test.x), small_digits.test.y)
     found = compute_margins(clean_setup(attack, scenario))
     assert torch.allclose(found.margin, wanted.margin, atol=1e-4)
     assert torch.equal(found.votes, wanted.votes)
 
 
 @pytest.mark.parametrize("goal", ["targeted", "self-concealment", "multi-class"])
-def test_a_margin_is_the_mean_adversarial_loss(data, goal):
+def test_a_margin_is_the_mean_adversarial_loss(small_digits, goal):
     draw = torch.Generator().manual_seed(1)
     z = torch.randn(MODELS, 100, 10, generator=draw)
     other = {"targeted": {"poison_class": 7}, "multi-class": {"adversarial_class": 7}}.get(goal, {})
-    rows = data.test.rows_of(1)
+    rows = small_digits.test.rows_of(1)
     chosen = list(range(len(rows)))
-    scenario = make_scenario(*data, 1, **other, goal=goal, target_index=chosen, budget=0.05)
+    scenario = make_scenario(*small_digits, 1, **other, goal=goal, target_index=chosen, budget=0.05)
     true, wanted = 1, int(scenario.adversarial[0])
-    found = measure(z, data.test.y).targets(true, wanted)
+    found = measure(z, small_digits.test.y).targets(true, wanted)
     assert len(found) == len(rows)
     for t in found:
         assert t.row == rows[t.index]
@@ -192,10 +172,10 @@ def test_a_changed_pixel_trains_again(clean, tmp_path, trained):
     assert len(list(tmp_path.glob("margins-*"))) == 2
 
 
-def test_another_procedure_is_not_taken_for_this_one(data, monkeypatch):
-    before = Clean(*data, recipe=RECIPE).key
+def test_another_procedure_is_not_taken_for_this_one(small_digits, monkeypatch):
+    before = Clean(*small_digits, recipe=RECIPE).key
     monkeypatch.setattr(margins, "VERSION", margins.VERSION + 1)
-    assert Clean(*data, recipe=RECIPE).key != before
+    assert Clean(*small_digits, recipe=RECIPE).key != before
 
 
 def foreign(path: Path, clean: Clean) -> None:

@@ -7,39 +7,15 @@ import dataclasses
 import pytest
 import torch
 
-from mpkit.data import load_dataset
-from mpkit.evaluation import margins, targets
-from mpkit.evaluation.margins import (
-    Clean,
-    known_margins,
-    measure,
-)
+from mpkit.evaluation import targets
+from mpkit.evaluation.margins import known_margins, measure
 from mpkit.evaluation.targets import MODELS, Margins, default_target
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import clean_setup, load_scenario, prepare
 from mpkit.scenario import make_scenario
+from tests.conftest import SMALL_DIGITS
 
-SMALL = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}
-
-
-@pytest.fixture(autouse=True)
-def nothing_known(tmp_path, monkeypatch):
-    monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
-    monkeypatch.setattr(margins, "_kept", {})
-
-
-@pytest.fixture(scope="module")
-def data(cache):
-    names = ("n_train", "n_test", "size", "noise")
-    return load_dataset("digits", cache=cache, **{name: SMALL[name] for name in names})
-
-
-@pytest.fixture
-def trained(monkeypatch) -> list[Clean]:
-    """What the clean models were trained for since."""
-    seen, compute = [], margins.compute_margins
-    monkeypatch.setattr(margins, "compute_margins", lambda c, *a: seen.append(c) or compute(c, *a))
-    return seen
+pytestmark = pytest.mark.usefixtures("nothing_known")
 
 
 def voted(*votes: list[int], margins: list[float] | None = None) -> Margins:
@@ -124,7 +100,7 @@ def test_without_a_target_the_rule_says_what_would_do():
 
 
 def test_the_default_target_of_an_attack():
-    attack = make_attack("ci", **SMALL, epochs=20, batch=20, lr=0.2)
+    attack = make_attack("ci", **SMALL_DIGITS, epochs=20, batch=20, lr=0.2)
     assert attack.target_index is None
     ready = prepare(attack, progress=False)
     s = ready.scenario
@@ -141,7 +117,7 @@ def test_the_default_target_of_an_attack():
 
 def test_self_concealment_has_a_default_target_too():
     attack = make_attack(
-        "ci", **SMALL, epochs=20, batch=20, lr=0.2, goal="self-concealment", target_class="3"
+        "ci", **SMALL_DIGITS, epochs=20, batch=20, lr=0.2, goal="self-concealment", target_class="3"
     )
     s = load_scenario(attack)
     found = known_margins(clean_setup(attack, s)).targets(3, 3)
@@ -151,20 +127,20 @@ def test_self_concealment_has_a_default_target_too():
 
 
 def test_the_run_seed_and_the_poisons_do_not_matter(trained):
-    how = {**SMALL, "epochs": 20, "batch": 20, "lr": 0.2}
+    how = {**SMALL_DIGITS, "epochs": 20, "batch": 20, "lr": 0.2}
     first = load_scenario(make_attack("ci", **how))
     for other in ({"seed": 5}, {"budget": 0.05}, {"epsilon": 0.2}, {"models": 2}, {"victims": 3}):
         assert load_scenario(make_attack("ci", **how | other)).target_rows == first.target_rows
     assert len(trained) == 1
     # An index that is given needs no models.
-    load_scenario(make_attack("ci", **SMALL, target_index=(0,), epochs=5))
+    load_scenario(make_attack("ci", **SMALL_DIGITS, target_index=(0,), epochs=5))
     assert len(trained) == 1
 
 
-def test_the_whole_test_set_is_put_together_again(data):
+def test_the_whole_test_set_is_put_together_again(small_digits):
     for index in ((0,), (3, 1)):
-        s = make_scenario(*data, "1", "7", target_index=index)
+        s = make_scenario(*small_digits, "1", "7", target_index=index)
         whole = targets.whole_test_set(s)
-        assert torch.equal(whole.x, data.test.x)
-        assert torch.equal(whole.y, data.test.y)
+        assert torch.equal(whole.x, small_digits.test.x)
+        assert torch.equal(whole.y, small_digits.test.y)
         assert targets.target_index(s) == index

@@ -8,10 +8,7 @@ import time
 import ipywidgets as widgets
 import pytest
 
-from mpkit.lab import (
-    CraftLab,
-    UnrollLab,
-)
+from mpkit.lab import CraftLab, UnrollLab
 from mpkit.lab.kit.controls import Number
 from mpkit.runs.attack import Attack, make_attack
 
@@ -153,9 +150,11 @@ def unroll():
 
 @pytest.fixture
 def lab(small):
+    """The lab that most of what labs share is tried on."""
     return small(CraftLab)
 
 
 @pytest.fixture
 def heard():
+    """What a control has told, in order."""
     return []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from mpkit.lab import (
-    CollisionLab,
-)
+from mpkit.lab import CollisionLab
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished
 

@@ -7,9 +7,7 @@ import weakref
 
 import pytest
 
-from mpkit.lab import (
-    CraftLab,
-)
+from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.kit.share import encode
 from tests.lab.conftest import crafted, finished, press

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from mpkit.lab import (
-    CraftLab,
-)
+from mpkit.lab import CraftLab
 from tests.lab.conftest import SIGNS, finished, press
 
 

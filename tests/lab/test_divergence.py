@@ -37,7 +37,7 @@ def test_victims_that_diverged_are_counted_apart():
     told = done(lab)
     assert told.count("0/2 = 0%") == told.count("2 diverged, accuracy –") == 3
     assert "nothing, as all diverged" in told
-    assert lab.view.words["poisoned"].get_text() == "0 of 2, 2 diverged"
+    assert lab.view.rows["poisoned"].words.get_text() == "0 of 2, 2 diverged"
     assert lab.curve() == ([1, 2], [0.0, 0.0])
     assert "nan" not in told
 

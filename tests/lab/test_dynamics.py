@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpkit.lab import (
-    CraftLab,
-    DynamicsLab,
-)
+from mpkit.lab import CraftLab, DynamicsLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare

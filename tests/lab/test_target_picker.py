@@ -22,11 +22,7 @@ LEARNT = {"noise": 0, "epochs": 10, "lr": 0.2, "n_test": 200, "victim_epochs": 1
 
 RULE = {"target_index": None}
 
-
-@pytest.fixture(autouse=True)
-def nothing_known(monkeypatch):
-    monkeypatch.setattr(margins, "_kept", {})
-    monkeypatch.setattr(margins, "_locks", {})
+pytestmark = pytest.mark.usefixtures("nothing_known")
 
 
 @pytest.fixture
@@ -246,9 +242,9 @@ def test_old_codes_mean_the_first_picture(small):
 
 def test_victims_with_another_network_keep_their_target(small):
     lab = small(VictimsLab, **LEARNT | RULE)
-    row = lab.stock.scenario.target_rows
+    row = lab.source.scenario.target_rows
     index = lab.attack.target_index
     assert index is not None
     lab.later(network="convnet")
-    assert (lab.stock.scenario.target_rows, lab.attack.target_index) == (row, index)
-    assert not lab.stock.refresh()
+    assert (lab.source.scenario.target_rows, lab.attack.target_index) == (row, index)
+    assert not lab.source.refresh()

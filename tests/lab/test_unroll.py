@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpkit.lab import (
-    UnrollLab,
-)
+from mpkit.lab import UnrollLab
 from mpkit.lab.unroll_toy import make_toy
 from tests.lab.conftest import Browser, finished, numbers
 

@@ -14,10 +14,7 @@ from mpkit.evaluation.rates import rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
-from mpkit.lab import (
-    CraftLab,
-    VictimsLab,
-)
+from mpkit.lab import CraftLab, VictimsLab
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import make_attack
@@ -96,7 +93,7 @@ def test_only_the_bases_differ_between_the_arms(small, until, changed, seen):
     finished(lab, until)
     (_, _, pictures, _) = seen[0]
     poisoned, clean, noise = pictures[:: len(pictures) // len(ARMS)]
-    bases = lab.stock.scenario.bases
+    bases = lab.source.scenario.bases
     others = torch.ones(len(clean), dtype=torch.bool)
     others[bases] = False
     assert torch.equal(poisoned[bases] * 255, changed.float())
@@ -121,7 +118,7 @@ def test_poisons_are_scaled_about_their_bases(small, until, changed, seen, perce
     lab = small(VictimsLab, poisons=changed)
     lab.controls["share"].slider.value = percent
     finished(lab, until)
-    scenario, found = lab.stock.scenario, 255 * seen[0][2][0][lab.stock.scenario.bases]
+    scenario, found = lab.source.scenario, 255 * seen[0][2][0][lab.source.scenario.bases]
     bases = 255 * scenario.base_images
     exact = (bases + (changed.float() - bases) * percent / 100).clamp(0, 255)
     assert (found - exact).abs().max() <= 0.5 + 1e-3
@@ -141,17 +138,17 @@ def test_the_interval_and_the_mean_are_those_of_the_victims_shown(small, until, 
         wilson = binomtest(wins, 3).proportion_ci(method="wilson")
         assert list(lab.spans[arm].get_xdata()) == [wilson.low, wilson.high]
         assert list(lab.spans[arm].get_ydata()) == [row, row]
-        assert lab.view.words[arm].get_text() == f"{wins} of 3"
+        assert lab.view.rows[arm].words.get_text() == f"{wins} of 3"
         dots = lab.view.clouds[arm].get_offsets()[:, 0].tolist()
         assert dots == [r.adversarial_probability[0] for r in mine]
         accuracy = sum(r.accuracy for r in mine) / 3
         assert f"{arm}: {wins}/3" in lab.describe()
         assert f"accuracy {accuracy:.1%}" in lab.describe().split(f"{arm}: ")[1]
     poisoned = [r for r in lab.records if r.arm == "poisoned"]
-    wanted = int(lab.stock.scenario.adversarial[0])
+    wanted = int(lab.source.scenario.adversarial[0])
     mean = sum(r.adversarial_probability[0] for r in poisoned) / 3
     assert lab.view.bars.bars[wanted].get_width() == pytest.approx(mean, abs=1e-6)
-    name = lab.stock.scenario.train.classes[wanted]
+    name = lab.source.scenario.train.classes[wanted]
     assert f"{name} {mean:.0%}" in lab.describe().split("on average")[1]
 
 

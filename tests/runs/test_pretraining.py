@@ -7,10 +7,7 @@ import torch
 
 from mpkit.data import load_dataset
 from mpkit.evaluation.victims import predict
-from mpkit.finetuning import (
-    features,
-    load_weights,
-)
+from mpkit.finetuning import features, load_weights
 from mpkit.functional import init
 from mpkit.networks import network
 from mpkit.recipe import Recipe

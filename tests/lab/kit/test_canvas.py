@@ -38,7 +38,7 @@ def test_the_first_point_of_a_run_is_drawn_however_long_the_last_frame_took():
 
 
 def test_drawing_keeps_to_its_share():
-    canvas = made(share=0.1, interval=0)
+    canvas = made(load=0.1, interval=0)
     canvas._render = lambda: time.sleep(0.02) or canvas.figure.canvas.draw()
     began = time.perf_counter()
     while time.perf_counter() - began < 1.5:

@@ -6,11 +6,7 @@ import time
 
 import pytest
 
-from mpkit.lab import (
-    CraftLab,
-    DynamicsLab,
-    VictimsLab,
-)
+from mpkit.lab import CraftLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.lab import (
-    CollisionLab,
-    CompareLab,
-    CraftLab,
-    DynamicsLab,
-    UnrollLab,
-    VictimsLab,
-)
+from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import crafted, finished, press
