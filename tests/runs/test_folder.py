@@ -51,7 +51,7 @@ def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
     (folder / "settings.json").write_text(json.dumps(settings | {"format": 2}))
     with pytest.raises(record.RecordError, match="newer mpkit"):
         open_run(folder)
-    for broken in ({"attack": 3}, {"plan": {}}, {"targets": [1]}):
+    for broken in ({"attack": 3}, {"plan": 3}, {"targets": [1]}):
         (folder / "settings.json").write_text(json.dumps(settings | broken))
         with pytest.raises(record.RecordError, match="is damaged"):
             open_run(folder)
