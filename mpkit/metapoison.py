@@ -29,7 +29,7 @@ from mpkit.layers import by_batch
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
 from mpkit.scenario import Scenario, adversarial_loss
-from mpkit.settings import Settings
+from mpkit.settings import FIXED, Settings
 from mpkit.tracing import settled, traced
 from mpkit.training import generator, sgd_step
 
@@ -201,7 +201,7 @@ def craft(
     """Algorithm 1 as an iterator of craft steps; it may be closed, and resumed from any state.
 
     `settings` may be a callable: it is asked before every step, so that ε or K can change mid-run.
-    Raises ValueError for a state of another run, and where a setting in `FIXED` changes.
+    Raises ValueError for a state of another run, and where a setting changes that is fixed.
     """
     now = settings if callable(settings) else lambda: settings
     begun = current = now()
@@ -218,10 +218,6 @@ def craft(
                     f"{name} is fixed when a run begins: it was {getattr(begun, name)}, and "
                     f"{getattr(current, name)} needs a new run"
                 )
-
-
-FIXED = ("models", "perturbation", "seed", "stagger", "recipe", "compute")
-"""Settings that are decided when a run begins; all others may change from step to step."""
 
 
 def crafting(

@@ -8,7 +8,7 @@ from typing import Literal
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
-from mpkit.setting import PIXEL, Dial, Live, declared, setting
+from mpkit.setting import PIXEL, Dial, Live, declared, setting, settings_of
 from mpkit.tracing import WAYS
 
 
@@ -130,3 +130,7 @@ class Settings:
         rate = self.craft_rate * 0.1 ** sum(step >= d for d in self.craft_decays)
         ramp = min(1.0, (step + 1) / self.craft_warmup) if self.craft_warmup else 1.0
         return rate * ramp**2
+
+
+FIXED = tuple(name for name, s in settings_of(Settings).items() if not s.live)
+"""Settings that are decided when a run begins; all others may change from step to step."""

@@ -37,6 +37,7 @@ from mpkit.runs.prepared import (
 )
 from mpkit.runs.scale import TUNED
 from mpkit.setting import changes
+from mpkit.settings import Settings
 
 
 class CraftLab(AttackLab):
@@ -79,12 +80,18 @@ class CraftLab(AttackLab):
         ready = prepare(attack, progress=False, scenario=self.scenario)
         if run is self._run:  # or another run has begun meanwhile
             self.ready = ready
-        return ready.craft(settings=self.knobs)
+        return ready.craft(settings=self._read)
+
+    def _read(self) -> Settings:
+        """The settings of the step that begins."""
+        self._begun = self.knobs()
+        return self._begun
 
     def take(self, item: tuple[CraftState, CraftRecord]) -> None:
         self.state, record = item
-        for text in changes(self.records[-1], record, CRAFTING.values()) if self.records else ():
+        for text in changes(self.used, self._begun, CRAFTING.values()) if self.records else ():
             self.mark(record.step - 0.5, text)
+        self.used = self._begun  # of the last step, whatever has been turned since
         self.records.append(record)
         self._draw()
 
@@ -187,9 +194,8 @@ class CraftLab(AttackLab):
         self.view.show(self.poisons().float() / 255, self.records[-1].epsilon)
 
     def poisons(self) -> torch.Tensor:
-        """The poisons of this moment, as 8-bit pictures."""
-        settings = dataclasses.replace(self.knobs(), epsilon=self.records[-1].epsilon)
-        return poisons_of(self.ready.scenario, self.state, settings)
+        """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
+        return poisons_of(self.ready.scenario, self.state, self.used)
 
     def end(self) -> None:
         super().end()

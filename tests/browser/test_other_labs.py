@@ -144,7 +144,7 @@ def test_compare_lab_counts_and_says_so(page, jupyter):
         page.keyboard.press("Enter")
         page.get_by_role("spinbutton", name="victims a target").fill("3")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("↺ first, and then change it")).to_be_visible()
+        expect(page.get_by_text("After reset (↺).")).to_be_visible()
     finally:
         book.shut_down()
 
