@@ -13,7 +13,7 @@ from mpkit.course.quiz import Item, Quiz
 
 SAID = {
     "loss": "training loss",
-    "wanted": 'P("7") for the target',
+    "adversarial": 'P("7") for the target',
     "accuracy": "accuracy, other pictures",
 }
 """What is kept of every epoch of the twins, and its title."""

@@ -42,6 +42,6 @@ def test_a_distance_of_one_long_vector_is_the_same():
 
 def test_what_is_kept_of_the_twins_is_what_the_lab_keeps_too():
     fields = TwinRecord.__dataclass_fields__
-    assert {"wanted"} <= SAID.keys()
-    assert "wanted" in fields
+    assert {"adversarial"} <= SAID.keys()
+    assert "adversarial" in fields
     assert all(title and title == title.strip() for title in SAID.values())

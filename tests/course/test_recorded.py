@@ -32,7 +32,11 @@ def test_every_row_is_a_rate_with_an_accuracy_that_is_a_share(name):
 
 
 def test_a_table_shows_itself_in_words_and_in_html():
-    table = Table([Result("ε <1>", 3, 8, "--epsilon 1/255", 0.5), Result("b", 0, 8, "")], "Here.")
+    table = Table(
+        [Result("ε <1>", 3, 8, "--epsilon 1/255", 0.5), Result("b", 0, 8, "")],
+        "Here.",
+        "mpkit sweep",
+    )
     assert str(table) == f"ε <1>: {rate(3, 8)}\nb: {rate(0, 8)}"
     html = table._repr_html_()
     assert "<td>ε &lt;1&gt;</td><td>3/8</td><td>38%</td>" in html
