@@ -37,5 +37,10 @@ class Seeded(Mode):
         self.generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
         random = torch.Tag.nondeterministic_seeded in op.tags
-        return op(*args, **{**(kwargs or {}), **({"generator": self.generator} if random else {})})
+        if not random or kwargs.get("generator"):  # of a Seeded inside this one, whose word counts
+            return op(*args, **kwargs)
+        if all(argument.name != "generator" for argument in op._schema.arguments):
+            op = op.overloadpacket.generator  # torch.rand and its like have an overload for it
+        return op(*args, **kwargs, generator=self.generator)

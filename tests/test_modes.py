@@ -23,6 +23,20 @@ def test_inside_random_numbers_are_decided_by_the_seed_alone():
     assert not any(map(torch.equal, one, other))
 
 
+def test_every_kind_of_draw_is_decided_by_the_seed_and_the_inner_one_counts():
+    def drawn() -> list[torch.Tensor]:
+        made = [torch.rand(2), torch.randn(2), torch.randint(9, (3,)), torch.randperm(5)]
+        return [*made, torch.empty(2).uniform_(), torch.bernoulli(torch.full((9,), 0.5))]
+
+    before = torch.get_rng_state()
+    with Seeded(5):
+        alone = drawn()
+    with Seeded(4), Seeded(5):
+        inside = drawn()
+    assert all(map(torch.equal, alone, inside))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_is_not_random_is_left_as_it_is():
     x = torch.arange(6.0).view(2, 3)
     with Seeded(0):
