@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 
 
 @exercise(
@@ -87,47 +87,4 @@ def interval(answer: object) -> Verdict:
     return wrong(f"{value:g} is not it: rate(8, 8).low is the lower end.")
 
 
-QUIZ = Quiz(
-    "00",
-    [
-        Item(
-            "Whose labels does the attacker change?",
-            ["those of the poisons", "the target's", "nobody's"],
-            2,
-            [
-                "No: every poison is a 7 that is labelled 7.",
-                "No: the target is a test picture. Nobody touches it.",
-                "Yes: that is what clean-label means.",
-            ],
-        ),
-        Item(
-            "Why does a control with random noise of the same ε belong to the experiment?",
-            [
-                "to show how much accuracy the poisons cost",
-                "to show that it is the crafting that turns the target",
-                "to make the poisons invisible",
-            ],
-            1,
-            [
-                "No: the clean arm shows that.",
-                "Yes: changing fifty pictures changes training anyhow. Only a difference from "
-                "equally large, aimless changes is due to the crafting.",
-                "No: nothing is mixed. The control's victims train on noise instead of poisons.",
-            ],
-        ),
-        Item(
-            "All eight victims turned. May you say that the attack always works?",
-            [
-                "of this target, yes; others may be harder",
-                "no: not even of this target, since the victims are few",
-                "of all targets, since the victims were fresh",
-            ],
-            1,
-            [
-                "No: of this very target, 8 of 8 is compatible with a true rate under 70 %.",
-                "Yes: the interval is wide even for this target, and it says nothing about others.",
-                "No: fresh victims say something about this target only.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("00")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 
 KINDS = ("label flipping", "clean-label", "evasion", "none")
 """What can be said of each story of exercise 01.threat."""
@@ -184,46 +184,4 @@ def chance(answer: object) -> Verdict:
     return wrong(f"{value:g} is not it: the first k at which rate(k, 20).low passes 0.5.")
 
 
-QUIZ = Quiz(
-    "01",
-    [
-        Item(
-            "A collision poison lies in the training set. What is its label?",
-            ["wrong, or it could do no harm", "that of its base", "the target's class"],
-            1,
-            [
-                "No: that is label flipping, and it is found by looking.",
-                "Yes: it was made from a 7 and is called a 7. Its features are what was changed.",
-                "No: then the victim would learn the right thing about the target.",
-            ],
-        ),
-        Item(
-            "Why does retraining the last layer fall for a collision?",
-            [
-                "because the last layer is small",
-                "because φ does not change, so that target and poison stay together",
-                "because the poisons are many",
-            ],
-            1,
-            [
-                "No: a large last layer would see the same features.",
-                "Yes: whatever it learns to say at that point, it says about both.",
-                "No: number helps, but from scratch the same number turned far fewer.",
-            ],
-        ),
-        Item(
-            "And why does training from scratch resist it better?",
-            [
-                "it moves φ, and pulls poison and target apart",
-                "it takes longer, and forgets the few poisons",
-                "other pictures of the class correct their labels",
-            ],
-            0,
-            [
-                "Yes: you saw the distance grow in victims. To do better, look through training.",
-                "No: it meets them in every epoch, as a last layer does.",
-                "No: labels stay as they are, and the poisons' are right anyhow.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("01")

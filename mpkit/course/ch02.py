@@ -11,7 +11,7 @@ from torch.func import grad
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.plane import scene
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 from mpkit.lab.unroll_toy import Params, Toy, network, sgd_step
 
 
@@ -134,44 +134,4 @@ def residual(answer: object) -> Verdict:
     return wrong("three numbers that add up to zero; only one of them is below zero.")
 
 
-QUIZ = Quiz(
-    "02",
-    [
-        Item(
-            "A poison's training gradient has a positive inner product with ∂L_adv/∂w₁. A step on "
-            "it…",
-            ["lowers the adversarial loss", "raises it", "leaves it as it is"],
-            0,
-            [
-                "Yes: the step goes against the training gradient, and so against ∂L_adv/∂w₁ too.",
-                "No: remember the minus in w − lr·∇CE.",
-                "No: only an inner product of zero would do that, to first order.",
-            ],
-        ),
-        Item(
-            "Of two poisons, which has the longer arrow, as a rule?",
-            [
-                "one that the network has not learned yet",
-                "one that the network has learned well",
-                "the one that lies nearest to the target",
-            ],
-            0,
-            [
-                "Yes: what it teaches is proportional to its residual p − y.",
-                "No: its residual is near zero, and so is everything it teaches.",
-                "No: wherever it lies, with a residual of zero it teaches nothing.",
-            ],
-        ),
-        Item(
-            "A poison was crafted to look one step ahead. After ten more steps, on clean batches, "
-            "its effect…",
-            ["is the same", "has mostly faded", "has grown tenfold"],
-            1,
-            [
-                "No: the later steps correct what the first one did.",
-                "Yes, unless it is met again: so crafting has to look further ahead.",
-                "No: nothing repeats it in these ten steps.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("02")

@@ -8,7 +8,7 @@ import torch
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.problem import batches_of, picture_problem, toy_models
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 
 __all__ = ["QUIZ", "batches_of", "picture_problem", "toy_models"]
 
@@ -157,42 +157,4 @@ def trap(answer: object) -> Verdict:
     return right("it is off by far more than rounding could do, and nothing warned you.")
 
 
-QUIZ = Quiz(
-    "03",
-    [
-        Item(
-            "What does the lean adjoint store of the K steps?",
-            ["the weights w₀ … w_K", "all activations", "the gradients of the poisons"],
-            0,
-            [
-                "Yes: and it builds one step's graph at a time again, on the way back.",
-                "No: that is what reverse mode does, and why its memory grows.",
-                "No: those are added up as it goes.",
-            ],
-        ),
-        Item(
-            "The adversarial loss falls during crafting. Is the meta-gradient right?",
-            [
-                "yes, to within rounding",
-                "only a check that does not use it can tell",
-                "yes, if it falls with other seeds as well",
-            ],
-            1,
-            [
-                "No: a gradient that is off by a quarter still points downhill.",
-                "Yes: a central difference, for instance, which only calls the loss.",
-                "No: the same wrong formula goes downhill with every seed.",
-            ],
-        ),
-        Item(
-            "Why are gradient checks done in 64-bit numbers?",
-            ["they are faster", "rounding hides the error that one looks for", "torch demands it"],
-            1,
-            [
-                "No: they are slower.",
-                "Yes: in 32 bits a difference quotient has three good digits, hardly more.",
-                "No: it would take 32-bit numbers too.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("03")

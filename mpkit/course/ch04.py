@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 
 SAID = {
     "loss": "training loss",
@@ -172,42 +172,4 @@ def barrier(answer: object) -> Verdict:
     return wrong(f"for a hill of 7 between ends at 1 and 3 it gives {value:.4g}, not 4.")
 
 
-QUIZ = Quiz(
-    "04",
-    [
-        Item(
-            "Why must the twins share initial weights and batches?",
-            [
-                "so that both reach the same accuracy",
-                "so that the poisons are the cause of every difference",
-                "so that the target is the same for both",
-            ],
-            1,
-            [
-                "No: twins with other seeds would reach it, too.",
-                "Yes: and you measured it: without poisons they are identical to the last bit.",
-                "No: it would be the same with other weights, too.",
-            ],
-        ),
-        Item(
-            "What does the training loss of a finished model tell you about poisons?",
-            ["next to nothing", "whether there are any", "how many there are"],
-            0,
-            [
-                "Yes: both paths end in the bright region. There is more than one place in it.",
-                "No: the poisoned twin ends at a low loss as well.",
-                "No: what it should have been is known only from a clean twin.",
-            ],
-        ),
-        Item(
-            "The poisons are removed when training has all but converged. What happens?",
-            ["the target recovers at once", "hardly anything", "accuracy falls"],
-            1,
-            [
-                "No: there is hardly any gradient left that could bring it back.",
-                "Yes: at a loss near zero nothing more is learned, not even what is right.",
-                "No: the clean pictures are learned just as well.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("04")

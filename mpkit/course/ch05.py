@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 from mpkit.ensemble import Ensemble
 from mpkit.recipe import Recipe
 
@@ -129,46 +129,4 @@ def independent(answer: object) -> Verdict:
     return wrong(f"{value:g} is not it: count what was crafted, not what was trained.")
 
 
-QUIZ = Quiz(
-    "05",
-    [
-        Item(
-            "Why are the surrogates of different ages?",
-            [
-                "because the victim passes through all ages, and each asks for different changes",
-                "so that they are not all reinitialised in the same step",
-                "so that the older ones can teach the younger",
-            ],
-            0,
-            [
-                "Yes: you saw that untrained and trained models do not agree at all.",
-                "No: that is a side effect.",
-                "No: they never see each other's weights.",
-            ],
-        ),
-        Item(
-            "After 30 craft steps the surrogates' loss is lower than after 20. The poisons are…",
-            ["better", "perhaps worse: fresh victims decide", "the same"],
-            1,
-            [
-                "No: they may have been fitted to the very surrogates that were there.",
-                "Yes: it is overfitting, of poisons to surrogates.",
-                "No: they went on changing.",
-            ],
-        ),
-        Item(
-            "A paper's ablation shows that a part is needed. At your scale it is not. Then…",
-            [
-                "the paper is wrong",
-                "your code is wrong",
-                "say both, with n and intervals, and ask what differs",
-            ],
-            2,
-            [
-                "No: it reports another network, other data, other sizes.",
-                "Perhaps: look for that first. But it need not be.",
-                "Yes: what a part is needed for is part of the finding.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("05")

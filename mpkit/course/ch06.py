@@ -7,7 +7,7 @@ import math
 import torch
 
 from mpkit.course.exercises import Verdict, exercise, right, wrong
-from mpkit.course.quiz import Item, Quiz
+from mpkit.course.quiz import load_quiz
 from mpkit.evaluation.rates import rate
 
 CASES = ((8, 8), (3, 10), (0, 48))
@@ -205,46 +205,4 @@ def transfer(answer: object) -> Verdict:
     return wrong("two intervals do lie wholly below that of the first row.")
 
 
-QUIZ = Quiz(
-    "06",
-    [
-        Item(
-            "What does the arm with random noise rule out?",
-            [
-                "that any change of that size turns the target",
-                "that the victims are badly trained",
-                "that the target was picked",
-            ],
-            0,
-            [
-                "Yes: same pictures, same bound, no aim. If that were enough, why craft?",
-                "No: their accuracy tells you that.",
-                "No: only drawing targets at random rules that out.",
-            ],
-        ),
-        Item(
-            "One of twenty targets never falls. What do you do with it?",
-            ["leave it out", "report it: it belongs to the rate", "craft until it falls"],
-            1,
-            [
-                "No: then the rate would be of targets that you like.",
-                "Yes: and say what it has in common with others that resist, if you find it.",
-                "No: more tries for one target than for others is no comparison.",
-            ],
-        ),
-        Item(
-            "Clean digits resist, noisy ones do not. Which explanation survived the tests?",
-            [
-                "clean classes are too many ε apart",
-                "clean digits are learned too soon, and then have no gradient any more",
-                "clean targets have near relatives with the right label",
-            ],
-            2,
-            [
-                "No: at twice the ε they are as near as the noisy ones, and 3 of 48 turned.",
-                "No: the sums of their residuals are not far apart; those of 8 × 8 are larger.",
-                "Yes: and noisy targets resisted, too, as soon as they were given relatives.",
-            ],
-        ),
-    ],
-)
+QUIZ = load_quiz("06")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import tomllib
 from collections.abc import Sequence
+from importlib import resources
 from typing import NamedTuple
 
 import ipywidgets as widgets
@@ -60,3 +62,18 @@ class Quiz:
         from IPython.display import display
 
         display(self.widget)
+
+
+def load_quiz(chapter: str) -> Quiz:
+    """The quiz of a chapter, from quizzes/NN.toml beside this file."""
+    text = (resources.files("mpkit.course") / "quizzes" / f"{chapter}.toml").read_text("utf-8")
+    items = [
+        Item(
+            item["text"],
+            [answer["text"] for answer in item["answer"]],
+            item["right"],
+            [answer["why"] for answer in item["answer"]],
+        )
+        for item in tomllib.loads(text)["item"]
+    ]
+    return Quiz(chapter, items)
