@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import mpkit
 from tests.test_house import PACKAGE, ROOT, floor, imports, modules
 
 # What conda-forge calls otherwise.
@@ -257,3 +258,20 @@ def test_every_lab_has_its_page_in_the_lecture():
         shown.append(match[1])
         assert "".join(cells[0]["source"]).startswith("# ")
     assert sorted(shown) == sorted(labs())
+
+
+# ── the front door ──────────────────────────────────────────────────────────────────────────────
+
+SCRIPTS = {"load_dataset", "make_scenario", "unroll"}
+"""Names that no notebook takes, and that other people's scripts use."""
+
+
+def test_the_front_door_holds_what_is_used_and_nothing_else():
+    texts = [(ROOT / name).read_text("utf-8") for name in ("README.md", "docs/extending.md")]
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        texts += ["".join(cell["source"]) for cell in cells]
+    taken = " ".join(re.findall(r"from mpkit import (\([^)]*\)|[^\n]+)", "\n".join(texts)))
+    unused = {name for name in mpkit.__all__ if not re.search(rf"\b{name}\b", taken)}
+    assert unused == SCRIPTS
+    assert all(hasattr(mpkit, name) for name in mpkit.__all__)
