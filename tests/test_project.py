@@ -262,7 +262,7 @@ def test_every_lab_has_its_page_in_the_lecture():
 
 # ── the front door ──────────────────────────────────────────────────────────────────────────────
 
-SCRIPTS = {"load_dataset", "make_scenario", "unroll"}
+SCRIPTS = {"Settings", "load_dataset", "make_scenario", "unroll"}
 """Names that no notebook takes, and that other people's scripts use."""
 
 
