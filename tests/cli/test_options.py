@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,27 @@ def test_lists_have_commas():
     assert options.several(str)("a b, 猫") == ("a b", "猫")
     with pytest.raises(argparse.ArgumentTypeError, match="'x' is no whole number"):
         parse("20,x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--size 16", "--size does nothing with --data signs, only with digits"),
+        ("--data fashion --noise 0.1", "--noise does nothing with --data fashion"),
+        ("--data digits --difficulty 2", "--difficulty does nothing with --data digits"),
+        ("--perturbation recolor --epsilon 8/255", "only with additive or both"),
+        ("--epsilon-c 0.1", "--epsilon-c does nothing with --perturbation additive"),
+        ("--loss cross-entropy --kappa 3", "--kappa does nothing with --loss cross-entropy"),
+    ],
+)
+def test_a_flag_that_does_nothing_is_refused(typed, words):
+    with pytest.raises(ValueError, match=words):
+        from_flags(*typed.split())
+
+
+def test_a_name_means_the_data_set_also_beside_a_folder_of_that_name(capsys):
+    Path("digits").mkdir()
+    assert from_flags("--data", "digits").data == "digits"
+    assert "for yours say ./digits" in capsys.readouterr().err
+    assert from_flags("--data", "./digits").data == "./digits"
+    assert not capsys.readouterr().err

@@ -178,6 +178,18 @@ def test_noise_control_is_eight_bit_within_epsilon_and_reaches_it():
     assert torch.equal(noise, noise_poisons(NOISY, 20.5 / 255, 0))
 
 
+@pytest.mark.parametrize("perturbation", ["recolor", "both"])
+def test_the_noise_control_changes_pictures_as_poisons_may(perturbation):
+    """Recoloured by 2 levels, poisons had a control that was moved by 26."""
+    epsilon, epsilon_c = 4 / 255, 0.03
+    noise = noise_poisons(NOISY, epsilon, 0, epsilon_c, perturbation)
+    away = (noise.float() / 255 - NOISY.base_images).abs().max()
+    most = epsilon_c + (epsilon if perturbation == "both" else 0)
+    assert 0.3 * most < away <= most + 1 / 255
+    same = noise_poisons(NOISY, 99 / 255, 0, epsilon_c, perturbation)
+    assert torch.equal(noise, same) == (perturbation == "recolor")  # where ε does not act
+
+
 def test_twins_share_weights_and_order():
     pictures = {"poisoned": NOISE.x, "clean": NOISE.x}
     net = network("mlp", (1, 8, 8), 3)
