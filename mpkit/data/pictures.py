@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from mpkit.data import files
 from mpkit.data.archives import DataError, read_members
 
 SPLITS = ("train", "test")
@@ -62,20 +61,14 @@ def remember(folder: Path, key: str, build: Callable[[], Pictures]) -> Pictures:
 
 
 def save(path: Path, write: Callable[[BinaryIO], object]) -> bool:
-    """Let `write` fill a temporary file, which takes the place of `path` only once complete.
+    """`files.write`, for what can be done without.
 
     Warns and returns False where the disk refuses: a cache is a convenience, and nobody is
     stopped by its loss.
     """
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(part, "xb") as file:
-                write(file)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write(path, write)
     except OSError as error:
         warnings.warn(
             f"cannot write {path} ({error}): going on without it, so the next load is as slow as "

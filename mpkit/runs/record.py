@@ -22,6 +22,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from mpkit.data import files
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState
 from mpkit.scenario import Scenario
@@ -50,21 +52,11 @@ def new_folder(path: Path) -> Path:
         return folder
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path` and rename, so that a kill leaves the old file or the new, whole."""
-    part = path.with_name(f"{path.name}.part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
 def write_json(path: Path, value: object) -> None:
     """`value` as readable JSON, written atomically. Raises ValueError for what JSON has no word
     for, such as NaN."""
     text = json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
+    files.write(path, (text + "\n").encode())
 
 
 def read_json(path: Path) -> dict:
@@ -84,7 +76,7 @@ def save_state(folder: Path, state: CraftState) -> None:
     """Replace the folder's state. On one machine, going on from it is bit for bit the same run."""
     from safetensors.torch import save
 
-    write_atomically(folder / "state.safetensors", save(_flatten(state), {"step": str(state.step)}))
+    files.write(folder / "state.safetensors", save(_flatten(state), {"step": str(state.step)}))
 
 
 def load_state(folder: Path, device: torch.device | str = "cpu") -> CraftState | None:
@@ -125,8 +117,9 @@ def append(path: Path, records: Iterable[object]) -> None:
 
     Raises RecordError where the file ends in something else, which is left as it is.
     """
-    with open(path, "ab+") as file:
-        _end_line(file)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    with open(files.opened(path, flags), "ab+") as file:
+        _end_line(path, file)
         for record in records:
             file.write(_line(record))
         file.flush()
@@ -135,7 +128,7 @@ def append(path: Path, records: Iterable[object]) -> None:
 
 def write_lines(path: Path, records: Iterable[object]) -> None:
     """A file of these records alone, one line each, written atomically."""
-    write_atomically(path, b"".join(map(_line, records)))
+    files.write(path, b"".join(map(_line, records)))
 
 
 def _line(record: object) -> bytes:
@@ -153,7 +146,7 @@ def strict(value: object) -> object:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _end_line(file: BinaryIO) -> None:
+def _end_line(path: Path, file: BinaryIO) -> None:
     """End a last line that a kill has left open, so that nothing is glued to it."""
     if not file.tell():
         return
@@ -167,7 +160,7 @@ def _end_line(file: BinaryIO) -> None:
     elif last.startswith(b"{"):
         file.truncate(len(before + newline))
     else:
-        raise RecordError(f"{file.name} is no file of records: name another")
+        raise RecordError(f"{path} is no file of records: name another")
 
 
 def _object(line: bytes) -> dict | None:
@@ -234,11 +227,12 @@ def save_poisons(folder: Path, poisons: Tensor, rows: Tensor) -> None:
     from safetensors.torch import save
 
     tensors = {"poisons": poisons.cpu().contiguous(), "rows": rows.cpu().contiguous()}
-    write_atomically(folder / "poisons.safetensors", save(tensors))
+    files.write(folder / "poisons.safetensors", save(tensors))
     (folder / "poisons").mkdir(exist_ok=True)
     for picture, row in zip(poisons.cpu(), rows.tolist(), strict=True):
         pixels = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
-        Image.fromarray(pixels.numpy()).save(folder / "poisons" / f"{row:05d}.png")
+        png = partial(Image.fromarray(pixels.numpy()).save, format="PNG")
+        files.write(folder / "poisons" / f"{row:05d}.png", png, folder, sync=False)
 
 
 def load_poisons(folder: Path) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from mpkit.data import files
 from mpkit.functional import State
 from mpkit.metapoison import CraftState, craft
 from mpkit.networks import network
@@ -53,17 +54,17 @@ def leaves(value) -> list:
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_kill_while_writing_leaves_the_old_file_whole(moment, tmp_path, monkeypatch):
     path = tmp_path / "file"
-    record.write_atomically(path, b"old")
+    files.write(path, b"old")
 
-    def killed(*_):
+    def killed(*_, **__):
         raise SystemError("killed")
 
     with monkeypatch.context() as patch:
         patch.setattr(record.os, moment, killed)
         with pytest.raises(SystemError):
-            record.write_atomically(path, b"new and longer")
+            files.write(path, b"new and longer")
     assert path.read_bytes() == b"old"
-    record.write_atomically(path, b"new")  # over what the kill has left
+    files.write(path, b"new")  # over what the kill has left
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
@@ -73,9 +74,11 @@ def test_what_is_renamed_is_on_the_disk_already(tmp_path, monkeypatch):
     for name in ("fsync", "replace"):
         real = getattr(record.os, name)
         monkeypatch.setattr(
-            record.os, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))[1]
+            record.os,
+            name,
+            lambda *a, name=name, real=real, **k: (calls.append(name), real(*a, **k))[1],
         )
-    record.write_atomically(tmp_path / "file", b"content")
+    files.write(tmp_path / "file", b"content")
     assert calls == ["fsync", "replace"]
     record.append(tmp_path / "lines", [{}])
     assert calls == ["fsync", "replace", "fsync"]
