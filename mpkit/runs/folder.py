@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mpkit.data import files
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
@@ -59,6 +61,19 @@ def name_of(attack: Attack) -> str:
         what = f"{attack.target_class}-as-{adversarial}"
     name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
     return re.sub(r"[^\w.-]+", "_", name)
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if it is not there: no other process may write to it
+    meanwhile. Raises RecordError where another does, and OSError where nothing can be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(folder / ".lock", str(folder)))
+        except files.Busy as error:
+            raise RecordError(str(error)) from error
+        yield
 
 
 def refuse_used(folder: Path) -> None:
