@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -90,8 +91,8 @@ def _stopped(folder: Path | None) -> str:
     if (folder / "poisons.safetensors").exists():
         return f"Stopped after crafting, before all victims were trained. {_go_on(folder)}"
     # By the state and not the records, which are one step ahead for a moment.
-    if state := record.load_state(folder):
-        return f"Stopped after craft step {state.step}. {_go_on(folder)}"
+    if step := record.saved_step(folder):
+        return f"Stopped after craft step {step}. {_go_on(folder)}"
     return f"Stopped before the first craft step was done. {_go_on(folder)}"
 
 
@@ -184,21 +185,30 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
 
 def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
     """The state to go on from. Raises RecordError if it is another run's."""
-    state, s = record.load_state(folder, ready.scenario.targets.device), ready.attack.settings
-    if state is None:
-        return None
-    perturbation = PERTURBATIONS[s.perturbation]
+    s, device = ready.attack.settings, ready.scenario.targets.device
+    perturbation, path = PERTURBATIONS[s.perturbation], folder / "state.safetensors"
     delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
     fresh = dict(ready.network.named_parameters()), dict(ready.network.named_buffers())
-    expected = [{k: v.shape for k, v in delta.items()}] * 3
-    expected += [{k: (s.models, *v.shape) for k, v in part.items()} for part in fresh]
+    expected = [{k: (v.dtype, v.shape) for k, v in delta.items()}] * 3
+    expected += [{k: (v.dtype, (s.models, *v.shape)) for k, v in f.items()} for f in fresh]
+    state = record.load_state(folder, device, _bytes(expected))
+    if state is None:
+        return None
     parts = (state.parameters, state.moment1, state.moment2, *state.surrogates)
-    if [{k: v.shape for k, v in part.items()} for part in parts] != expected:
+    if [{k: (v.dtype, v.shape) for k, v in part.items()} for part in parts] != expected:
         raise record.RecordError(
-            f"{folder / 'state.safetensors'} is not of the run that settings.json describes: "
-            "start the run anew"
+            f"{path} is not of the run that settings.json describes: start the run anew"
         )
+    if not all(v.isfinite().all() for part in parts for v in part.values()):
+        raise record.RecordError(f"{path} holds what is no number: start the run anew")
     return state
+
+
+def _bytes(parts: list[dict]) -> int:
+    """What a file of such tensors may have: their numbers, and some to name them."""
+    return record.ROOM + sum(
+        math.prod(shape) * dtype.itemsize for part in parts for dtype, shape in part.values()
+    )
 
 
 def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:

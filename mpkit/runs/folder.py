@@ -14,11 +14,12 @@ from mpkit.data import files
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
-from mpkit.runs import record
+from mpkit.runs import origin, record
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import RecordError
 from mpkit.runs.saved import from_dict, to_dict
+from mpkit.schema import told, value
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")
 """What a run leaves in its folder."""
@@ -45,9 +46,9 @@ def begin(
         "plan": dataclasses.asdict(ready.plan),
         "victim_plan": dataclasses.asdict(ready.victim_plan),
         "device": describe(pick_device(ready.attack.device)),
-        "data": record.digest(ready.scenario),
+        "data": origin.digest(ready.scenario),
         "weights": ready.attack.digest_of_weights(),
-        "versions": record.versions(),
+        "versions": origin.versions(),
     }
     record.write_json(folder / "settings.json", settings)
     return folder
@@ -61,6 +62,16 @@ def name_of(attack: Attack) -> str:
         what = f"{attack.target_class}-as-{adversarial}"
     name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
     return re.sub(r"[^\w.-]+", "_", name)
+
+
+NEEDED = {"plan": Plan, "victim_plan": Plan, "data": str, "versions": dict[str, str]}
+LATER = {
+    "targets": (tuple[Target, ...], ()),
+    "weights": (str | None, None),
+    "title": (str | None, None),
+    "device": (str | None, None),
+}
+"""What settings.json holds beside the attack; and what that of an earlier mpkit may lack."""
 
 
 @contextlib.contextmanager
@@ -104,7 +115,7 @@ class SavedRun:
         """The attack ready to go on. Raises RecordError where data or weights are other ones."""
         attack = dataclasses.replace(self.attack, device=device) if device else self.attack
         ready = prepare(attack, progress, *self.plans)
-        if record.digest(ready.scenario) != self.data:
+        if origin.digest(ready.scenario) != self.data:
             raise RecordError(
                 f"the data are not those of the run in {self.folder}: start a new run"
             )
@@ -118,22 +129,30 @@ class SavedRun:
     def victims(self) -> list[VictimRecord]:
         """Its victims and twins; none if it was not judged. Raises RecordError."""
         path = self.folder / "victims.jsonl"
-        try:
-            return [victim_of(row) for row in record.read_lines(path)]
-        except TypeError as error:
-            raise RecordError(f"{path} is damaged: {error}") from error
+        found = record.each_line(path, victim_of)
+        if len({(v.arm, v.victim) for v in found}) < len(found):
+            raise RecordError(f"{path} is damaged: a victim stands there twice")
+        return found
 
 
 def open_run(folder: Path) -> SavedRun:
     """The run in a folder. Raises RecordError for what is none, damaged, or of a newer mpkit."""
     saved = record.read_json(folder / "settings.json")
     try:
-        if saved["format"] != 1:
+        if type(number := saved["format"]) is not int or number < 1:
+            raise ValueError(f"format can't be {told(number)}")
+        if number > 1:
             raise RecordError(f"{folder} was written by a newer mpkit: update mpkit")
-        targets = tuple(Target(**target) for target in saved.get("targets", []))
-        plans = Plan(**saved["plan"]), Plan(**saved["victim_plan"])
-        known = (saved.get(name) for name in ("weights", "title", "device"))
-        return SavedRun(folder, from_dict(saved["attack"]), targets, plans, saved["data"], *known)
+        parts = {name: value(hint, saved[name], name) for name, hint in NEEDED.items()}
+        parts |= {k: value(hint, saved.get(k, usual), k) for k, (hint, usual) in LATER.items()}
+        if more := sorted(saved.keys() - parts.keys() - {"format", "attack"}):
+            raise ValueError(f"{told(more[0])} is unknown there")
+        attack = from_dict(saved["attack"])
+        if (parts["weights"] is None) == attack.tuned:
+            raise ValueError("weights must be there for what is fine-tuned, and for nothing else")
+        plans = parts["plan"], parts["victim_plan"]
+        known = (parts[name] for name in ("data", "weights", "title", "device"))
+        return SavedRun(folder, attack, parts["targets"], plans, *known)
     except RecordError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
