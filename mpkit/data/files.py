@@ -97,7 +97,7 @@ def write(
         new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | ALWAYS
         descriptor = os.open(part, new, 0o666, **by)
         try:
-            with open(descriptor, "w+b") as file:
+            with open(descriptor, "wb") as file:
                 content(file) if callable(content) else file.write(content)
                 file.flush()
                 if sync:
@@ -111,11 +111,11 @@ def write(
 
 @contextlib.contextmanager
 def _folder(path: Path, root: Path | None) -> Iterator[int | None]:
-    """A descriptor of the folder that `path` is in; None where the system opens files by name
-    only."""
+    """A descriptor of the folder that `path` is in; None where names will do: in `root` itself, and
+    where the system opens files by nothing else."""
     root = root or path.parent
     inner = path.parent.relative_to(root).parts
-    if not BY_FOLDER:
+    if not inner or not BY_FOLDER:
         for there in (root.joinpath(*inner[: i + 1]) for i in range(len(inner))):
             if there.is_symlink() or getattr(os.path, "isjunction", os.path.islink)(there):
                 raise OSError(f"{there} is a link, which is not followed here")

@@ -54,10 +54,14 @@ def test_help_names_every_command():
 
 
 def test_memory_that_runs_out_gets_one_clear_line(monkeypatch):
-    monkeypatch.setattr(attack_command, "prepare", lambda *_, **__: torch.empty(10**15))
-    line = refused("attack", *flags(), "--quiet")
-    assert "memory ran out" in line
-    assert "smaller data" in line
+    def full(*_, **__):
+        raise MemoryError
+
+    for stand_in in (lambda *_, **__: torch.empty(10**15), full):
+        monkeypatch.setattr(attack_command, "prepare", stand_in)
+        line = refused("attack", *flags(), "--quiet")
+        assert "memory ran out" in line
+        assert "smaller data" in line
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Run folders in which something else lies than a run's files: nothing hangs or fills the memory."""
+"""Run folders in which something else lies than a run's files: nothing hangs or has no end."""
 
 from __future__ import annotations
 
