@@ -129,10 +129,16 @@ class SavedRun:
     def victims(self) -> list[VictimRecord]:
         """Its victims and twins; none if it was not judged. Raises RecordError."""
         path = self.folder / "victims.jsonl"
-        found = record.each_line(path, victim_of)
-        if len({(v.arm, v.victim) for v in found}) < len(found):
-            raise RecordError(f"{path} is damaged: a victim stands there twice")
-        return found
+        seen = set()
+
+        def next_one(row: dict) -> VictimRecord:
+            found = victim_of(row)
+            if (found.arm, found.victim) in seen:
+                raise ValueError(f"victim {found.victim} ({found.arm}) stands there twice")
+            seen.add((found.arm, found.victim))
+            return found
+
+        return record.each_line(path, next_one)
 
 
 def open_run(folder: Path) -> SavedRun:

@@ -228,12 +228,15 @@ def replay(folder: Path) -> list[CraftRecord]:
     """The craft steps of a recorded run, as `craft` gave them. Raises RecordError."""
     read_json(folder / "settings.json")
     path = folder / "records.jsonl"
-    found = each_line(path, _record_of)
-    for expected, record in enumerate(found, 1):
-        if record.step != expected:
-            what = f"step {record.step} stands where {expected} should"
-            raise RecordError(f"{path} is damaged: {what}; start the run anew")
-    return found
+    steps = itertools.count(1)
+
+    def next_one(row: dict) -> CraftRecord:
+        found, expected = _record_of(row), next(steps)
+        if found.step != expected:
+            raise ValueError(f"step {found.step} stands where {expected} should: start anew")
+        return found
+
+    return each_line(path, next_one)
 
 
 def _record_of(row: dict) -> CraftRecord:

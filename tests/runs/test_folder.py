@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from mpkit.evaluation.records import VictimRecord
 from mpkit.runs import origin, record
 from mpkit.runs.attack import make_attack
 from mpkit.runs.folder import begin, name_of, open_run, refuse_used
@@ -61,6 +62,16 @@ def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
         (folder / "settings.json").write_text(json.dumps(settings | broken))
         with pytest.raises(record.RecordError, match="is damaged"):
             open_run(folder)
+
+
+def test_no_victim_stands_there_twice(ready, tmp_path):
+    folder = begin(ready, parent=tmp_path)
+    one = VictimRecord("poisoned", 0, (0,), (True,), (0.9,), (0.1,), 0.5)
+    record.append(folder / "victims.jsonl", [one, dataclasses.replace(one, arm="clean")])
+    assert len(open_run(folder).victims()) == 2
+    record.append(folder / "victims.jsonl", [one])
+    with pytest.raises(record.RecordError, match=r"line 3: victim 0 .poisoned. stands"):
+        open_run(folder).victims()
 
 
 def test_a_run_may_go_on_on_another_device(ready, tmp_path):

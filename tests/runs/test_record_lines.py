@@ -172,7 +172,7 @@ def test_records_that_lack_or_repeat_a_step_are_refused(there, folder):
         record.truncate_records(folder, 3)
     assert [r["step"] for r in record.read_lines(folder / "records.jsonl")] == there
     if there not in ([], [1]):  # no lab draws them either
-        with pytest.raises(RecordError, match=r"records\.jsonl is damaged: step"):
+        with pytest.raises(RecordError, match=r"records\.jsonl is damaged: line \d: step"):
             record.replay(folder)
 
 
