@@ -23,9 +23,15 @@ WORDS = ("nan", "inf", "-inf")
 def parsed(text: bytes) -> object:
     """JSON that is UTF-8, not nested too deeply, and names nothing twice. Raises ValueError."""
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_int=_whole)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:  # digits of 64 bits
+        raise ValueError(f"{text[:20]}… is too large a number")
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:

@@ -66,7 +66,16 @@ def test_what_is_missing_or_no_object_is_refused():
 
 @pytest.mark.parametrize(
     "text",
-    [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000, b"\xff", b'"\x00"', b'{"a": 1, "a": 2}', b""],
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"1" * 5000,
+        b"1" * 400,
+        b"\xff",
+        b'"\x00"',
+        b'{"a": 1, "a": 2}',
+        b"",
+    ],
 )
 def test_text_that_is_no_json_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):

@@ -153,6 +153,14 @@ def open_run(folder: Path) -> SavedRun:
         parts |= {k: value(hint, saved.get(k, usual), k) for k, (hint, usual) in LATER.items()}
         if more := sorted(saved.keys() - parts.keys() - {"format", "attack"}):
             raise ValueError(f"{told(more[0])} is unknown there")
+        for name in ("plan", "victim_plan"):
+            if lacking := {"chunk", "workers"} - saved[name].keys():
+                raise ValueError(f"{name} lacks {min(lacking)!r}")
+        for name, digits in (("data", 16), ("weights", 64)):
+            if not re.fullmatch(
+                f"[0-9a-f]{{{digits}}}", "0" * digits if parts[name] is None else parts[name]
+            ):
+                raise ValueError(f"{name} can't be {told(parts[name])}")
         attack = from_dict(saved["attack"])
         if (parts["weights"] is None) == attack.tuned:
             raise ValueError("weights must be there for what is fine-tuned, and for nothing else")

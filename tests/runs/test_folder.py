@@ -55,6 +55,7 @@ def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
     assert open_run(begin(ready, parent=tmp_path)).folder != folder
     wrong = [{"attack": 3}, {"plan": 3}, {"targets": [1]}, {"targets": [{"index": 0}]}]
     wrong += [{"plan": {"chunk": True, "workers": 1}}, {"plan": {"chunk": 10**30, "workers": 1}}]
+    wrong += [{"plan": {"chunk": 1}}, {"victim_plan": {}}, {"data": "é" * 16}, {"data": ""}]
     wrong += [{"data": None}, {"weights": 3}, {"device": []}, {"versions": {"torch": 2}}]
     wrong += [{"format": "1"}, {"format": True}, {"format": 1.0}, {"format": 0}, {"new": 1}]
     wrong += [{"plan": {"chunk": 1, "workers": 1, "gpus": 8}}]
