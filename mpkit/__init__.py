@@ -10,25 +10,32 @@ for state, record in ready.craft():
 `make_attack` takes every setting there is; `craft`, `make_scenario` and the rest are its parts.
 """
 
-from mpkit.baselines import Collision, collide
-from mpkit.data import load_dataset
-from mpkit.evaluation.rates import rate
-from mpkit.evaluation.records import ARMS
-from mpkit.evaluation.tally import success_rate, tally
-from mpkit.evaluation.victims import mean_accuracy, predict, victim_seed
-from mpkit.functional import State, init, logits
-from mpkit.metagradient import METAGRADIENTS
-from mpkit.metapoison import craft, poisons_of, target_loss
-from mpkit.networks import network
-from mpkit.recipe import Recipe
-from mpkit.runs.attack import make_attack
-from mpkit.runs.pairs import draw_pairs
-from mpkit.runs.prepared import load_scenario, prepare
-from mpkit.scenario import adversarial_loss, make_scenario
-from mpkit.settings import Settings
-from mpkit.training import sgd_step, train, unroll
+import importlib
 
 __version__ = "0.1.0"
+
+_FROM = {
+    "baselines": "Collision collide",
+    "data": "load_dataset",
+    "evaluation.rates": "rate",
+    "evaluation.records": "ARMS",
+    "evaluation.tally": "success_rate tally",
+    "evaluation.victims": "mean_accuracy predict victim_seed",
+    "functional": "State init logits",
+    "metagradient": "METAGRADIENTS",
+    "metapoison": "craft poisons_of target_loss",
+    "networks": "network",
+    "recipe": "Recipe",
+    "runs.attack": "make_attack",
+    "runs.pairs": "draw_pairs",
+    "runs.prepared": "load_scenario prepare",
+    "scenario": "adversarial_loss make_scenario",
+    "settings": "Settings",
+    "training": "sgd_step train unroll",
+}
+"""Module → what of it is shown here. It is loaded when it is first asked for: torch takes seconds,
+and a command must be able to stop quietly meanwhile."""
+_MODULES = {name: module for module, names in _FROM.items() for name in names.split()}
 
 __all__ = [
     "ARMS",
@@ -61,3 +68,15 @@ __all__ = [
     "unroll",
     "victim_seed",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import mpkit
-from mpkit.cli import attack, doctor, pretrain, sweep, targets
-from mpkit.cli.options import add_attack_flags
-from mpkit.data import fetch_cifar10
-from mpkit.device import out_of_memory
+
+STOPPED = "\nmpkit: stopped\n"
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Ctrl-C ends the process at once, and with no traceback, as while torch is loaded: there is
+    nothing to put right yet, and some modules make another error of it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def stop(*_) -> None:
+        os.write(2, STOPPED.encode())
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,6 +44,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
+    from mpkit.cli import attack, doctor, pretrain, sweep, targets
+    from mpkit.cli.options import add_attack_flags
+
     parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"mpkit {mpkit.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
@@ -39,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=module.run)
     fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
     fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
-    fetch.set_defaults(run=lambda _: print(f"CIFAR-10 is in {fetch_cifar10()}") or 0)
+    fetch.set_defaults(run=_fetch)
     made = commands.add_parser(
         "pretrain", help="make weights to fine-tune", description=pretrain.__doc__
     )
@@ -50,15 +74,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _fetch(_: argparse.Namespace) -> int:
+    from mpkit.data import datasets
+
+    print(f"CIFAR-10 is in {datasets.fetch_cifar10()}")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 refused (one line says why), 130 interrupted."""
     with contextlib.suppress(AttributeError):  # streams that stand in for the real ones
         sys.stdout.reconfigure(errors="replace")  # no stop for an ε that a terminal lacks
-    options = build_parser().parse_args(arguments)
+    with quietly():
+        from mpkit.device import out_of_memory
+
+        parser = build_parser()
+    options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except RuntimeError as error:
-        if not out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
             raise
         print(
             "mpkit: memory ran out: use fewer --models or --victims, a smaller --batch, or less "
@@ -70,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mpkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nmpkit: stopped", file=sys.stderr)
+        print(STOPPED, file=sys.stderr, end="")
         return 130
 
 

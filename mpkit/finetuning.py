@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mpkit.data import places
+from mpkit.data import files, places
 from mpkit.data.archives import DataError
 from mpkit.functional import State, own
 from mpkit.networks import NETWORKS, Shape, network
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
+from mpkit.tensors import unpacked
 
 FINE_TUNE = ("no", "last", "all")
 """What is trained: everything from fresh weights; a new last layer; everything from given weights,
@@ -37,6 +38,8 @@ WORDS = {"no": "from scratch", "last": "last layer", "all": "all layers"}
 
 SHIPPED = places.SHIPPED / "pretrained"
 DEFAULT_WEIGHTS = "cifar10-small"
+LARGEST = 1 << 28
+"""Bytes of a file of weights, many times what any network here has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +76,11 @@ def load_weights(name: str = DEFAULT_WEIGHTS) -> Weights:
 @functools.lru_cache(maxsize=8)
 def _read(path: Path, *_: int) -> Weights:
     """The file as it is now: time and size are arguments so that a new one is read anew."""
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load
+    from safetensors import SafetensorError
 
     try:
-        blob = path.read_bytes()
-        with safe_open(path, "pt") as file:
-            origin = dict(file.metadata() or {})
-        tensors = load(blob)
+        blob = files.read(path, LARGEST, follow=True)
+        tensors, origin = unpacked(blob)
         _check(origin.get("network"), tensors)
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(

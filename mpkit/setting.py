@@ -91,7 +91,7 @@ class Setting:
     def holds(self, value: float) -> bool:
         """Whether a number is finite and within the bounds."""
         return (
-            math.isfinite(value)
+            _finite(value)
             and (self.low is None or self.low <= value)
             and (self.high is None or value <= self.high)
             and (self.above is None or self.above < value)
@@ -218,6 +218,13 @@ def _is(value: object, kind: type) -> bool:
     if number:
         return isinstance(value, number) and not isinstance(value, bool)
     return isinstance(value, kind)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 def _told(s: Setting) -> str:

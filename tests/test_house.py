@@ -19,7 +19,8 @@ PACKAGE = ROOT / "mpkit"
 FLOORS = {
     "pictures": ("data",),
     "networks": (
-        "device", "setting", "recipe", "modes", "layers", "networks", "functional", "tracing",
+        "device", "schema", "tensors", "setting", "recipe", "modes", "layers", "networks",
+        "functional", "tracing",
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),
     "the attack": ("batches", "metagradient", "ensemble", "settings", "metapoison"),

@@ -293,3 +293,12 @@ def test_every_setting_with_a_dial_has_a_control_and_no_other():
     assert (controls["cups"].value, controls["tea"].value) == (3, "black")
     assert controls["heat"].value == pytest.approx(51)
     assert heard == {"cups": 7}  # to show is to tell nobody
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, -math.inf, math.nan])
+def test_a_number_that_no_float_holds_is_refused_in_words(value):
+    for kind in (int, float):
+        if kind is int and isinstance(value, float):
+            continue
+        with pytest.raises(ValueError, match=r"must"):
+            Setting(name="n", kind=kind).check(value)

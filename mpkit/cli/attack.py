@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import torch
 
 from mpkit.cli.options import attack_from, filled, given
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
+from mpkit.data.files import clear_parts
 from mpkit.device import describe
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import Rate
@@ -22,7 +25,7 @@ from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
-from mpkit.runs.folder import begin, open_run, refuse_used
+from mpkit.runs.folder import begin, hold, open_run, refuse_used
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
 from mpkit.runs.summary import summary_picture
 from mpkit.scenario import Scenario
@@ -45,12 +48,13 @@ def run(options: argparse.Namespace) -> int:
     refuse_unwritable(options.json)
     folder = Path(options.resume) if options.resume else None
     try:
-        folder, ready, targets = _resumed(options) if options.resume else _new(options)
-        if not options.quiet:
-            say(_opening(ready, folder, targets))
-            for line in filter(None, map(misleading, targets)):
-                say(f"mpkit: {line}")
-        _complete(folder, ready, began, options)
+        with contextlib.ExitStack() as held:  # the run's folder
+            folder, ready, targets = (_resumed if options.resume else _new)(options, held)
+            if not options.quiet:
+                say(_opening(ready, folder, targets))
+                for line in filter(None, map(misleading, targets)):
+                    say(f"mpkit: {line}")
+            _complete(folder, ready, began, options)
     except KeyboardInterrupt:
         say(f"\n{_stopped(folder)}")
         return 130
@@ -87,12 +91,15 @@ def _stopped(folder: Path | None) -> str:
     if (folder / "poisons.safetensors").exists():
         return f"Stopped after crafting, before all victims were trained. {_go_on(folder)}"
     # By the state and not the records, which are one step ahead for a moment.
-    if state := record.load_state(folder):
-        return f"Stopped after craft step {state.step}. {_go_on(folder)}"
+    if step := record.saved_step(folder):
+        return f"Stopped after craft step {step}. {_go_on(folder)}"
     return f"Stopped before the first craft step was done. {_go_on(folder)}"
 
 
-def _new(options: argparse.Namespace) -> tuple[Path, Prepared, Sequence[Target]]:
+Run = tuple[Path, Prepared, Sequence[Target]]
+
+
+def _new(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:
     """A run in a folder of its own."""
     attack = attack_from(options)
     if options.out:
@@ -100,7 +107,13 @@ def _new(options: argparse.Namespace) -> tuple[Path, Prepared, Sequence[Target]]
     ready = prepare(attack, progress=not options.quiet)
     targets = _targets(attack, ready.scenario, options.quiet)
     try:
-        return begin(ready, targets, out=options.out), ready, targets
+        if options.out:
+            held.enter_context(hold(Path(options.out)))
+            refuse_used(Path(options.out))  # another may have begun, and ended, meanwhile
+        folder = begin(ready, targets, out=options.out)
+        if not options.out:
+            held.enter_context(hold(folder))
+        return folder, ready, targets
     except OSError as error:
         where = options.out or "runs"
         raise ValueError(
@@ -119,13 +132,21 @@ def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
     return chosen(scenario, known) if known else []
 
 
-def _resumed(options: argparse.Namespace) -> tuple[Path, Prepared, Sequence[Target]]:
+def _resumed(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:
     """The run in a folder as it was asked for; flags beside --resume could only contradict it."""
     if also := [k for k in given(options) if k != "device"] + ["out"] * bool(options.out):
         raise ValueError(
             f"--resume takes every setting from the run: leave out --{also[0].replace('_', '-')}"
         )
-    run = open_run(Path(options.resume))
+    folder = Path(options.resume)
+    open_run(folder)  # or a lock would be put where no run is
+    try:
+        held.enter_context(hold(folder))
+        for place in (folder, folder / "poisons"):
+            clear_parts(place)
+    except OSError as error:
+        raise ValueError(f"the run can't be written to: {error}; copy it elsewhere") from error
+    run = open_run(folder)
     return run.folder, run.prepare(not options.quiet, options.device), run.targets
 
 
@@ -164,21 +185,30 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
 
 def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
     """The state to go on from. Raises RecordError if it is another run's."""
-    state, s = record.load_state(folder, ready.scenario.targets.device), ready.attack.settings
-    if state is None:
-        return None
-    perturbation = PERTURBATIONS[s.perturbation]
+    s, device = ready.attack.settings, ready.scenario.targets.device
+    perturbation, path = PERTURBATIONS[s.perturbation], folder / "state.safetensors"
     delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
     fresh = dict(ready.network.named_parameters()), dict(ready.network.named_buffers())
-    expected = [{k: v.shape for k, v in delta.items()}] * 3
-    expected += [{k: (s.models, *v.shape) for k, v in part.items()} for part in fresh]
+    expected = [{k: (v.dtype, v.shape) for k, v in delta.items()}] * 3
+    expected += [{k: (v.dtype, (s.models, *v.shape)) for k, v in f.items()} for f in fresh]
+    state = record.load_state(folder, device, _bytes(expected))
+    if state is None:
+        return None
     parts = (state.parameters, state.moment1, state.moment2, *state.surrogates)
-    if [{k: v.shape for k, v in part.items()} for part in parts] != expected:
+    if [{k: (v.dtype, v.shape) for k, v in part.items()} for part in parts] != expected:
         raise record.RecordError(
-            f"{folder / 'state.safetensors'} is not of the run that settings.json describes: "
-            "start the run anew"
+            f"{path} is not of the run that settings.json describes: start the run anew"
         )
+    if not all(v.isfinite().all() for part in parts for v in part.values()):
+        raise record.RecordError(f"{path} holds what is no number: start the run anew")
     return state
+
+
+def _bytes(parts: list[dict]) -> int:
+    """What a file of such tensors may have: their numbers, and some to name them."""
+    return record.ROOM + sum(
+        math.prod(shape) * dtype.itemsize for part in parts for dtype, shape in part.values()
+    )
 
 
 def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:

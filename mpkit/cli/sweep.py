@@ -18,6 +18,7 @@ from torch import Tensor
 from mpkit.cli.options import attack_from, filled, given, number, several, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.cli.thirds import thirds_table
+from mpkit.data.files import locked
 from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
 from mpkit.evaluation.targets import Target
 from mpkit.metapoison import poisons_of
@@ -54,8 +55,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     out = Path(options.out)
+    lock = out.resolve().with_name(f".{out.name}.lock")
     try:
-        return _run(options, out)
+        with locked(lock, str(out)):
+            return _run(options, out)
+    except OSError as error:
+        raise ValueError(f"results can't be written: {error}; name another --out") from error
     except KeyboardInterrupt:
         if out.is_file() and out.stat().st_size:
             say(f"\nStopped; {out} keeps what is done. Give the same command again.")
@@ -72,16 +77,13 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     attacks = {_key(a): (a, t) for pair, t in drawn for a in (_with_pair(c, pair) for c in grid)}
     missing = {key: attack for key, attack in attacks.items() if key not in done}
     known = len(attacks) - len(missing)
-    try:
-        record.append(out, [])  # refused before the work, if it can't be written to
-        with Progress("sweep", "attack", len(attacks), known, options.quiet) as progress:
-            for key, (attack, target) in missing.items():
-                done[key] = {"attack": to_dict(attack), "arms": _measure(attack)}
-                done[key]["target"] = dataclasses.asdict(target)
-                record.append(out, [done[key]])
-                progress.reach(progress.done + 1)
-    except OSError as error:
-        raise ValueError(f"results can't be written: {error}; name another --out") from error
+    record.append(out.resolve(), [])  # refused before the work, if it can't be written to
+    with Progress("sweep", "attack", len(attacks), known, options.quiet) as progress:
+        for key, (attack, target) in missing.items():
+            done[key] = {"attack": to_dict(attack), "arms": _measure(attack)}
+            done[key]["target"] = dataclasses.asdict(target)
+            record.append(out.resolve(), [done[key]])
+            progress.reach(progress.done + 1)
     rows = [(a, done[key]["arms"], dataclasses.asdict(t)) for key, (a, t) in attacks.items()]
     show("\n".join(table(rows)))
     return 0

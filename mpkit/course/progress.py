@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 from pathlib import Path
 
-from mpkit.runs.record import write_atomically
+from mpkit.data import files
 
 
 def file() -> Path | None:
@@ -25,24 +24,17 @@ def file() -> Path | None:
 def solved() -> dict[str, str]:
     """Exercise or quiz → the day it was solved. A file that cannot be read counts as empty."""
     path = file()
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return files.known_json(path) if path else {}
 
 
 def remember(name: str) -> None:
     """Note that `name` is solved. A folder that cannot be written to is no reason to stop."""
-    path, known = file(), solved()
-    if path is None or name in known:
+    path = file()
+    if path is None or name in solved():
         return
-    known[name] = datetime.date.today().isoformat()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            path, json.dumps(known, indent=1, sort_keys=True, allow_nan=False).encode()
-        )
+        files.change_json(path, {name: datetime.date.today().isoformat()})
 
 
 def report(chapter: str, names: list[str]) -> str:

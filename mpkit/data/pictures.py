@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import uuid
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from mpkit.data import files
 from mpkit.data.archives import DataError, read_members
 
 SPLITS = ("train", "test")
@@ -26,6 +26,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".t
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MAX_PIXELS = 1 << 24  # one picture: 4096 × 4096, checked before anything is decoded
+MAX_TOTAL = 1 << 30  # bytes of all pictures, decoded: 1 GiB, seven times CIFAR-10
 
 
 class Pictures(NamedTuple):
@@ -62,20 +63,14 @@ def remember(folder: Path, key: str, build: Callable[[], Pictures]) -> Pictures:
 
 
 def save(path: Path, write: Callable[[BinaryIO], object]) -> bool:
-    """Let `write` fill a temporary file, which takes the place of `path` only once complete.
+    """`files.write`, for what can be done without.
 
     Warns and returns False where the disk refuses: a cache is a convenience, and nobody is
     stopped by its loss.
     """
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(part, "xb") as file:
-                write(file)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write(path, write)
     except OSError as error:
         warnings.warn(
             f"cannot write {path} ({error}): going on without it, so the next load is as slow as "
@@ -107,7 +102,7 @@ def read_pictures(path: Path, progress: bool = True) -> Pictures:
     """
     from tqdm import tqdm
 
-    arrays = {}  # (split, class, file) → pixels, (H, W) or (H, W, 3)
+    total, arrays = 0, {}  # (split, class, file) → pixels, (H, W) or (H, W, 3)
     counts = {split: {} for split in SPLITS}
     tops, strangers, first = set(), [], None
     members = read_members(path, lambda name: (_place(name) or " ")[-1] != "")
@@ -123,6 +118,8 @@ def read_pictures(path: Path, progress: bool = True) -> Pictures:
             counts[place[0]].setdefault(place[1], 0)
         if blob is not None:
             array = arrays[tuple(place)] = _decode(f"{name!r} in {path}", blob)
+            total += array.nbytes
+            _check_total(path, total)
             first = first or (name, array.shape[:2])
             _check_size(*first, name, array.shape[:2])
     for split, class_, _ in arrays:
@@ -133,7 +130,9 @@ def read_pictures(path: Path, progress: bool = True) -> Pictures:
     classes = check_classes(str(path), counts)
     _warn_of(strangers, path)
     order = sorted(arrays, key=lambda place: (SPLITS.index(place[0]), place[1:]))
-    pixels = _stack([arrays[place] for place in order])
+    grey = all(array.ndim == 2 for array in arrays.values())
+    _check_total(path, total if grey else 3 * len(arrays) * math.prod(first[1]))
+    pixels = _stack([arrays.pop(place) for place in order], 1 if grey else 3)
     return Pictures(pixels, classes, *(tuple(counts[s][c] for c in classes) for s in SPLITS))
 
 
@@ -194,6 +193,8 @@ def _decode(name: str, blob: bytes) -> np.ndarray:
             if image.mode[0] in "IF":
                 raise ValueError(f"mode {image.mode} is over 8 bits a channel: save it with 8")
             return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise whatever they please over damaged bytes
         raise DataError(f"{name} is no readable picture ({error}): replace or remove it") from error
 
@@ -207,9 +208,19 @@ def _check_size(first: str, expected: tuple[int, int], name: str, size: tuple[in
         )
 
 
-def _stack(arrays: list[np.ndarray]) -> np.ndarray:
-    channels = 3 if any(array.ndim == 3 for array in arrays) else 1
+def _check_total(path: Path, total: int) -> None:
+    if total > MAX_TOTAL:
+        raise DataError(
+            f"the pictures in {path} take more than {MAX_TOTAL / 1e9:.1f} GB of memory: take "
+            "fewer, or make them smaller"
+        )
+
+
+def _stack(arrays: list[np.ndarray], channels: int) -> np.ndarray:
+    """Arrays into one; each is let go of once it is there, so that all are held but once."""
     pixels = np.empty((len(arrays), channels, *arrays[0].shape[:2]), np.uint8)
-    for row, array in zip(pixels, arrays, strict=True):
+    arrays.reverse()
+    for row in pixels:
+        array = arrays.pop()
         row[:] = array.transpose(2, 0, 1) if array.ndim == 3 else array  # grey fills every channel
     return pixels

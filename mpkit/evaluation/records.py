@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from mpkit.schema import told, values, within
+
 ARMS = ("poisoned", "clean", "noise")
 """Victims, and their twins in the two controls."""
 
@@ -48,18 +50,38 @@ class VictimRecord:
 def victim_of(row: dict) -> VictimRecord:
     """A victim from its JSON object, also of an earlier mpkit, which wrote NaN and counted it.
 
-    Raises TypeError for what is no victim.
+    Raises ValueError for what is no victim.
     """
-    names = {f.name for f in dataclasses.fields(VictimRecord)}
-    values = {k: tuples(v) for k, v in row.items() if k in names}
-    if (other := values.get("other_statistics")) is not None:
-        if not isinstance(other, dict):
-            raise TypeError(f"other_statistics can't be {other!r}")
-        values["other_statistics"] = victim_of(other)
-    found = VictimRecord(**values)
+    given = values(VictimRecord, {k: v for k, v in row.items() if k != "other_statistics"})
+    if (other := row.get("other_statistics")) is not None:
+        if not isinstance(other, dict) or other.get("other_statistics") is not None:
+            raise ValueError(f"other_statistics can't be {told(other)}")
+        given["other_statistics"] = victim_of(other)
+    found = VictimRecord(**given)
     said = (*found.adversarial_probability, *found.true_probability)
     finite = all(p is not None and math.isfinite(p) for p in said)
-    return found if finite else silent(found)
+    found = found if finite and not found.diverged else silent(found)
+    _check(found)
+    return found
+
+
+def _check(r: VictimRecord) -> None:
+    """Raises ValueError for a record that cannot be of any victim."""
+    if r.arm not in ARMS or r.statistics not in (None, "running", "batch"):
+        raise ValueError(f"arm {told(r.arm)} or statistics {told(r.statistics)} is unknown")
+    each = (r.predicted, r.success, r.adversarial_probability, r.true_probability)
+    each += tuple(x for x in (r.held, r.probabilities) if x is not None)
+    if not r.success or len({len(part) for part in each}) > 1:
+        raise ValueError("what it says is not of the same targets")
+    if None in r.predicted and not r.diverged:
+        raise ValueError("it has not diverged, and predicts nothing")
+    within(0, math.inf, victim=r.victim, predicted=r.predicted)
+    shares = {f.name: getattr(r, f.name) for f in dataclasses.fields(r) if _is_share(f.name)}
+    within(0, 1 + 1e-5, **shares)
+
+
+def _is_share(name: str) -> bool:
+    return name == "held" or name.endswith(("accuracy", "probability", "probabilities"))
 
 
 def tuples(value: object) -> object:

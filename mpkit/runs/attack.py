@@ -171,8 +171,12 @@ class Attack:
 
     def digest_of_weights(self) -> str | None:
         """The fingerprint of the weights that anybody begins with; None from scratch."""
-        used = {self.fine_tune, self.tuning_of_victims} != {"no"}
-        return load_weights(self.weights).digest if used else None
+        return load_weights(self.weights).digest if self.tuned else None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether anybody begins with weights."""
+        return {self.fine_tune, self.tuning_of_victims} != {"no"}
 
     def networks(self, shape: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         """The surrogates' network and the victims' for pictures of `shape` (C, H, W). Raises

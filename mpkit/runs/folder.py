@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mpkit.data import files
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
-from mpkit.runs import record
+from mpkit.runs import origin, record
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import RecordError
 from mpkit.runs.saved import from_dict, to_dict
+from mpkit.schema import told, value
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")
 """What a run leaves in its folder."""
@@ -43,9 +46,9 @@ def begin(
         "plan": dataclasses.asdict(ready.plan),
         "victim_plan": dataclasses.asdict(ready.victim_plan),
         "device": describe(pick_device(ready.attack.device)),
-        "data": record.digest(ready.scenario),
+        "data": origin.digest(ready.scenario),
         "weights": ready.attack.digest_of_weights(),
-        "versions": record.versions(),
+        "versions": origin.versions(),
     }
     record.write_json(folder / "settings.json", settings)
     return folder
@@ -59,6 +62,29 @@ def name_of(attack: Attack) -> str:
         what = f"{attack.target_class}-as-{adversarial}"
     name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
     return re.sub(r"[^\w.-]+", "_", name)
+
+
+NEEDED = {"plan": Plan, "victim_plan": Plan, "data": str, "versions": dict[str, str]}
+LATER = {
+    "targets": (tuple[Target, ...], ()),
+    "weights": (str | None, None),
+    "title": (str | None, None),
+    "device": (str | None, None),
+}
+"""What settings.json holds beside the attack; and what that of an earlier mpkit may lack."""
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if it is not there: no other process may write to it
+    meanwhile. Raises RecordError where another does, and OSError where nothing can be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(folder / ".lock", str(folder)))
+        except files.Busy as error:
+            raise RecordError(str(error)) from error
+        yield
 
 
 def refuse_used(folder: Path) -> None:
@@ -89,7 +115,7 @@ class SavedRun:
         """The attack ready to go on. Raises RecordError where data or weights are other ones."""
         attack = dataclasses.replace(self.attack, device=device) if device else self.attack
         ready = prepare(attack, progress, *self.plans)
-        if record.digest(ready.scenario) != self.data:
+        if origin.digest(ready.scenario) != self.data:
             raise RecordError(
                 f"the data are not those of the run in {self.folder}: start a new run"
             )
@@ -103,22 +129,44 @@ class SavedRun:
     def victims(self) -> list[VictimRecord]:
         """Its victims and twins; none if it was not judged. Raises RecordError."""
         path = self.folder / "victims.jsonl"
-        try:
-            return [victim_of(row) for row in record.read_lines(path)]
-        except TypeError as error:
-            raise RecordError(f"{path} is damaged: {error}") from error
+        seen = set()
+
+        def next_one(row: dict) -> VictimRecord:
+            found = victim_of(row)
+            if (found.arm, found.victim) in seen:
+                raise ValueError(f"victim {found.victim} ({found.arm}) stands there twice")
+            seen.add((found.arm, found.victim))
+            return found
+
+        return record.each_line(path, next_one)
 
 
 def open_run(folder: Path) -> SavedRun:
     """The run in a folder. Raises RecordError for what is none, damaged, or of a newer mpkit."""
     saved = record.read_json(folder / "settings.json")
     try:
-        if saved["format"] != 1:
+        if type(number := saved["format"]) is not int or number < 1:
+            raise ValueError(f"format can't be {told(number)}")
+        if number > 1:
             raise RecordError(f"{folder} was written by a newer mpkit: update mpkit")
-        targets = tuple(Target(**target) for target in saved.get("targets", []))
-        plans = Plan(**saved["plan"]), Plan(**saved["victim_plan"])
-        known = (saved.get(name) for name in ("weights", "title", "device"))
-        return SavedRun(folder, from_dict(saved["attack"]), targets, plans, saved["data"], *known)
+        parts = {name: value(hint, saved[name], name) for name, hint in NEEDED.items()}
+        parts |= {k: value(hint, saved.get(k, usual), k) for k, (hint, usual) in LATER.items()}
+        if more := sorted(saved.keys() - parts.keys() - {"format", "attack"}):
+            raise ValueError(f"{told(more[0])} is unknown there")
+        for name in ("plan", "victim_plan"):
+            if lacking := {"chunk", "workers"} - saved[name].keys():
+                raise ValueError(f"{name} lacks {min(lacking)!r}")
+        for name, digits in (("data", 16), ("weights", 64)):
+            if not re.fullmatch(
+                f"[0-9a-f]{{{digits}}}", "0" * digits if parts[name] is None else parts[name]
+            ):
+                raise ValueError(f"{name} can't be {told(parts[name])}")
+        attack = from_dict(saved["attack"])
+        if (parts["weights"] is None) == attack.tuned:
+            raise ValueError("weights must be there for what is fine-tuned, and for nothing else")
+        plans = parts["plan"], parts["victim_plan"]
+        known = (parts[name] for name in ("data", "weights", "title", "device"))
+        return SavedRun(folder, attack, parts["targets"], plans, *known)
     except RecordError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:

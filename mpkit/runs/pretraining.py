@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mpkit.data import Dataset
+from mpkit.data import Dataset, files
 from mpkit.device import Plan
 from mpkit.evaluation.victims import predict
 from mpkit.finetuning import features
 from mpkit.functional import State, own
 from mpkit.networks import network
 from mpkit.recipe import Recipe
-from mpkit.runs.record import write_atomically
 from mpkit.training import EpochRecord, train
 
 RECIPE = Recipe(epochs=12, batch=100, lr=0.05, momentum=0.9, decays=(9,), flip=True)
@@ -72,7 +71,7 @@ def save_weights(path: Path, state: State, name: str, origin: dict[str, str]) ->
     held = {k: v.contiguous() for part in state for k, v in part.items()}
     body = {k: v for k, v in held.items() if k.startswith("features.")}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save(body, {"network": name} | origin))
+    files.write(path, save(body, {"network": name} | origin))
 
 
 def pretrained_network(name: str, pictures: Dataset) -> nn.Module:

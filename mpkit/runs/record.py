@@ -14,24 +14,32 @@ Tensors are safetensors and everything else is JSON: opening somebody else's run
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import io
 import itertools
 import json
 import math
 import os
-import platform
-import sys
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import torch
 from torch import Tensor
 
+from mpkit.data import files
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState
-from mpkit.scenario import Scenario
+from mpkit.schema import built, parsed, within
+from mpkit.setting import settings_of
+from mpkit.settings import Settings
+from mpkit.tensors import pack, texts, unpack
+
+Row = TypeVar("Row")
+MAX_JSON, MAX_LINES, MAX_TENSORS, ROOM = 1 << 23, 1 << 25, 1 << 30, 1 << 20
+"""Bytes of a file that are read: of JSON, of lines of it, of tensors where it is not known how many
+there are; and what names them, beside their numbers, where it is."""
 
 
 class RecordError(ValueError):
@@ -50,27 +58,17 @@ def new_folder(path: Path) -> Path:
         return folder
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path` and rename, so that a kill leaves the old file or the new, whole."""
-    part = path.with_name(f"{path.name}.part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
 def write_json(path: Path, value: object) -> None:
     """`value` as readable JSON, written atomically. Raises ValueError for what JSON has no word
     for, such as NaN."""
     text = json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
+    files.write(path, (text + "\n").encode())
 
 
 def read_json(path: Path) -> dict:
     """Raises RecordError naming the file if it is missing or no JSON object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parsed(files.read(path, MAX_JSON))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(f"{path.parent} is no run folder: it has no {path.name}") from error
     except (OSError, ValueError) as error:
@@ -82,24 +80,40 @@ def read_json(path: Path) -> dict:
 
 def save_state(folder: Path, state: CraftState) -> None:
     """Replace the folder's state. On one machine, going on from it is bit for bit the same run."""
-    from safetensors.torch import save
+    content = pack(_flatten(state), {"step": str(state.step)})
+    files.write(folder / "state.safetensors", content)
 
-    write_atomically(folder / "state.safetensors", save(_flatten(state), {"step": str(state.step)}))
 
-
-def load_state(folder: Path, device: torch.device | str = "cpu") -> CraftState | None:
-    """The folder's state, None if no step was finished. Raises RecordError if it is damaged."""
-    from safetensors import SafetensorError, safe_open
+def load_state(
+    folder: Path, device: torch.device | str = "cpu", most: int = MAX_TENSORS
+) -> CraftState | None:
+    """The folder's state, None if no step was finished; at most `most` bytes are read. Raises
+    RecordError if it is damaged."""
+    from safetensors import SafetensorError
 
     path = folder / "state.safetensors"
-    if not path.exists():
-        return None
     try:
-        with safe_open(path, "pt", device=str(device)) as file:
-            flat = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
-            return _unflatten(int(file.metadata()["step"]), flat)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        flat, about = unpack(path, most)
+        return _unflatten(_step(about), {k: v.to(device) for k, v in flat.items()})
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, ValueError) as error:
         raise RecordError(f"{path} is damaged ({error}); start the run anew") from error
+
+
+def saved_step(folder: Path) -> int:
+    """The step of the folder's state, 0 where there is none that can be read."""
+    try:
+        return _step(texts(folder / "state.safetensors"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _step(about: dict[str, str]) -> int:
+    step = about.get("step", "")
+    if not re.fullmatch("0|[1-9][0-9]{0,8}", step):
+        raise ValueError("it does not tell its step")
+    return int(step)
 
 
 def _flatten(state: CraftState) -> dict[str, Tensor]:
@@ -125,8 +139,9 @@ def append(path: Path, records: Iterable[object]) -> None:
 
     Raises RecordError where the file ends in something else, which is left as it is.
     """
-    with open(path, "ab+") as file:
-        _end_line(file)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    with open(files.opened(path, flags), "ab+") as file:
+        _end_line(path, file)
         for record in records:
             file.write(_line(record))
         file.flush()
@@ -135,7 +150,7 @@ def append(path: Path, records: Iterable[object]) -> None:
 
 def write_lines(path: Path, records: Iterable[object]) -> None:
     """A file of these records alone, one line each, written atomically."""
-    write_atomically(path, b"".join(map(_line, records)))
+    files.write(path, b"".join(map(_line, records)))
 
 
 def _line(record: object) -> bytes:
@@ -153,7 +168,7 @@ def strict(value: object) -> object:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _end_line(file: BinaryIO) -> None:
+def _end_line(path: Path, file: BinaryIO) -> None:
     """End a last line that a kill has left open, so that nothing is glued to it."""
     if not file.tell():
         return
@@ -167,12 +182,12 @@ def _end_line(file: BinaryIO) -> None:
     elif last.startswith(b"{"):
         file.truncate(len(before + newline))
     else:
-        raise RecordError(f"{file.name} is no file of records: name another")
+        raise RecordError(f"{path} is no file of records: name another")
 
 
 def _object(line: bytes) -> dict | None:
     try:
-        value = json.loads(line)
+        value = parsed(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
@@ -183,37 +198,56 @@ def read_lines(path: Path) -> list[dict]:
 
     Raises RecordError for a line that is no JSON object.
     """
+    return each_line(path, lambda row: row)
+
+
+def each_line(path: Path, made: Callable[[dict], Row], most: int = MAX_LINES) -> list[Row]:
+    """What is `made` of every line, as in `read_lines`. ValueErrors of it become RecordErrors that
+    name the line."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = io.BytesIO(files.read(path, most))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RecordError(f"{path} can't be read: {error}") from error
-    found = [_object(line) for line in lines]
-    if None in found[:-1]:
-        raise RecordError(f"{path} is damaged: line {found.index(None) + 1} is no JSON object")
-    return found if found[-1] is not None else found[:-1]
+    found = []
+    for number, line in enumerate(lines, 1):
+        row = _object(line)
+        if row is None and not line.endswith(b"\n"):
+            break  # the last
+        if row is None:
+            raise RecordError(f"{path} is damaged: line {number} is no JSON object")
+        try:
+            found.append(made(row))
+        except ValueError as error:
+            raise RecordError(f"{path} is damaged: line {number}: {error}") from error
+    return found
 
 
 def replay(folder: Path) -> list[CraftRecord]:
     """The craft steps of a recorded run, as `craft` gave them. Raises RecordError."""
     read_json(folder / "settings.json")
-    fields = {f.name for f in dataclasses.fields(CraftRecord)}
-    rows = [
-        {k: _numbers_of(v) for k, v in row.items() if k in fields}
-        for row in read_lines(folder / "records.jsonl")
-    ]
-    try:
-        return [CraftRecord(**r | {k: tuple(r[k]) for k in ("losses", "ages")}) for r in rows]
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"{folder / 'records.jsonl'} is damaged: {error}") from error
+    path = folder / "records.jsonl"
+    steps = itertools.count(1)
+
+    def next_one(row: dict) -> CraftRecord:
+        found, expected = _record_of(row), next(steps)
+        if found.step != expected:
+            raise ValueError(f"step {found.step} stands where {expected} should: start anew")
+        return found
+
+    return each_line(path, next_one)
 
 
-def _numbers_of(value: object) -> object:
-    """The way back from the words for what is no number."""
-    if isinstance(value, list):
-        return [_numbers_of(v) for v in value]
-    return float(value) if value in ("nan", "inf", "-inf") else value
+def _record_of(row: dict) -> CraftRecord:
+    """Raises ValueError for what is no record of a craft step."""
+    found, limits = built(CraftRecord, row), settings_of(Settings)
+    for name in ("epsilon", "epsilon_c", "unroll_steps"):
+        limits[name].check(getattr(found, name))
+    if not found.losses or len(found.losses) != len(found.ages):
+        raise ValueError("losses and ages are not those of the same surrogates")
+    within(0, math.inf, ages=found.ages, seconds=found.seconds)
+    return found
 
 
 def truncate_records(folder: Path, step: int) -> None:
@@ -223,7 +257,7 @@ def truncate_records(folder: Path, step: int) -> None:
     """
     path = folder / "records.jsonl"
     kept = [r for r in replay(folder) if r.step <= step]
-    if [r.step for r in kept] != list(range(1, step + 1)):
+    if len(kept) < step:
         raise RecordError(f"{path} is damaged: it lacks steps before {step}; start the run anew")
     write_lines(path, kept)
 
@@ -231,44 +265,27 @@ def truncate_records(folder: Path, step: int) -> None:
 def save_poisons(folder: Path, poisons: Tensor, rows: Tensor) -> None:
     """uint8 poisons (P, C, H, W) and the training rows (P,) they replace; and as PNG files."""
     from PIL import Image
-    from safetensors.torch import save
 
     tensors = {"poisons": poisons.cpu().contiguous(), "rows": rows.cpu().contiguous()}
-    write_atomically(folder / "poisons.safetensors", save(tensors))
+    files.write(folder / "poisons.safetensors", pack(tensors, {}))
     (folder / "poisons").mkdir(exist_ok=True)
     for picture, row in zip(poisons.cpu(), rows.tolist(), strict=True):
         pixels = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
-        Image.fromarray(pixels.numpy()).save(folder / "poisons" / f"{row:05d}.png")
+        png = partial(Image.fromarray(pixels.numpy()).save, format="PNG")
+        files.write(folder / "poisons" / f"{row:05d}.png", png, folder, sync=False)
 
 
 def load_poisons(folder: Path) -> tuple[Tensor, Tensor]:
     """uint8 poisons (P, C, H, W) and their training rows (P,). Raises RecordError."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     path = folder / "poisons.safetensors"
     try:
-        tensors = load_file(path)
-        return tensors["poisons"], tensors["rows"]
-    except (OSError, SafetensorError, KeyError) as error:
+        tensors, _ = unpack(path, MAX_TENSORS)
+        poisons, rows = tensors["poisons"], tensors["rows"]
+        kinds = poisons.dtype, poisons.ndim, rows.dtype, rows.shape
+        if kinds != (torch.uint8, 4, torch.int64, poisons.shape[:1]) or (rows < 0).any():
+            raise ValueError("they are no 8-bit pictures with their rows")
+        return poisons, rows
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RecordError(f"no poisons can be read from {path}: {error}") from error
-
-
-def digest(scenario: Scenario) -> str:
-    """A short fingerprint of pictures, labels, bases and targets: a resumed run must find them."""
-    s, found = scenario, hashlib.sha256()
-    for part in (s.train.x, s.train.y, s.validation.x, s.validation.y, s.bases, s.targets):
-        found.update(part.cpu().numpy().tobytes())
-    return found.hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """What a result may depend on: Python and the packages that compute."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    found["mpkit"] = sys.modules["mpkit"].__version__  # also where it is not installed
-    for name in ("torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -13,6 +13,14 @@ UNNAMED_DATA = "digits"
 made. It stays what it is whatever the default becomes; what is written now names its data."""
 
 
+ADDED = {
+    Attack: {"data", "difficulty", "fine_tune", "weights", "victim_fine_tune"},
+    Settings: {"compute"},
+    Recipe: set(),
+}
+"""Settings that came later: what an earlier mpkit wrote lacks them, and means what is usual."""
+
+
 def to_dict(attack: Attack) -> dict:
     """The attack as plain JSON values, its data named; `from_dict` turns them back."""
     return dataclasses.asdict(attack)
@@ -21,16 +29,22 @@ def to_dict(attack: Attack) -> dict:
 def from_dict(values: dict) -> Attack:
     """The inverse of `to_dict`, also after JSON. Without a name of data, it means UNNAMED_DATA.
 
-    Raises KeyError, TypeError and ValueError for values that are missing, unknown or wrong.
+    Raises KeyError, TypeError and ValueError for values that are missing, unknown or wrong: only
+    those that an earlier mpkit did not know take their usual value.
     """
 
     def lists(d: dict) -> dict:
         return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
 
+    def made(of: type, values: dict, **inner: object) -> object:
+        for name in (f.name for f in dataclasses.fields(of)):
+            if name not in values and name not in inner and name not in ADDED[of]:
+                raise KeyError(name)
+        return of(**values, **inner)
+
     values = {"data": UNNAMED_DATA} | lists(values)
     settings = lists(values.pop("settings"))
-    recipe = Recipe(**lists(settings.pop("recipe")))
-    victim_recipe = Recipe(**lists(values.pop("victim_recipe")))
-    return Attack(
-        **values, settings=Settings(**settings, recipe=recipe), victim_recipe=victim_recipe
-    )
+    recipe = made(Recipe, lists(settings.pop("recipe")))
+    victim_recipe = made(Recipe, lists(values.pop("victim_recipe")))
+    settings = made(Settings, settings, recipe=recipe)
+    return made(Attack, values, settings=settings, victim_recipe=victim_recipe)

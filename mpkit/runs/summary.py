@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from mpkit.data import files
 from mpkit.evaluation.rates import Rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import percent, with_diverged
@@ -63,7 +65,7 @@ def summary_picture(
     for part in parts:
         sheet.paste(part, (EDGE, top))
         top += part.height + EDGE
-    sheet.save(path)
+    files.write(path, partial(sheet.save, format="PNG"))
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────

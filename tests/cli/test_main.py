@@ -15,10 +15,9 @@ import pytest
 import torch
 
 import mpkit
-from mpkit import __main__ as command_line
 from mpkit.__main__ import build_parser, main
 from mpkit.cli import attack as attack_command
-from mpkit.data import cifar10
+from mpkit.data import cifar10, datasets
 from tests.cli.conftest import Said, call, flags, interrupt, numbers, refused
 from tests.conftest import ROOT
 
@@ -54,10 +53,14 @@ def test_help_names_every_command():
 
 
 def test_memory_that_runs_out_gets_one_clear_line(monkeypatch):
-    monkeypatch.setattr(attack_command, "prepare", lambda *_, **__: torch.empty(10**15))
-    line = refused("attack", *flags(), "--quiet")
-    assert "memory ran out" in line
-    assert "smaller data" in line
+    def full(*_, **__):
+        raise MemoryError
+
+    for stand_in in (lambda *_, **__: torch.empty(10**15), full):
+        monkeypatch.setattr(attack_command, "prepare", stand_in)
+        line = refused("attack", *flags(), "--quiet")
+        assert "memory ran out" in line
+        assert "smaller data" in line
 
 
 @pytest.mark.parametrize(
@@ -81,8 +84,44 @@ def test_bad_commands_get_one_clear_line(arguments, words):
 # ── stopped and resumed ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("entry", ["-m mpkit doctor", "entry point"])
+@pytest.mark.parametrize("loading", ["torch", "numpy", "mpkit.cli"])
+def test_control_c_while_modules_load_says_one_line(entry, loading, tmp_path):
+    """The process interrupts itself as it begins to load one of them, at whatever depth."""
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    def find_spec(self, name, *_):
+        if name == {loading!r} and "mpkit" in sys.modules:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+""")
+    script = "import sys; from mpkit.__main__ import main; sys.exit(main(['doctor']))"
+    how = entry.split() if entry.startswith("-") else ["-c", script]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *how], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nmpkit: stopped\n")
+
+
+def test_loading_the_package_loads_nothing_else():
+    code = (
+        "import sys, mpkit; print(mpkit.__version__, 'torch' in sys.modules, 'craft' in dir(mpkit))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.stdout.decode().split() == [mpkit.__version__, "False", "True"]
+    assert all(getattr(mpkit, name) is not None for name in mpkit.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        mpkit.nothing  # noqa: B018
+    assert sorted(mpkit.__all__) == sorted(mpkit._MODULES)
+
+
 def test_control_c_elsewhere_claims_nothing(monkeypatch):
-    monkeypatch.setattr(command_line, "fetch_cifar10", interrupt)
+    monkeypatch.setattr(datasets, "fetch_cifar10", interrupt)
     assert call("fetch", "cifar10") == Said(130, "", "\nmpkit: stopped\n")
 
 
@@ -105,7 +144,7 @@ def test_fetch_without_a_network_gets_one_clear_line(monkeypatch, tmp_path):
 
 
 def test_fetch_says_where_the_data_are(monkeypatch, tmp_path):
-    monkeypatch.setattr(command_line, "fetch_cifar10", lambda: tmp_path / "archive")
+    monkeypatch.setattr(datasets, "fetch_cifar10", lambda: tmp_path / "archive")
     said = call("fetch", "cifar10")
     assert (said.code, said.out) == (0, f"CIFAR-10 is in {tmp_path / 'archive'}\n")
 

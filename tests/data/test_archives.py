@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -178,3 +182,87 @@ def test_a_fingerprint_changes_with_what_may_have_changed(kind, tmp_path):
     assert len(set(seen)) == 4
     with pytest.raises(DataError, match="cannot be read"):
         fingerprint(tmp_path / "gone")
+
+
+# --- what is held in memory -----------------------------------------------------------------------
+
+
+def peak(path) -> int:
+    """Bytes that reading an archive holds at most, as far as Python allocates them."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            list(read_members(path, lambda name: True))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("said", [10, 1 << 16])
+def test_a_zip_whose_header_lies_is_refused_without_being_unpacked(how, said, tmp_path):
+    path, size = tmp_path / "lies.zip", 1 << 28
+    with zipfile.ZipFile(path, "w", how) as archive, archive.open("a.png", "w") as file:
+        for _ in range(256):
+            file.write(bytes(1 << 20))
+    blob = path.read_bytes()
+    path.write_bytes(blob.replace(size.to_bytes(4, "little"), said.to_bytes(4, "little")))
+    assert peak(path) < 1 << 27
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_what_a_tar_unpacks_to_is_never_held(kind, tmp_path):
+    path, info = tmp_path / f"zeros.tar.{kind}", tar_info("a.png", size=1 << 28)
+    with {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].open(path, "wb") as file:
+        file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(256):
+            file.write(bytes(1 << 20))
+    assert peak(path) < 1 << 27
+
+
+def test_a_zip_that_says_more_than_it_has_is_refused(tmp_path):
+    path = pack(tmp_path, {"train/a/0.png": b"x" * 4321}, "zip")
+    size, more = ((n).to_bytes(4, "little") for n in (4321, 43210))
+    path.write_bytes(path.read_bytes().replace(size, more))
+    with pytest.raises(DataError, match=r"."):
+        list(read_members(path, lambda name: True))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_comment_without_end_in_a_tar_is_refused(kind, tmp_path):
+    path, size = tmp_path / "wordy.tar.gz", 1 << 28
+    info = tar_info("comment", kind=kind)
+    info.size = size
+    with gzip.open(path, "wb") as file:
+        file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(256):
+            file.write(bytes(1 << 20))
+    assert peak(path) < 1 << 27
+
+
+def test_files_without_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
+    for kind in KINDS:
+        path = pack(tmp_path, {f"{i}.txt": b"" for i in range(11)}, kind)
+        with pytest.raises(DataError, match="more than the 10 files"):
+            list(read_members(path, lambda name: False))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_pipe_is_no_archive(tmp_path):
+    os.mkfifo(tmp_path / "x.zip")
+    with pytest.raises(DataError, match="no plain file"):
+        load_dataset(tmp_path / "x.zip")
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows does not allow")
+def test_names_in_a_folder_are_what_they_are(tmp_path):
+    names = ("back\\slash", "C:drive", "up\\..\\x")
+    files = tree(classes=names)
+    splits = load_dataset(pack(tmp_path, files, "folder"))
+    assert splits.train.classes == tuple(sorted(names))
+    top = pack(tmp_path, {f"C:top/{name}": blob for name, blob in files.items()}, name="other")
+    assert load_dataset(top).train.classes == splits.train.classes

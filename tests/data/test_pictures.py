@@ -206,3 +206,33 @@ def test_pixels_without_their_description_are_not_trusted(tmp_path, own_cache, d
     next(own_cache.glob("*.npy")).write_bytes(next(own_cache.glob("*.npy")).read_bytes()[:-40])
     assert same(first, load_dataset(path))
     assert len(decodings) == 60
+
+
+# --- what is held in memory -----------------------------------------------------------------------
+
+
+def test_pictures_that_are_too_much_together_are_refused(tmp_path, monkeypatch):
+    files = tree(2, 2, ("a", "b"))  # eight of 3 × 4 in colour
+    path = pack(tmp_path, files)
+    monkeypatch.setattr(pictures, "MAX_TOTAL", 8 * 36)
+    assert pictures.read_pictures(path).pixels.nbytes == 8 * 36
+    monkeypatch.setattr(pictures, "MAX_TOTAL", 8 * 36 - 1)
+    with pytest.raises(DataError, match="take fewer, or make them smaller"):
+        pictures.read_pictures(path)
+
+
+def test_grey_pictures_count_as_colour_where_one_is(tmp_path, monkeypatch):
+    files = {name: encoded(7, "L") for name in tree(2, 2, ("a", "b"))}
+    path = pack(tmp_path, files | {"test/a/9.png": encoded((1, 2, 3))})
+    monkeypatch.setattr(pictures, "MAX_TOTAL", 9 * 36 - 1)
+    with pytest.raises(DataError, match="take fewer"):
+        pictures.read_pictures(path)
+
+
+def test_memory_that_runs_out_is_no_broken_picture(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(MemoryError):
+        pictures.read_pictures(pack(tmp_path, tree()))

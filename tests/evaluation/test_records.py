@@ -22,10 +22,23 @@ def test_records_of_an_earlier_version_are_read():
     assert found == VictimRecord("poisoned", 0, (0, 1), (True, False), (0.7, 0.1), (0.2, 0.8), 0.9)
     assert (found.held, found.class_accuracy, found.diverged) == (None, None, False)
     assert "not recorded: whether it holds, accuracy by class" in counted([found], "poisoned", 9)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="it lacks 'success'"):
         victim_of({k: v for k, v in OLD.items() if k != "success"})
-    with pytest.raises(TypeError):
-        victim_of(OLD | {"other_statistics": 3})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"other_statistics": 3}, {"other_statistics": OLD | {"other_statistics": OLD}},
+     {"arm": "none"}, {"arm": 3}, {"victim": -1}, {"victim": 10**30}, {"victim": True},
+     {"predicted": [0]}, {"predicted": [0, -1]}, {"predicted": [0, None]}, {"predicted": "ab"},
+     {"success": []}, {"success": [1, 0]}, {"accuracy": 90}, {"accuracy": "high"},
+     {"true_probability": [0.2, 1.8]}, {"held": [1.0]}, {"held": [2.0, 0.0]},
+     {"probabilities": [[0.1, 0.9]]}, {"probabilities": [[0.1, 9], [0, 1]]},
+     {"statistics": "mean"}, {"class_accuracy": [0.5, -0.5]}, {"diverged": 1}],
+)  # fmt: skip
+def test_what_no_victim_can_have_said_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"."):
+        victim_of(OLD | wrong)
 
 
 def test_an_earlier_success_of_what_diverged_is_none():

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from mpkit.runs import record
+from mpkit.evaluation.records import VictimRecord
+from mpkit.runs import origin, record
 from mpkit.runs.attack import make_attack
 from mpkit.runs.folder import begin, name_of, open_run, refuse_used
 from mpkit.runs.prepared import prepare
@@ -30,7 +31,7 @@ def test_a_run_opens_as_it_was_begun(ready, tmp_path):
     assert run.attack.target_class == "1"  # what was a default is written down by name
     assert run.plans == (ready.plan, ready.victim_plan)
     again = run.prepare(progress=False)
-    assert record.digest(again.scenario) == record.digest(ready.scenario)
+    assert origin.digest(again.scenario) == origin.digest(ready.scenario)
     assert run.victims() == []
     assert begin(ready, parent=tmp_path) != folder
 
@@ -51,10 +52,27 @@ def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
     (folder / "settings.json").write_text(json.dumps(settings | {"format": 2}))
     with pytest.raises(record.RecordError, match="newer mpkit"):
         open_run(folder)
-    for broken in ({"attack": 3}, {"plan": 3}, {"targets": [1]}):
+    assert open_run(begin(ready, parent=tmp_path)).folder != folder
+    wrong = [{"attack": 3}, {"plan": 3}, {"targets": [1]}, {"targets": [{"index": 0}]}]
+    wrong += [{"plan": {"chunk": True, "workers": 1}}, {"plan": {"chunk": 10**30, "workers": 1}}]
+    wrong += [{"plan": {"chunk": 1}}, {"victim_plan": {}}, {"data": "é" * 16}, {"data": ""}]
+    wrong += [{"data": None}, {"weights": 3}, {"device": []}, {"versions": {"torch": 2}}]
+    wrong += [{"format": "1"}, {"format": True}, {"format": 1.0}, {"format": 0}, {"new": 1}]
+    wrong += [{"plan": {"chunk": 1, "workers": 1, "gpus": 8}}]
+    for broken in wrong:
         (folder / "settings.json").write_text(json.dumps(settings | broken))
         with pytest.raises(record.RecordError, match="is damaged"):
             open_run(folder)
+
+
+def test_no_victim_stands_there_twice(ready, tmp_path):
+    folder = begin(ready, parent=tmp_path)
+    one = VictimRecord("poisoned", 0, (0,), (True,), (0.9,), (0.1,), 0.5)
+    record.append(folder / "victims.jsonl", [one, dataclasses.replace(one, arm="clean")])
+    assert len(open_run(folder).victims()) == 2
+    record.append(folder / "victims.jsonl", [one])
+    with pytest.raises(record.RecordError, match=r"line 3: victim 0 .poisoned. stands"):
+        open_run(folder).victims()
 
 
 def test_a_run_may_go_on_on_another_device(ready, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import pickle
 import random
@@ -15,6 +14,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from mpkit.data import files
 from mpkit.functional import State
 from mpkit.metapoison import CraftState, craft
 from mpkit.networks import network
@@ -53,17 +53,17 @@ def leaves(value) -> list:
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_kill_while_writing_leaves_the_old_file_whole(moment, tmp_path, monkeypatch):
     path = tmp_path / "file"
-    record.write_atomically(path, b"old")
+    files.write(path, b"old")
 
-    def killed(*_):
+    def killed(*_, **__):
         raise SystemError("killed")
 
     with monkeypatch.context() as patch:
         patch.setattr(record.os, moment, killed)
         with pytest.raises(SystemError):
-            record.write_atomically(path, b"new and longer")
+            files.write(path, b"new and longer")
     assert path.read_bytes() == b"old"
-    record.write_atomically(path, b"new")  # over what the kill has left
+    files.write(path, b"new")  # over what the kill has left
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
@@ -73,9 +73,11 @@ def test_what_is_renamed_is_on_the_disk_already(tmp_path, monkeypatch):
     for name in ("fsync", "replace"):
         real = getattr(record.os, name)
         monkeypatch.setattr(
-            record.os, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))[1]
+            record.os,
+            name,
+            lambda *a, name=name, real=real, **k: (calls.append(name), real(*a, **k))[1],
         )
-    record.write_atomically(tmp_path / "file", b"content")
+    files.write(tmp_path / "file", b"content")
     assert calls == ["fsync", "replace"]
     record.append(tmp_path / "lines", [{}])
     assert calls == ["fsync", "replace", "fsync"]
@@ -219,7 +221,7 @@ def test_a_folder_in_the_place_of_a_state_is_refused(tmp_path):
         record.load_state(tmp_path)
 
 
-# ── poisons, fingerprint, versions ──────────────────────────────────────────────────────────────
+# ── poisons ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -249,36 +251,51 @@ def test_poisons_that_are_not_there_or_damaged_are_refused(tmp_path):
             record.load_poisons(tmp_path)
 
 
-def test_the_fingerprint_changes_with_whatever_a_run_depends_on():
-    s = scenario()
-    seen = {record.digest(s)}
-    assert record.digest(scenario()) in seen
-
-    def touched(tensor):
-        changed = tensor.clone()
-        changed.view(-1)[-1] += 1
-        return changed
-
-    for field in ("train", "validation"):
-        part = getattr(s, field)
-        for key in ("x", "y"):
-            other = dataclasses.replace(part, **{key: touched(getattr(part, key))})
-            seen.add(record.digest(dataclasses.replace(s, **{field: other})))
-    for field in ("bases", "targets"):
-        seen.add(record.digest(dataclasses.replace(s, **{field: touched(getattr(s, field))})))
-    assert len(seen) == 7
-    assert all(len(found) == 16 for found in seen)
+# ── what is no longer as it was written ─────────────────────────────────────────────────────────
 
 
-def test_versions_name_what_computes(monkeypatch):
-    found = record.versions()
-    assert found["torch"] == torch.__version__
-    assert found["numpy"] == np.__version__
-    assert {"python", "platform", "scipy", "scikit-learn", "pillow", "safetensors"} <= set(found)
+@pytest.mark.parametrize("change", [math.nan, 1.5])
+def test_tensors_that_changed_are_seen(change, tmp_path):
+    record.save_state(tmp_path, some_state())
+    record.save_poisons(tmp_path, torch.ones(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([3]))
+    for name in ("state", "poisons"):
+        path = tmp_path / f"{name}.safetensors"
+        with safetensors.safe_open(path, "pt") as file:
+            about = file.metadata()
+        tensors = safetensors.torch.load_file(path)
+        other = {k: (v * change).nan_to_num(9).to(v.dtype) for k, v in tensors.items()}
+        safetensors.torch.save_file(other, path, about)
+    with pytest.raises(RecordError, match=r"state\.safetensors is damaged .its checksum"):
+        record.load_state(tmp_path)
+    with pytest.raises(RecordError, match=r"poisons\.safetensors: its checksum"):
+        record.load_poisons(tmp_path)
 
-    def missing(name):
-        raise record.PackageNotFoundError(name)
 
-    monkeypatch.setattr(record, "version", missing)
-    assert record.versions()["torch"] == "not installed"
-    json.dumps(record.versions())
+def test_a_state_without_a_checksum_is_of_an_earlier_mpkit(tmp_path):
+    record.save_state(tmp_path, some_state())
+    path = tmp_path / "state.safetensors"
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"step": "3"})
+    assert leaves(record.load_state(tmp_path)) == leaves(some_state())
+    assert record.saved_step(tmp_path) == 3
+    for step in ("-3", "03", "3.0", "1e3", "9" * 30, ""):
+        safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"step": step})
+        with pytest.raises(RecordError, match="does not tell its step"):
+            record.load_state(tmp_path)
+        assert record.saved_step(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("poisons", "rows"),
+    [
+        (torch.ones(1, 1, 2, 2), torch.tensor([3])),
+        (torch.ones(1, 2, 2, dtype=torch.uint8), torch.tensor([3])),
+        (torch.ones(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([3, 4])),
+        (torch.ones(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([-3])),
+        (torch.ones(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([3.0])),
+    ],
+)
+def test_what_are_no_poisons_is_refused(poisons, rows, tmp_path):
+    path = tmp_path / "poisons.safetensors"
+    safetensors.torch.save_file({"poisons": poisons, "rows": rows}, path)
+    with pytest.raises(RecordError, match="no 8-bit pictures"):
+        record.load_poisons(tmp_path)

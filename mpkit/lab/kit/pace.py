@@ -7,16 +7,14 @@ that cannot be read or written only costs the words "about 8 s here".
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from pathlib import Path
 
-from mpkit.data import cache_folder
+from mpkit.data import cache_folder, files
 from mpkit.device import describe, pick_device
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import Attack
-from mpkit.runs.record import write_atomically
 
 
 def crafting_work(attack: Attack, rows: int) -> float:
@@ -41,17 +39,9 @@ def _key(lab: str, attack: Attack) -> str:
     return f"{machine} | {lab} | {attack.network} {attack.data} {attack.size}"
 
 
-def _read() -> dict:
-    try:
-        found = json.loads(file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def seconds(lab: str, attack: Attack, work: float) -> float | None:
     """What so much work will take here; None where nothing like it was run yet."""
-    unit = _read().get(_key(lab, attack))
+    unit = files.known_json(file()).get(_key(lab, attack))
     known = isinstance(unit, float) and math.isfinite(unit) and unit > 0
     return unit * work if known else None
 
@@ -60,10 +50,7 @@ def remember(lab: str, attack: Attack, work: float, took: float) -> None:
     """Keep that so much work took so many seconds."""
     with contextlib.suppress(OSError):
         file().parent.mkdir(parents=True, exist_ok=True)
-        paces = _read() | {_key(lab, attack): took / work}
-        write_atomically(
-            file(), json.dumps(paces, indent=1, sort_keys=True, allow_nan=False).encode()
-        )
+        files.change_json(file(), {_key(lab, attack): took / work})
 
 
 def told(seconds: float) -> str:

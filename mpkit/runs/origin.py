@@ -1,0 +1,30 @@
+"""What a run's result comes from: its data, by a fingerprint, and the packages that compute."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from mpkit.scenario import Scenario
+
+
+def digest(scenario: Scenario) -> str:
+    """A short fingerprint of pictures, labels, bases and targets: a resumed run must find them."""
+    s, found = scenario, hashlib.sha256()
+    for part in (s.train.x, s.train.y, s.validation.x, s.validation.y, s.bases, s.targets):
+        found.update(part.cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """What a result may depend on: Python and the packages that compute."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found["mpkit"] = sys.modules["mpkit"].__version__  # also where it is not installed
+    for name in ("torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
