@@ -17,6 +17,7 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Put
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import load_scenario
 from mpkit.setting import changes, settings_of
@@ -53,14 +54,18 @@ class CollisionLab(AttackLab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[tuple[Tensor, CollisionRecord]]:
-        if self.trained is None:
-            train_set = self.scenario.train
+        network, scenario, trained = self.network, self.scenario, self.trained
+        if trained is None:
+            train_set = scenario.train
             seed = stream(self.seed, "collision")
             recipe = dataclasses.replace(self.attack.victim_recipe, epochs=10)
-            *_, (state, _) = train(self.network, train_set.x, train_set.y, recipe, [seed])
-            self.trained = state.pick(0)
-        base, target = self.scenario.base_images[0], self.scenario.targets[0]
-        yield from collide(self.network, self.trained, base, target, self.knobs)
+            runs = train(network, train_set.x, train_set.y, recipe, [seed])
+            for state, _ in runs:  # noqa: B007
+                yield Put()  # is anybody still waiting for it?
+            trained = state.pick(0)
+            yield self.put(trained=trained)
+        base, target = scenario.base_images[0], scenario.targets[0]
+        yield from collide(network, trained, base, target, self.knobs)
 
     def take(self, item: tuple[Tensor, CollisionRecord]) -> None:
         self.poison, record = item

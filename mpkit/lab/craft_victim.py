@@ -34,7 +34,7 @@ class VictimNow:
     validation accuracy beside that of a clean twin from the same initial weights."""
 
     def __init__(self, lab, large: bool = False):
-        """`lab` has `ready`, `records`, and `poisons()`."""
+        """`lab` is a CraftLab."""
         self.lab, self.count = lab, 0
         self.figure = new_figure(9, 1.9, large)
         self.axes = self.figure.add_axes((0.075, 0.28, 0.5, 0.56))
@@ -54,18 +54,20 @@ class VictimNow:
     def start(self) -> None:
         if not self.lab.records:
             return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
-        ready, self.step = self.lab.ready, self.lab.records[-1].step
-        self._pictures = arm_pictures(ready.scenario, self.lab.poisons())
+        with self.lab.canvas.lock:  # all of one step
+            ready, step, poisons = self.lab.ready, self.lab.records[-1].step, self.lab.poisons()
+        self.step = f"craft step {step} of {max(step, self.lab.total())}"
+        self._run = ready, arm_pictures(ready.scenario, poisons)
         self.count += 1
         self.runner.reset()
         self._lay_out()
         self.runner.run()
 
     def items(self) -> Iterator[Point]:
-        ready = self.lab.ready
+        ready, pictures = self._run
         scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
-        sources = (self._pictures, scenario.train.x)
+        sources = (pictures, scenario.train.x)
         data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
         seeds, seen = [seed] * 2, sources.__getitem__
         runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
@@ -87,7 +89,7 @@ class VictimNow:
         if not self.points:
             return "No victim has been trained yet."
         p = self.points[-1]
-        about = f"A victim trained on the poisons of craft step {self.step}: after epoch {p.epoch} "
+        about = f"A victim trained on the poisons of {self.step}: after epoch {p.epoch} "
         if math.isnan(p.accuracy):
             return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
         return about + (
@@ -108,7 +110,7 @@ class VictimNow:
         self.points = []
         names, scenario = self.lab.scenario.train.classes, self.lab.scenario
         true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
-        about = f" (poisons of step {self.step})" if self.count else ""
+        about = f" ({self.step})" if self.count else ""
         self.lines, size = {}, font_size(self.figure, 8)
         looks = (
             (

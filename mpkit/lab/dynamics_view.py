@@ -55,6 +55,8 @@ class TwinsView:
         self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in views.KEPT_STYLES]
         self.guess = views.guess_line(target)
         loss.legend(fontsize=font_size(self.figure, 8), loc="upper right")
+        look = {"ha": "right", "va": "bottom", "fontsize": font_size(self.figure, 8)}
+        self.poisons = self.figure.text(0.985, 0.005, "", **look)
         self._marks: list = []
         self._prepare_plane()
         looks = (
@@ -83,6 +85,10 @@ class TwinsView:
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
         self.axes[0].set_title(words, loc="left", fontsize=font_size(self.figure, 9))
+
+    def tell(self, poisons: str) -> None:
+        """Which poisons the twin trains on, under the plots."""
+        self.poisons.set_text(poisons)
 
     @staticmethod
     def flat(state: State) -> Tensor:

@@ -15,6 +15,7 @@ from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.panel import Lab, Question
+from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.views import LossView, tidy
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
@@ -56,13 +57,11 @@ class ReplayLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
-        run = self._run = object()
         for item in [*self.steps, *([self.victims] if self.victims else [])]:
             end = time.monotonic() + 1 / self.rate
             while self.runner.mode == "thread" and time.monotonic() < end:
                 time.sleep(min(0.05, 1 / self.rate))
-                if run is not self._run:  # reset meanwhile
-                    return
+                yield Put()  # or it was reset meanwhile
             yield item
 
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:
@@ -75,7 +74,7 @@ class ReplayLab(Lab):
         self.view.update(self.records, self.marks)
 
     def clear(self) -> None:
-        self.records, self.arrived, self._run = [], [], None
+        self.records, self.arrived = [], []
         self._lay_out()
 
     def total(self) -> int:

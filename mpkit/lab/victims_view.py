@@ -78,6 +78,10 @@ class CountsView:
         """The line above the dots."""
         self.dots.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
 
+    def tell(self, poisons: str) -> None:
+        """Which poisons these victims trained on."""
+        self.accuracy.set_title(poisons, loc="left", fontsize=font_size(self.figure, 9))
+
     def guess(self, guess: float, text: str) -> None:
         """A line at the guess, and `text` above it."""
         self.line.set_xdata([guess, guess])

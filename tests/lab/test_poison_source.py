@@ -7,10 +7,19 @@ import dataclasses
 import pytest
 import torch
 
-from mpkit.lab.poison_source import Stock, rescaled
+from mpkit.lab.kit.runner import Put
+from mpkit.lab.poison_source import PoisonSource, rescaled
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import SMALL, small_attack
+
+
+def items(made) -> list:
+    """What a runner would take, with all that is put in beside it."""
+    found = []
+    for item in made:
+        item.do() if isinstance(item, Put) else found.append(item)
+    return found
 
 
 def test_rescaled_poisons():
@@ -29,42 +38,43 @@ def given():
 
 
 def test_given_poisons_are_kept_and_their_epsilon_is_their_largest_change(given):
-    stock = Stock(given, small_attack())
-    assert stock.poisons() is given
-    assert stock.epsilon == 20 / 255
+    source = PoisonSource(given, small_attack())
+    assert source.poisons() is given
+    assert source.epsilon == 20 / 255
     with pytest.raises(ValueError, match="without a source"):
-        stock.refuse_codes()
+        source.refuse_codes()
 
 
 @pytest.mark.parametrize("wrong", [lambda t: t.float(), lambda t: t[:2], lambda t: t[..., :4]])
 def test_poisons_that_do_not_fit_are_refused_with_what_would(wrong, given):
     with pytest.raises(ValueError, match=r"uint8 pictures \(6, 1, 8, 8\), one a base"):
-        Stock(wrong(given), small_attack())
+        PoisonSource(wrong(given), small_attack())
 
 
 def test_what_was_crafted_serves_as_long_as_the_attack_is_the_same():
-    stock = Stock(None, small_attack(craft_steps=2))
-    stock.refuse_codes()  # its attack is its own
-    assert stock.poisons() is None
-    ready = prepare(stock.attack, progress=False)
-    assert [r.step for r in stock.craft(ready)] == [1, 2]
-    made = stock.poisons()
-    assert made.shape == stock.scenario.base_images.shape
-    assert stock.epsilon == stock.attack.settings.epsilon
-    stock.attack = dataclasses.replace(stock.attack, victims=7)  # poisons do not depend on that
-    assert stock.poisons() is made
-    changed = dataclasses.replace(stock.attack.settings, epsilon=0.2)
-    stock.attack = dataclasses.replace(stock.attack, settings=changed)
-    assert stock.poisons() is None
+    source = PoisonSource(None, small_attack(craft_steps=2))
+    source.refuse_codes()  # its attack is its own
+    assert source.poisons() is None
+    ready = prepare(source.attack, progress=False)
+    assert [r.step for r in items(source.craft(ready))] == [1, 2]
+    made = source.poisons()
+    assert made.shape == source.scenario.base_images.shape
+    assert source.epsilon == source.attack.settings.epsilon
+    source.attack = dataclasses.replace(source.attack, victims=7)  # poisons do not depend on that
+    assert source.poisons() is made
+    assert source.look().batch.words == "poisons of craft step 2 of 2"
+    changed = dataclasses.replace(source.attack.settings, epsilon=0.2)
+    source.attack = dataclasses.replace(source.attack, settings=changed)
+    assert source.poisons() is None
 
 
 def test_the_scenario_is_loaded_anew_only_where_it_is_another():
-    stock = Stock(None, small_attack())
-    assert not stock.refresh()
-    scenario = stock.scenario
-    stock.attack = dataclasses.replace(stock.attack, victims=5)
-    assert not stock.refresh()
-    assert stock.scenario is scenario
-    stock.attack = dataclasses.replace(stock.attack, target_index=(2,))
-    assert stock.refresh()
-    assert stock.scenario.target_rows != scenario.target_rows
+    source = PoisonSource(None, small_attack())
+    assert not source.refresh()
+    scenario = source.scenario
+    source.attack = dataclasses.replace(source.attack, victims=5)
+    assert not source.refresh()
+    assert source.scenario is scenario
+    source.attack = dataclasses.replace(source.attack, target_index=(2,))
+    assert source.refresh()
+    assert source.scenario.target_rows != scenario.target_rows
