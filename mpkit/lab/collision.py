@@ -107,6 +107,7 @@ class CollisionLab(AttackLab):
     # ── the scene ─────────────────────────────────────────────────────────────────────────────
 
     def _load(self) -> None:
+        self._refuse(self.attack)
         self.scenario = load_scenario(self.attack, progress=False)
         train_set = self.scenario.train
         names = train_set.classes
@@ -146,6 +147,13 @@ class CollisionLab(AttackLab):
             self.seed, self.trained = seed, None
         self.knobs.turn(opacity=opacity)
 
+    @staticmethod
+    def _refuse(attack: Attack) -> None:
+        """Raises ValueError for goals that no collision has: it is with one picture of another
+        class."""
+        if attack.goal != "targeted":
+            raise ValueError(f"a collision has the goal targeted, not {attack.goal}")
+
     def _next(self, values: dict[str, object]) -> tuple[Attack, int, float]:
         """The attack, the seed and the watermark of the next run."""
         attack = {k: v for k, v in values.items() if k not in ("seed", "opacity")}
@@ -158,6 +166,7 @@ class CollisionLab(AttackLab):
         return vars(self.knobs()) | {"seed": self.seed}
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
+        self._refuse(attack)
         seed = own.pop("seed")
         knobs = Collision(**own)
         self.attack, self.seed, self.trained = attack, seed, None

@@ -23,6 +23,7 @@ from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.target_picker import Closed, TargetPicker
+from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
@@ -118,11 +119,10 @@ class CraftLab(AttackLab):
 
     def describe(self) -> str:
         s, scenario = self.records[-1] if self.records else self.knobs(), self.scenario
-        names = scenario.train.classes
-        target, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        wish = wish_of(scenario)
         about = (
-            f"Crafting {len(scenario.bases)} poisons so that a picture of {target} is called "
-            f"{adversarial}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
+            f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
+            f"{wish.wanted}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
         )
         if not self.records:
             return about + "Nothing has run yet."
@@ -130,9 +130,8 @@ class CraftLab(AttackLab):
         p = self.probabilities
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
-            f"{self.records[0].loss:.2f} at first. The surrogates say {target} "
-            f"with {p[scenario.target_labels[0]]:.0%} and {adversarial} with "
-            f"{p[scenario.adversarial[0]]:.0%}."
+            f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
+            f"with {p[wish.label]:.0%} and {wish.wanted} with {wish.of(p):.0%}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 

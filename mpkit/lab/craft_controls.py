@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
 from mpkit.lab.kit.controls import Number, Say
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
+from mpkit.lab.wish import most_poisons
 from mpkit.runs.attack import Attack, retuned
 from mpkit.runs.scale import TUNED
 from mpkit.scenario import Scenario
@@ -38,14 +39,16 @@ def craft_controls(
 
 
 def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
-    """Set all of them to what is in force; only the bounds that act can be turned."""
+    """Set all of them to what `attack` says, whose classes are named; only the bounds that act can
+    be turned."""
     s, train = attack.settings, scenario.train
-    poison = int(train.y[scenario.bases[0]])
-    controls["poisons"].limit(1, len(train.rows_of(poison)), len(scenario.bases))
+    count = round(attack.budget * len(train))
+    controls["poisons"].limit(1, most_poisons(attack, train), count)
     show(controls, vars(s), CRAFTING)
     show(controls, {"fine_tune": attack.fine_tune, "network": attack.network}, ATTACK)
-    controls["target_class"].show(train.classes[scenario.target_labels[0]])
-    controls["poison_class"].show(train.classes[poison])
+    for name in ("target_class", "poison_class"):
+        controls[name].show(getattr(attack, name))
+    controls["poison_class"].enable(attack.goal == "targeted")  # else there is nothing to choose
     for name, about in CRAFTING.items():
         if about.only and name in controls:
             controls[name].enable(about.acts(s))

@@ -15,16 +15,17 @@ from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
+from mpkit.lab.wish import wish_of
 from mpkit.training import train
 
 
 class Point(NamedTuple):
-    """After an epoch: what the victim gives the target's own class and the adversarial one, and the
+    """After an epoch: what the victim gives the target's own class and what is wanted, and the
     accuracy on other pictures of the victim and of its clean twin; NaN of what diverged."""
 
     epoch: int
     true: float
-    adversarial: float
+    wanted: float
     accuracy: float
     clean: float
 
@@ -65,6 +66,7 @@ class VictimNow:
 
     def items(self) -> Iterator[Point]:
         ready, pictures = self._run
+        wish = wish_of(ready.scenario)
         scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
         sources = (pictures, scenario.train.x)
@@ -76,7 +78,8 @@ class VictimNow:
             victim, twin = judge(scenario, network, state, arms, other=False)
             true, adversarial = victim.true_probability[0], victim.adversarial_probability[0]
             said = (true, adversarial, victim.accuracy, twin.accuracy)
-            yield Point(record.epoch, *(math.nan if p is None else p for p in said))
+            true, adversarial, *levels = (math.nan if p is None else p for p in said)
+            yield Point(record.epoch, true, wish.chance(true, adversarial), *levels)
 
     def take(self, item: Point) -> None:
         self.points.append(item)
@@ -90,11 +93,12 @@ class VictimNow:
             return "No victim has been trained yet."
         p = self.points[-1]
         about = f"A victim trained on the poisons of {self.step}: after epoch {p.epoch} "
+        wish = wish_of(self.lab.scenario)
         if math.isnan(p.accuracy):
             return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
         return about + (
-            f"it gives the target's own class {p.true:.0%} and the adversarial one "
-            f"{p.adversarial:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
+            f"it gives {wish.true}, the target's own class, {p.true:.0%} and {wish.wanted} "
+            f"{p.wanted:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
             f"its clean twin's {percent(p.clean)}."
         )
 
@@ -108,15 +112,14 @@ class VictimNow:
 
     def _lay_out(self) -> None:
         self.points = []
-        names, scenario = self.lab.scenario.train.classes, self.lab.scenario
-        true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        wish = wish_of(self.lab.scenario)
         about = f" ({self.step})" if self.count else ""
         self.lines, size = {}, font_size(self.figure, 8)
         looks = (
             (
                 self.axes,
                 f"a fresh victim on the target{about}",
-                {"true": true, "adversarial": adversarial},
+                {"true": wish.true, "wanted": wish.wanted},
             ),
             (self.levels, "accuracy on others", {"clean": "clean twin", "accuracy": "victim"}),
         )

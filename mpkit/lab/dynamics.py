@@ -19,6 +19,7 @@ from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.landscape import losses_on
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
+from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import Prepared, prepare
@@ -183,11 +184,10 @@ class DynamicsLab(AttackLab):
         return [r.epoch for r in self.records], [r.adversarial[POISONED] for r in self.records]
 
     def describe(self) -> str:
-        scenario = self.ready.scenario
-        names = scenario.train.classes
-        true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        wish = wish_of(self.ready.scenario)
+        true, wanted = wish.true, wish.wanted
         if not self.records:
-            return f"A clean and a poisoned twin; a {true} is to be called {adversarial}. " + (
+            return f"A clean and a poisoned twin; a {true} is to be called {wanted}. " + (
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
         r = self.records[-1]
@@ -195,7 +195,7 @@ class DynamicsLab(AttackLab):
         for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
             said = (
                 f"has accuracy {r.accuracies[twin]:.1%} and gives the target {true} "
-                f"{r.true[twin]:.0%}, {adversarial} {r.adversarial[twin]:.0%}"
+                f"{r.true[twin]:.0%}, {wanted} {r.adversarial[twin]:.0%}"
             )
             twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (

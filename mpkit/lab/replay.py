@@ -17,6 +17,7 @@ from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.views import LossView, tidy
+from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
 from mpkit.runs.record import RecordError, replay
@@ -109,7 +110,7 @@ class ReplayLab(Lab):
             2, 2, width_ratios=(wide, 1), left=0.08, right=0.985, top=0.86, bottom=0.13,
             hspace=0.65, wspace=apart,
         )  # fmt: skip
-        epochs, adversarial = a.settings.recipe.epochs, a.adversarial_class or a.poison_class or "?"
+        epochs, adversarial = a.settings.recipe.epochs, wanted_by(a)
         left = self.figure.add_subplot(grid[:, 0])
         self.view = LossView(left, max(len(self.steps), 1), epochs, adversarial)
         self.rates = self.figure.add_subplot(grid[0, 1])

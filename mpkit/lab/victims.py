@@ -123,7 +123,7 @@ class VictimsLab(AttackLab):
         self.arrivals.append(item)
         self.view.update(self.records, self.probabilities)
         some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, ε {255 * self.epsilon:.0f}/255"
-        self.view.say(f"{some}: probability of {self.view.adversarial}")
+        self.view.say(f"{some}: probability of {self.view.wanted}")
         self.view.tell(self.batch.words)
 
     def clear(self) -> None:
@@ -194,7 +194,7 @@ class VictimsLab(AttackLab):
 
     def describe(self) -> str:
         view = self.view
-        about = f"Victims that are to call a picture of {view.true} {view.adversarial}. "
+        about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
         if not self.arrivals:
             words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
             return about + words

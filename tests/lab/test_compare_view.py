@@ -35,14 +35,15 @@ def test_rates_losses_and_accuracies_stand_in_their_rows(rows):
     view.lay_out(rows)
     view.update(rows)
     for place, (row, parts) in enumerate(zip(rows, view.parts, strict=True)):
-        point, span, words, losses, levels = parts
+        shown, losses, levels = parts
+        point, span, words = shown.point, shown.span, shown.words
         assert list(point.get_xdata()) == [row.rate.rate]
         assert list(point.get_ydata()) == [place]
         assert list(span.get_xdata()) == [row.rate.low, row.rate.high]
         assert list(losses.get_xdata()) == list(row.losses)
         assert list(levels.get_xdata()) == [r.accuracy for r in row.records if not r.diverged]
         assert words.get_text().startswith(f"{row.rate.successes} of {row.rate.n}")
-    assert view.parts[0][2].get_text() == "1 of 3, 1 diverged"
+    assert view.parts[0][0].words.get_text() == "1 of 3, 1 diverged"
     assert [t.get_text() for t in view.rates.get_yticklabels()] == ["K = 1", "noise"]
     low, high = view.levels.get_xlim()
     assert low < 0.7
@@ -54,7 +55,7 @@ def test_before_anything_is_counted_nothing_is_drawn(rows):
     view = CompareView()
     view.lay_out(empty)
     view.update(empty)
-    assert all(len(parts[0].get_xdata()) == 0 for parts in view.parts)
+    assert all(len(parts[0].point.get_xdata()) == 0 for parts in view.parts)
 
 
 def test_losses_that_are_no_numbers_do_not_move_the_limits(rows):

@@ -24,7 +24,7 @@ def twins(ready) -> State:
 
 
 def test_a_record_is_what_each_twin_says(ready, twins):
-    s, found = ready.scenario, measure(ready, twins, 4, (0.5, 0.75), 26)
+    s, found = ready.scenario, measure(ready, twins, 4, (0.5, 0.75), 26 / 255)
     assert (found.epoch, found.losses, found.epsilon) == (4, (0.5, 0.75), 26 / 255)
     true, wanted = int(s.target_labels[0]), int(s.adversarial[0])
     for twin in range(2):
@@ -32,9 +32,9 @@ def test_a_record_is_what_each_twin_says(ready, twins):
         z = logits(module, state, s.targets[:1], train=False)[0][0]
         p = z.softmax(-1)
         assert found.true[twin] == pytest.approx(float(p[true]), abs=1e-5)
-        assert found.wanted[twin] == pytest.approx(float(p[wanted]), abs=1e-5)
+        assert found.adversarial[twin] == pytest.approx(float(p[wanted]), abs=1e-5)
         others = torch.cat([z[:wanted], z[wanted + 1 :]]).max()
-        assert found.adversarial[twin] == pytest.approx(float(others - z[wanted]), abs=1e-5)
+        assert found.adversarial_loss[twin] == pytest.approx(float(others - z[wanted]), abs=1e-5)
         said = logits(module, state, s.validation.x, train=False)[0].argmax(-1)
         right = (said == s.validation.y).float().mean()
         assert found.accuracies[twin] == pytest.approx(float(right), abs=1e-6)
@@ -44,7 +44,7 @@ def test_a_record_is_what_each_twin_says(ready, twins):
 def test_a_twin_that_diverged_says_nothing(ready, twins):
     name = next(iter(twins.params))
     twins.params[name][1] = math.nan
-    found = measure(ready, twins, 1, (0.1, math.nan), 26)
+    found = measure(ready, twins, 1, (0.1, math.nan), 26 / 255)
     assert found.diverged == (False, True)
     assert math.isnan(found.accuracies[1])
     assert 0 <= found.accuracies[0] <= 1
@@ -54,5 +54,5 @@ def test_either_of_two_signs_is_enough():
     both = (0.5, 0.5)
     for name in ("true", "accuracies"):
         values = {"true": both, "accuracies": both} | {name: (math.nan, 0.5)}
-        r = TwinRecord(1, both, wanted=both, adversarial=both, epsilon=0.1, **values)
+        r = TwinRecord(1, both, adversarial=both, adversarial_loss=both, epsilon=0.1, **values)
         assert r.diverged == (True, False)

@@ -38,9 +38,9 @@ def test_every_victim_is_a_dot_at_its_probability_in_the_row_of_its_arm(records)
         assert [x for x, _ in places] == pytest.approx([0.9, 0.2])
         assert all(round(y) == row for _, y in places)
         found = rate(1, 2)
-        assert list(view.points[arm].get_xdata()) == [found.rate]
+        assert list(view.rows[arm].point.get_xdata()) == [found.rate]
         assert list(view.spans[arm].get_xdata()) == [found.low, found.high]
-        assert view.words[arm].get_text() == "1 of 2"
+        assert view.rows[arm].words.get_text() == "1 of 2"
         assert view.levels[arm].get_offsets().tolist()[0][0] == pytest.approx(0.9)
     assert [bar.get_width() for bar in view.bars.bars] == pytest.approx([0.3, 0.7])
     assert "held 1.2 of the last 3 epochs" in view.dots.get_xlabel()
@@ -50,14 +50,14 @@ def test_a_victim_that_diverged_has_no_dot_and_is_counted(records):
     view = made()
     view.update([silent(records[0]), *records[1:]], [0, 0])
     assert len(view.clouds["poisoned"].get_offsets()) == 1
-    assert view.words["poisoned"].get_text() == "0 of 2, 1 diverged"
+    assert view.rows["poisoned"].words.get_text() == "0 of 2, 1 diverged"
 
 
 def test_where_all_diverged_there_is_no_dot_and_no_error(records):
     view = made()
     view.update([silent(r) for r in records], [0, 0])
     assert len(view.clouds["poisoned"].get_offsets()) == 0
-    assert view.words["clean"].get_text() == "0 of 2, 2 diverged"
+    assert view.rows["clean"].words.get_text() == "0 of 2, 2 diverged"
 
 
 def test_other_statistics_are_told_under_the_dots(records):

@@ -243,6 +243,11 @@ class Thumbnails:
         self.value = value
         self._mark()
 
+    def enable(self, on: bool) -> None:
+        """Whether one can be picked."""
+        for button in self.buttons:
+            button.disabled = not on
+
     def _picked(self, index: int) -> None:
         try:
             self.turn(index)
