@@ -202,10 +202,10 @@ class CraftLab(AttackLab):
         """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
         return poisons_of(self.ready.scenario, self.state, self.used)
 
-    def end(self) -> None:
-        super().end()
+    def end(self, timeout: float | None = None) -> None:
         self.picker.close()
-        self.victim.runner.close()
+        self.victim.runner.close(timeout)
+        super().end(timeout)
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 

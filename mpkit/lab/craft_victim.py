@@ -12,7 +12,6 @@ from mpkit.device import Plan, cores
 from mpkit.evaluation.tally import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
-from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
 from mpkit.lab.wish import wish_of
@@ -42,7 +41,6 @@ class VictimNow:
         self.levels = self.figure.add_axes((0.655, 0.28, 0.33, 0.56))
         self.canvas = Canvas(self.figure, self.describe)
         self.runner = Runner(self.items, self.take, self._changed)
-        claim(*here(), self.runner)
         self.button = widgets.Button(
             description="Train a victim on these poisons now",
             layout=widgets.Layout(width="auto", flex="0 0 auto"),

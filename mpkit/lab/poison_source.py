@@ -172,7 +172,8 @@ class PoisonSource:
 
 
 def _fitting(poisons: Tensor, scenario: Scenario, settings: Settings) -> Batch:
-    """Given poisons with the ε that they show. Raises ValueError where they do not fit."""
+    """Given poisons with the ε that they show, and at least one level, the least that there is.
+    Raises ValueError where they do not fit."""
     bases = scenario.base_images
     if poisons.dtype != torch.uint8 or poisons.shape != bases.shape:
         raise ValueError(
@@ -180,7 +181,7 @@ def _fitting(poisons: Tensor, scenario: Scenario, settings: Settings) -> Batch:
             f"not {poisons.dtype} {tuple(poisons.shape)}"
         )
     change = poisons.cpu().float() / 255 - bases.cpu()
-    epsilon = round(255 * float(change.abs().max())) / 255
+    epsilon = max(1, round(255 * float(change.abs().max()))) / 255
     return Batch(poisons, dataclasses.replace(settings, epsilon=epsilon))
 
 

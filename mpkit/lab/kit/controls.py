@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import ipywidgets as widgets
 from torch import Tensor
 
+from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.runner import Phase, Runner
 from mpkit.runs.sheet import picture_tag
 
@@ -222,6 +223,8 @@ class Thumbnails:
 
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
         """Other pictures."""
+        for cell in self.row.children:
+            close_all(cell)
         self.names, self.value, self.buttons = list(names), value, []
         cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, names), default=0)))  # pixels
         for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):

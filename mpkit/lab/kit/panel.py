@@ -186,7 +186,7 @@ class Lab(Keeping, ABC):
         rows = [*asking, self.transport.widget, self.status, self.message]
         parts = [*rows, *shown, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.end)
-        claim(*here(), self.runner)
+        claim(*here(), self)
         self._changed()
         self.canvas.draw()
 
@@ -197,12 +197,14 @@ class Lab(Keeping, ABC):
         if self.runner.mode == "sync" and self.runner.phase is Phase.READY:
             self.runner.run()
 
-    def end(self) -> None:
-        """Stop whatever runs for this panel, for good."""
-        self.runner.close()
+    def end(self, timeout: float | None = None) -> None:
+        """Stop whatever runs for this panel, for good, and close what is in no box; waits for the
+        step under way, at most so many seconds."""
+        self.runner.close(timeout)
 
-    def close(self) -> None:
-        """Take the panel away and end its thread."""
+    def close(self, timeout: float | None = None) -> None:
+        """Take the panel away with all its widgets, and end its thread; see `end`."""
+        self.end(timeout)
         self.panel.close()
 
     def say(self, text: str, bad: bool = False) -> None:
