@@ -47,7 +47,6 @@ class CollisionLab(AttackLab):
         self._load()
         live, later = self._make_controls()
         self.controls = live | later
-        self.show_controls()
         parts = [[c.widget for c in some.values()] for some in (live, later)]
         self.assemble(self.view.figure, parts[0], question, later=parts[1])
 

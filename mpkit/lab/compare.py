@@ -207,7 +207,6 @@ class CompareLab(Lab):
                 label="targets' seed",
             ),
         }
-        self.show_controls()
         return self.controls
 
     def show_controls(self) -> None:

@@ -62,7 +62,6 @@ class CraftLab(AttackLab):
         live, later = craft_controls(self.attack, self.scenario, self.turn, self.later, self.say)
         self.controls = live | later
         self.page = Number("page of poisons", 1, 1, 1, self._page, self.say)
-        self.show_controls()
         self.assemble(
             self.view.figure,
             [*(c.widget for c in live.values()), self.page.widget],

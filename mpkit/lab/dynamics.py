@@ -76,7 +76,7 @@ class DynamicsLab(AttackLab):
             batch = yield from self.source.craft(ready)
         # As they are now: a CraftLab may go on crafting while the twins train.
         strongest = strength(ready.scenario, batch)
-        yield Put(lambda: self._use(batch, strongest))
+        yield Put(lambda: self._start(batch, strongest))
         yield from self._train(ready, batch.pictures, strongest)
 
     def _look(self) -> tuple[Look, Prepared]:
@@ -97,7 +97,7 @@ class DynamicsLab(AttackLab):
                 self.view.lay_out(ready.scenario, self.attack.victim_recipe.epochs)
                 self.redraw_kept()
 
-    def _use(self, batch: Batch, strongest: float) -> None:
+    def _start(self, batch: Batch, strongest: float) -> None:
         with self.canvas.lock:
             self.batch, self._strongest = batch, strongest
             self.view.tell(batch.words)
@@ -228,7 +228,10 @@ class DynamicsLab(AttackLab):
         return self.controls
 
     def show_controls(self) -> None:
-        now = self.attack.settings.epsilon if self.epsilon is None else self.epsilon
+        now = self.epsilon
+        if now is None:  # as strong as the poisons are, or those that are to be crafted
+            batch = self.source.look().batch
+            now = strength(self.ready.scenario, batch) if batch else self.attack.settings.epsilon
         show(self.controls, {"epsilon": now, "seed": self.twin_seed}, CRAFTING)
         show(self.controls, vars(self.attack.victim_recipe) | {"wait": self.wait}, TRAINING)
 
@@ -253,8 +256,10 @@ class DynamicsLab(AttackLab):
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.source.refuse_codes()
-        if own["epsilon"] is not None and own["epsilon"] not in range(65):
-            raise ValueError(f"ε must be a whole number from 0 to 64, not {own['epsilon']}")
+        epsilon = own["epsilon"]
+        number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
+        if epsilon is not None and not (number and 0 <= epsilon <= 255):
+            raise ValueError(f"ε must be a number from 0 to 255, not {epsilon}")
         self.source.attack, self.twin_seed = attack, own["seed"]
         self.epsilon = CRAFTING["epsilon"].taken(own["epsilon"])
 

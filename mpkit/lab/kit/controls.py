@@ -99,6 +99,7 @@ class Number:
         self._own = False
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
+        self.show(value)  # a value outside the range widens it
 
     def _place(self, value: float) -> float:
         """Where the slider stands for a value.

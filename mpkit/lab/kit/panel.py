@@ -187,6 +187,7 @@ class Lab(Keeping, ABC):
         parts = [*rows, *shown, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.end)
         claim(*here(), self)
+        self.show_controls()
         self._changed()
         self.canvas.draw()
 
