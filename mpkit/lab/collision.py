@@ -17,6 +17,7 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.runner import Put
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import load_scenario
 from mpkit.setting import changes, settings_of
@@ -46,21 +47,24 @@ class CollisionLab(AttackLab):
         self._load()
         live, later = self._make_controls()
         self.controls = live | later
-        self.show_controls()
         parts = [[c.widget for c in some.values()] for some in (live, later)]
         self.assemble(self.view.figure, parts[0], question, later=parts[1])
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[tuple[Tensor, CollisionRecord]]:
-        if self.trained is None:
-            train_set = self.scenario.train
+        network, scenario, trained = self.network, self.scenario, self.trained
+        if trained is None:
+            train_set = scenario.train
             seed = stream(self.seed, "collision")
             recipe = dataclasses.replace(self.attack.victim_recipe, epochs=10)
-            *_, (state, _) = train(self.network, train_set.x, train_set.y, recipe, [seed])
-            self.trained = state.pick(0)
-        base, target = self.scenario.base_images[0], self.scenario.targets[0]
-        yield from collide(self.network, self.trained, base, target, self.knobs)
+            runs = train(network, train_set.x, train_set.y, recipe, [seed])
+            for state, _ in runs:  # noqa: B007
+                yield Put()  # is anybody still waiting for it?
+            trained = state.pick(0)
+            yield self.put(trained=trained)
+        base, target = scenario.base_images[0], scenario.targets[0]
+        yield from collide(network, trained, base, target, self.knobs)
 
     def take(self, item: tuple[Tensor, CollisionRecord]) -> None:
         self.poison, record = item
@@ -102,6 +106,7 @@ class CollisionLab(AttackLab):
     # ── the scene ─────────────────────────────────────────────────────────────────────────────
 
     def _load(self) -> None:
+        self._refuse(self.attack)
         self.scenario = load_scenario(self.attack, progress=False)
         train_set = self.scenario.train
         names = train_set.classes
@@ -141,6 +146,13 @@ class CollisionLab(AttackLab):
             self.seed, self.trained = seed, None
         self.knobs.turn(opacity=opacity)
 
+    @staticmethod
+    def _refuse(attack: Attack) -> None:
+        """Raises ValueError for goals that no collision has: it is with one picture of another
+        class."""
+        if attack.goal != "targeted":
+            raise ValueError(f"a collision has the goal targeted, not {attack.goal}")
+
     def _next(self, values: dict[str, object]) -> tuple[Attack, int, float]:
         """The attack, the seed and the watermark of the next run."""
         attack = {k: v for k, v in values.items() if k not in ("seed", "opacity")}
@@ -153,6 +165,7 @@ class CollisionLab(AttackLab):
         return vars(self.knobs()) | {"seed": self.seed}
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
+        self._refuse(attack)
         seed = own.pop("seed")
         knobs = Collision(**own)
         self.attack, self.seed, self.trained = attack, seed, None

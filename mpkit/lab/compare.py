@@ -16,6 +16,7 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import Control, dial, show
 from mpkit.lab.kit.panel import Lab, Question
+from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.pairs import draw_pairs
@@ -94,8 +95,8 @@ class CompareLab(Lab):
         """All that is to be crafted, pair after pair."""
         found = []
         for target, poison, index in self.drawn:
-            place = {"target_class": target, "poison_class": poison, "target_index": (index,)}
             for name, attack in self.variants.items():
+                place = placed(attack, target, poison) | {"target_index": (index,)}
                 found.append((name, (target, poison, index), dataclasses.replace(attack, **place)))
         return found
 
@@ -164,7 +165,9 @@ class CompareLab(Lab):
         if self.runner.phase.ended or self.crafting is None:
             return "share of fresh victims that turned"
         name, (target, poison, _), record = self.crafting
-        return f"crafting {target} → {poison}, {name}: step {record.step}"
+        attack = self.variants[name]
+        wanted = wanted_by(dataclasses.replace(attack, **placed(attack, target, poison)))
+        return f"crafting {target} → {wanted}, {name}: step {record.step}"
 
     def describe(self) -> str:
         about = f"Success of {len(self.variants)} settings on the same targets. "
@@ -204,7 +207,6 @@ class CompareLab(Lab):
                 label="targets' seed",
             ),
         }
-        self.show_controls()
         return self.controls
 
     def show_controls(self) -> None:
@@ -224,6 +226,15 @@ class CompareLab(Lab):
                 for name, attack in self.variants.items()
             }
         self._draw(values.get("pairs", self.pairs), values.get("seed", self.seed))
+
+
+def placed(attack: Attack, target: str, other: str) -> dict[str, str | None]:
+    """The classes of an attack on a pair: `other` is what its goal takes of it, the poisons' class,
+    or what the target is to be called, or nothing."""
+    if attack.goal == "targeted":
+        return {"target_class": target, "poison_class": other}
+    wanted = other if attack.goal == "multi-class" else None
+    return {"target_class": target, "poison_class": None, "adversarial_class": wanted}
 
 
 _CALLED = {"clean": "no poison", "noise": "random noise"}

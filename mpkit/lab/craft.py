@@ -12,7 +12,7 @@ import torch
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.targets import aimed, chosen
 from mpkit.evaluation.victims import predict
-from mpkit.lab.craft_controls import LATER, craft_controls, show_crafting
+from mpkit.lab.craft_controls import LATER, changed, craft_controls, show_crafting
 from mpkit.lab.craft_victim import VictimNow
 from mpkit.lab.craft_view import CraftView
 from mpkit.lab.kit import pace
@@ -21,11 +21,12 @@ from mpkit.lab.kit.codes import check
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
-from mpkit.lab.kit.runner import Phase
+from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.target_picker import Closed, TargetPicker
+from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
-from mpkit.runs.attack import Attack, make_attack, retuned
+from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.folder import begin
 from mpkit.runs.prepared import (
     by_rule,
@@ -35,7 +36,7 @@ from mpkit.runs.prepared import (
     prepare,
     resolved,
 )
-from mpkit.runs.scale import TUNED
+from mpkit.scenario import Scenario
 from mpkit.setting import changes
 from mpkit.settings import Settings
 
@@ -61,7 +62,6 @@ class CraftLab(AttackLab):
         live, later = craft_controls(self.attack, self.scenario, self.turn, self.later, self.say)
         self.controls = live | later
         self.page = Number("page of poisons", 1, 1, 1, self._page, self.say)
-        self.show_controls()
         self.assemble(
             self.view.figure,
             [*(c.widget for c in live.values()), self.page.widget],
@@ -73,25 +73,30 @@ class CraftLab(AttackLab):
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
-    def items(self) -> Iterator[tuple[CraftState, CraftRecord]]:
-        run = self._run = object()
-        self._aim()
-        attack = dataclasses.replace(self.attack, settings=self.knobs())
-        ready = prepare(attack, progress=False, scenario=self.scenario)
-        if run is self._run:  # or another run has begun meanwhile
-            self.ready = ready
-        return ready.craft(settings=self._read)
+    def items(self) -> Iterator[tuple[CraftState, CraftRecord, Settings]]:
+        attack, scenario = self.attack, self.scenario
+        if attack.target_index is None:
+            index = self._found(attack, scenario)
+            yield Put(lambda: self._aim(attack, index))
+            attack = dataclasses.replace(attack, target_index=index)
+            scenario = aimed(scenario, index)
+        attack = dataclasses.replace(attack, settings=self.knobs())
+        ready = prepare(attack, progress=False, scenario=scenario)
+        yield self.put(ready=ready)
+        begun = []
 
-    def _read(self) -> Settings:
-        """The settings of the step that begins."""
-        self._begun = self.knobs()
-        return self._begun
+        def settings() -> Settings:  # of the step that begins
+            begun[:] = [self.knobs()]
+            return begun[0]
 
-    def take(self, item: tuple[CraftState, CraftRecord]) -> None:
-        self.state, record = item
-        for text in changes(self.used, self._begun, CRAFTING.values()) if self.records else ():
+        for state, step in ready.craft(settings=settings):
+            yield state, step, begun[0]
+
+    def take(self, item: tuple[CraftState, CraftRecord, Settings]) -> None:
+        self.state, record, begun = item
+        for text in changes(self.used, begun, CRAFTING.values()) if self.records else ():
             self.mark(record.step - 0.5, text)
-        self.used = self._begun  # of the last step, whatever has been turned since
+        self.used = begun  # of the last step, whatever has been turned since
         self.records.append(record)
         self._draw()
 
@@ -113,11 +118,10 @@ class CraftLab(AttackLab):
 
     def describe(self) -> str:
         s, scenario = self.records[-1] if self.records else self.knobs(), self.scenario
-        names = scenario.train.classes
-        target, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        wish = wish_of(scenario)
         about = (
-            f"Crafting {len(scenario.bases)} poisons so that a picture of {target} is called "
-            f"{adversarial}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
+            f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
+            f"{wish.wanted}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
         )
         if not self.records:
             return about + "Nothing has run yet."
@@ -125,9 +129,8 @@ class CraftLab(AttackLab):
         p = self.probabilities
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
-            f"{self.records[0].loss:.2f} at first. The surrogates say {target} "
-            f"with {p[scenario.target_labels[0]]:.0%} and {adversarial} with "
-            f"{p[scenario.adversarial[0]]:.0%}."
+            f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
+            f"with {p[wish.label]:.0%} and {wish.wanted} with {wish.of(p):.0%}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 
@@ -141,20 +144,18 @@ class CraftLab(AttackLab):
         index = attack.target_index  # None as long as clean models have not found it
         self.attack = dataclasses.replace(resolved(attack, self.scenario), target_index=index)
 
-    def _aim(self) -> None:
-        """Find the target by the rule, where none is named and clean models had to train first.
+    def _found(self, attack: Attack, scenario: Scenario) -> tuple[int, ...]:
+        """The target by the rule, which clean models may have to train for. Raises ValueError where
+        no picture is a target, and `Closed` where nobody waits for it."""
+        return by_rule(scenario, clean_margins(attack, scenario, tell=self.picker.told))
 
-        Raises ValueError where no picture is a target, and `Closed` where nobody waits for it.
-        """
-        attack, scenario = self.attack, self.scenario
-        if attack.target_index is not None:
-            return
-        index = by_rule(scenario, clean_margins(attack, scenario, tell=self.picker.told))
+    def _aim(self, attack: Attack, index: tuple[int, ...]) -> None:
+        """Take the target that was found for `attack`, if that is still asked for."""
         with self.canvas.lock:
             if self.attack is not attack:  # found by another thread, or not asked for any more
                 return
             self.attack = dataclasses.replace(attack, target_index=index)
-            self.scenario = aimed(scenario, index)
+            self.scenario = aimed(self.scenario, index)
             self._lay_out()
         self.show_controls()
         self.canvas.draw()
@@ -164,11 +165,14 @@ class CraftLab(AttackLab):
         if self.attack.target_index is not None or self.runner.mode != "thread":
             return
         self.say("The first picture is shown until clean models have found the target.")
-        threading.Thread(target=self._aim_quietly, name="mpkit margins", daemon=True).start()
+        given = self.attack, self.scenario
+        threading.Thread(
+            target=self._aim_quietly, args=given, name="mpkit margins", daemon=True
+        ).start()
 
-    def _aim_quietly(self) -> None:
+    def _aim_quietly(self, attack: Attack, scenario: Scenario) -> None:
         try:
-            self._aim()
+            self._aim(attack, self._found(attack, scenario))
             self.say("")
         except Closed:
             return
@@ -197,10 +201,10 @@ class CraftLab(AttackLab):
         """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
         return poisons_of(self.ready.scenario, self.state, self.used)
 
-    def end(self) -> None:
-        super().end()
+    def end(self, timeout: float | None = None) -> None:
         self.picker.close()
-        self.victim.runner.close()
+        self.victim.runner.close(timeout)
+        super().end(timeout)
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
@@ -278,21 +282,3 @@ class CraftLab(AttackLab):
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.attack = attack
         self.knobs.put(attack.settings)
-
-
-def changed(attack: Attack, values: dict) -> Attack:
-    """The attack with some fields of its own, or of its settings, replaced.
-
-    Another `fine_tune` brings the settings that are usual with it; a network that does not ship
-    with weights is trained from scratch.
-    """
-    named = values.get("network")
-    tuning = "no" if named not in (None, TUNED) else values.get("fine_tune", attack.fine_tune)
-    if tuning != attack.fine_tune:
-        attack = retuned(attack, tuning, named)
-    values = {k: v for k, v in values.items() if k != "fine_tune"}
-    inside = {k: v for k, v in values.items() if k in LATER}
-    own = {k: v for k, v in values.items() if k not in inside}
-    return dataclasses.replace(
-        attack, settings=dataclasses.replace(attack.settings, **inside), **own
-    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
 from mpkit.lab.kit.controls import Number, Say
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
-from mpkit.runs.attack import Attack
+from mpkit.lab.wish import most_poisons
+from mpkit.runs.attack import Attack, retuned
+from mpkit.runs.scale import TUNED
 from mpkit.scenario import Scenario
 
 LIVE = {name: s for name, s in CRAFTING.items() if s.live}
@@ -36,14 +39,34 @@ def craft_controls(
 
 
 def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
-    """Set all of them to what is in force; only the bounds that act can be turned."""
+    """Set all of them to what `attack` says, whose classes are named; only the bounds that act can
+    be turned."""
     s, train = attack.settings, scenario.train
-    poison = int(train.y[scenario.bases[0]])
-    controls["poisons"].limit(1, len(train.rows_of(poison)), len(scenario.bases))
+    count = round(attack.budget * len(train))
+    controls["poisons"].limit(1, most_poisons(attack, train), count)
     show(controls, vars(s), CRAFTING)
     show(controls, {"fine_tune": attack.fine_tune, "network": attack.network}, ATTACK)
-    controls["target_class"].show(train.classes[scenario.target_labels[0]])
-    controls["poison_class"].show(train.classes[poison])
+    for name in ("target_class", "poison_class"):
+        controls[name].show(getattr(attack, name))
+    controls["poison_class"].enable(attack.goal == "targeted")  # else there is nothing to choose
     for name, about in CRAFTING.items():
         if about.only and name in controls:
             controls[name].enable(about.acts(s))
+
+
+def changed(attack: Attack, values: dict) -> Attack:
+    """The attack with some fields of its own, or of its settings, replaced.
+
+    Another `fine_tune` brings the settings that are usual with it; a network that does not ship
+    with weights is trained from scratch.
+    """
+    named = values.get("network")
+    tuning = "no" if named not in (None, TUNED) else values.get("fine_tune", attack.fine_tune)
+    if tuning != attack.fine_tune:
+        attack = retuned(attack, tuning, named)
+    values = {k: v for k, v in values.items() if k != "fine_tune"}
+    inside = {k: v for k, v in values.items() if k in LATER}
+    own = {k: v for k, v in values.items() if k not in inside}
+    return dataclasses.replace(
+        attack, settings=dataclasses.replace(attack.settings, **inside), **own
+    )

@@ -12,19 +12,19 @@ from mpkit.device import Plan, cores
 from mpkit.evaluation.tally import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
-from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
+from mpkit.lab.wish import wish_of
 from mpkit.training import train
 
 
 class Point(NamedTuple):
-    """After an epoch: what the victim gives the target's own class and the adversarial one, and the
+    """After an epoch: what the victim gives the target's own class and what is wanted, and the
     accuracy on other pictures of the victim and of its clean twin; NaN of what diverged."""
 
     epoch: int
     true: float
-    adversarial: float
+    wanted: float
     accuracy: float
     clean: float
 
@@ -34,14 +34,13 @@ class VictimNow:
     validation accuracy beside that of a clean twin from the same initial weights."""
 
     def __init__(self, lab, large: bool = False):
-        """`lab` has `ready`, `records`, and `poisons()`."""
+        """`lab` is a CraftLab."""
         self.lab, self.count = lab, 0
         self.figure = new_figure(9, 1.9, large)
         self.axes = self.figure.add_axes((0.075, 0.28, 0.5, 0.56))
         self.levels = self.figure.add_axes((0.655, 0.28, 0.33, 0.56))
         self.canvas = Canvas(self.figure, self.describe)
         self.runner = Runner(self.items, self.take, self._changed)
-        claim(*here(), self.runner)
         self.button = widgets.Button(
             description="Train a victim on these poisons now",
             layout=widgets.Layout(width="auto", flex="0 0 auto"),
@@ -54,18 +53,21 @@ class VictimNow:
     def start(self) -> None:
         if not self.lab.records:
             return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
-        ready, self.step = self.lab.ready, self.lab.records[-1].step
-        self._pictures = arm_pictures(ready.scenario, self.lab.poisons())
+        with self.lab.canvas.lock:  # all of one step
+            ready, step, poisons = self.lab.ready, self.lab.records[-1].step, self.lab.poisons()
+        self.step = f"craft step {step} of {max(step, self.lab.total())}"
+        self._run = ready, arm_pictures(ready.scenario, poisons)
         self.count += 1
         self.runner.reset()
         self._lay_out()
         self.runner.run()
 
     def items(self) -> Iterator[Point]:
-        ready = self.lab.ready
+        ready, pictures = self._run
+        wish = wish_of(ready.scenario)
         scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
-        sources = (self._pictures, scenario.train.x)
+        sources = (pictures, scenario.train.x)
         data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
         seeds, seen = [seed] * 2, sources.__getitem__
         runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
@@ -74,7 +76,8 @@ class VictimNow:
             victim, twin = judge(scenario, network, state, arms, other=False)
             true, adversarial = victim.true_probability[0], victim.adversarial_probability[0]
             said = (true, adversarial, victim.accuracy, twin.accuracy)
-            yield Point(record.epoch, *(math.nan if p is None else p for p in said))
+            true, adversarial, *levels = (math.nan if p is None else p for p in said)
+            yield Point(record.epoch, true, wish.chance(true, adversarial), *levels)
 
     def take(self, item: Point) -> None:
         self.points.append(item)
@@ -87,12 +90,13 @@ class VictimNow:
         if not self.points:
             return "No victim has been trained yet."
         p = self.points[-1]
-        about = f"A victim trained on the poisons of craft step {self.step}: after epoch {p.epoch} "
+        about = f"A victim trained on the poisons of {self.step}: after epoch {p.epoch} "
+        wish = wish_of(self.lab.scenario)
         if math.isnan(p.accuracy):
             return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
         return about + (
-            f"it gives the target's own class {p.true:.0%} and the adversarial one "
-            f"{p.adversarial:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
+            f"it gives {wish.true}, the target's own class, {p.true:.0%} and {wish.wanted} "
+            f"{p.wanted:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
             f"its clean twin's {percent(p.clean)}."
         )
 
@@ -106,15 +110,14 @@ class VictimNow:
 
     def _lay_out(self) -> None:
         self.points = []
-        names, scenario = self.lab.scenario.train.classes, self.lab.scenario
-        true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
-        about = f" (poisons of step {self.step})" if self.count else ""
+        wish = wish_of(self.lab.scenario)
+        about = f" ({self.step})" if self.count else ""
         self.lines, size = {}, font_size(self.figure, 8)
         looks = (
             (
                 self.axes,
                 f"a fresh victim on the target{about}",
-                {"true": true, "adversarial": adversarial},
+                {"true": wish.true, "wanted": wish.wanted},
             ),
             (self.levels, "accuracy on others", {"clean": "clean twin", "accuracy": "victim"}),
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.views import LossView, ProbabilityView, StripView, room_for, show_guess
+from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord
 from mpkit.scenario import Scenario
 
@@ -23,22 +24,20 @@ class CraftView:
         """Empty axes for a run of so many craft steps, surrogates being at most `epochs` old."""
         self.figure.clear()
         names = scenario.train.classes
-        true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        wish = wish_of(scenario)
         room = room_for(names, self.figure)
         grid = self.figure.add_gridspec(
             2, 4, width_ratios=(4.6 - room, 1.5, room, 1.9), height_ratios=(3, 2),
             left=0.1 if self.large else 0.075, right=0.985, top=0.93, bottom=0.02,
             hspace=0.5 if self.large else 0.36, wspace=0.32 if self.large else 0.24,
         )  # fmt: skip
-        self.losses = LossView(
-            self.figure.add_subplot(grid[0, 0]), steps, epochs, names[adversarial]
-        )
+        self.losses = LossView(self.figure.add_subplot(grid[0, 0]), steps, epochs, wish.wanted)
         face, bars = self.figure.add_subplot(grid[0, 1]), self.figure.add_subplot(grid[0, 3])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        face.set_title(f"target: {names[true]}", fontsize=font_size(self.figure, 10))
+        face.set_title(f"target: {wish.true}", fontsize=font_size(self.figure, 10))
         face.set_axis_off()
-        self.bars = ProbabilityView(bars, names, true, adversarial, "")
+        self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
         # To the right: in large letters it is longer than its plot.
         bars.set_title("surrogates say", loc="right", fontsize=font_size(self.figure, 10))
         self.strip = StripView(self.figure.add_subplot(grid[1, :]), scenario.base_images, 10)

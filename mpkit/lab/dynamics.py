@@ -16,12 +16,14 @@ from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import CRAFTING, TRAINING, AttackLab, recipe_changed
 from mpkit.lab.kit.dials import Control, dial, dials, show
 from mpkit.lab.kit.panel import Question
-from mpkit.lab.kit.runner import Phase
+from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.landscape import losses_on
-from mpkit.lab.poison_source import PoisonSource, rescaled
+from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
+from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.runs.attack import Attack, make_attack
-from mpkit.runs.prepared import prepare
+from mpkit.runs.prepared import Prepared, prepare
+from mpkit.scenario import Scenario
 from mpkit.training import train
 
 CLEAN, POISONED = 0, 1
@@ -47,52 +49,96 @@ class DynamicsLab(AttackLab):
         **given,
     ):
         self.source, self.twin_seed = PoisonSource(source, make_attack(**given)), seed
-        self._prepare()
+        self.ready: Prepared | None = None
         self.epsilon: float | None = None
+        self.batch: Batch | None = None
+        self.wait = False
+        self._take_over(*self._look())
         self.records: list[TwinRecord] = []
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
         self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
         live, *later = (c.widget for c in self._make_controls().values())
-        self.assemble(self.view.figure, [live], question, later=later)
+        when = self.source.when(self.wait, self.later, self.say)
+        self.controls |= when
+        shown = [live, *(c.widget for c in when.values())]
+        self.assemble(self.view.figure, shown, question, later=later)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | tuple[State, TwinRecord]]:
-        with self.canvas.lock:
-            if self._prepare():  # the CraftLab has another attack than when it was drawn
-                self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
-                self.redraw_kept()
-        if self.source.poisons() is None:
-            yield from self.source.craft(self.ready)
+        if self.wait:
+            yield from self.source.until_crafted(self._tell_waiting)
+        look, ready = self._look()
+        yield Put(lambda: self._begin(look, ready))
+        batch = look.batch
+        if batch is None:
+            batch = yield from self.source.craft(ready)
         # As they are now: a CraftLab may go on crafting while the twins train.
-        self.poisons = self.source.poisons()
-        yield from self._train(self.poisons)
+        strongest = strength(ready.scenario, batch)
+        yield Put(lambda: self._start(batch, strongest))
+        yield from self._train(ready, batch.pictures, strongest)
 
-    def _train(self, poisons: Tensor) -> Iterator[tuple[State, TwinRecord]]:
-        scenario, recipe = self.ready.scenario, self.attack.victim_recipe
+    def _look(self) -> tuple[Look, Prepared]:
+        """What there is at this moment, made ready to run."""
+        look, ready = self.source.look(), self.ready
+        if look.new or ready is None:
+            ready = prepare(look.attack, progress=False, scenario=look.scenario)
+        return look, ready
+
+    def _take_over(self, look: Look, ready: Prepared) -> bool:
+        """True where it is another attack."""
+        self.ready = ready
+        return self.source.put(look)
+
+    def _begin(self, look: Look, ready: Prepared) -> None:
+        with self.canvas.lock:
+            if self._take_over(look, ready):
+                self.view.lay_out(ready.scenario, self.attack.victim_recipe.epochs)
+                self.redraw_kept()
+
+    def _start(self, batch: Batch, strongest: float) -> None:
+        with self.canvas.lock:
+            self.batch, self._strongest = batch, strongest
+            self.view.tell(batch.words)
+        if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
+            self.epsilon = strongest
+            self.controls["epsilon"].show(CRAFTING["epsilon"].shown(self.epsilon))
+
+    def _tell_waiting(self, words: str) -> None:
+        with self.canvas.lock:
+            self.view.say(words)
+        self.canvas.update()
+
+    @property
+    def poisons(self) -> Tensor:
+        """Those of this run, as they were crafted."""
+        return self.batch.pictures
+
+    def _train(
+        self, ready: Prepared, poisons: Tensor, strongest: float
+    ) -> Iterator[tuple[State, TwinRecord]]:
+        scenario, recipe = ready.scenario, self.attack.victim_recipe
         seed, used = victim_seed(self.attack.settings.seed, 5000 + self.twin_seed), {}
+
+        def now() -> float:
+            return strongest if self.epsilon is None else self.epsilon
 
         def pictures(twin: int) -> Tensor:
             if twin == CLEAN:
                 return scenario.train.x
-            used["epsilon"] = self.epsilon  # read once an epoch: all its batches agree
-            return scenario.poisoned(rescaled(scenario, poisons, used["epsilon"], self._strongest))
+            used["epsilon"] = now()  # read once an epoch: all its batches agree
+            return scenario.poisoned(rescaled(scenario, poisons, used["epsilon"], strongest))
 
         plan = Plan(1, min(2, cores()))
-        change = poisons.to(scenario.train.x.device).float() - 255 * scenario.base_images
-        self._strongest = max(1, round(float(change.abs().max()))) / 255
-        if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
-            self.epsilon = self._strongest
-            self.controls["epsilon"].show(CRAFTING["epsilon"].shown(self.epsilon))
-        network = self.ready.network
+        network = ready.network
         start = stack([init(network, seed)] * 2).map(lambda t: t.to(scenario.train.x))
-        yield start, measure(self.ready, start, 0, (float("nan"),) * 2, self.epsilon)
+        yield start, measure(ready, start, 0, (float("nan"),) * 2, now())
         data = scenario.train.x, scenario.train.y
         runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures)
         for state, record in runs:
-            now = record.epoch, record.losses, used["epsilon"]
-            yield state, measure(self.ready, state, *now)
+            told = record.epoch, record.losses, used["epsilon"]
+            yield state, measure(ready, state, *told)
 
     def take(self, item: CraftRecord | tuple[State, TwinRecord]) -> None:
         if isinstance(item, CraftRecord):
@@ -118,31 +164,30 @@ class DynamicsLab(AttackLab):
         self.view.contours(losses_on(module, x, y, loss), self.state.pick(CLEAN))
 
     def clear(self) -> None:
-        self.records, self.path, self.crafting = [], [], None
+        self.records, self.path, self.crafting, self.batch = [], [], None, None
         if self.source.given is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
-        self._prepare()
+        self._take_over(*self._look())
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
         self.redraw_kept()
 
     def total(self) -> int:
-        waiting = self.source.poisons() is None or self.crafting is not None
+        waiting = not (self.batch or self.source.there) or self.crafting is not None
         return self.attack.victim_recipe.epochs + 1 + waiting * self.attack.settings.craft_steps
 
     def work(self) -> float:
         rows = len(self.ready.scenario.train)
-        crafting = self.source.poisons() is None and pace.crafting_work(self.attack, rows)
+        crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, 2)
 
     def curve(self):
         return [r.epoch for r in self.records], [r.adversarial[POISONED] for r in self.records]
 
     def describe(self) -> str:
-        scenario = self.ready.scenario
-        names = scenario.train.classes
-        true, adversarial = names[scenario.target_labels[0]], names[scenario.adversarial[0]]
+        wish = wish_of(self.ready.scenario)
+        true, wanted = wish.true, wish.wanted
         if not self.records:
-            return f"A clean and a poisoned twin; a {true} is to be called {adversarial}. " + (
+            return f"A clean and a poisoned twin; a {true} is to be called {wanted}. " + (
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
         r = self.records[-1]
@@ -150,11 +195,12 @@ class DynamicsLab(AttackLab):
         for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
             said = (
                 f"has accuracy {r.accuracies[twin]:.1%} and gives the target {true} "
-                f"{r.true[twin]:.0%}, {adversarial} {r.adversarial[twin]:.0%}"
+                f"{r.true[twin]:.0%}, {wanted} {r.adversarial[twin]:.0%}"
             )
             twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (
-            f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255: {'; '.join(twins)}."
+            f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255, {self.batch.words}: "
+            f"{'; '.join(twins)}."
             + "".join(f" Changed at epoch {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 
@@ -164,13 +210,6 @@ class DynamicsLab(AttackLab):
     def attack(self) -> Attack:
         """The attack whose twins these are."""
         return self.source.attack
-
-    def _prepare(self) -> bool:
-        """Take the attack over as it is now: True where it is another one."""
-        new = self.source.refresh() or not hasattr(self, "ready")
-        if new:
-            self.ready = prepare(self.attack, progress=False, scenario=self.source.scenario)
-        return new
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
@@ -189,9 +228,12 @@ class DynamicsLab(AttackLab):
         return self.controls
 
     def show_controls(self) -> None:
-        now = self.attack.settings.epsilon if self.epsilon is None else self.epsilon
+        now = self.epsilon
+        if now is None:  # as strong as the poisons are, or those that are to be crafted
+            batch = self.source.look().batch
+            now = strength(self.ready.scenario, batch) if batch else self.attack.settings.epsilon
         show(self.controls, {"epsilon": now, "seed": self.twin_seed}, CRAFTING)
-        show(self.controls, vars(self.attack.victim_recipe), TRAINING)
+        show(self.controls, vars(self.attack.victim_recipe) | {"wait": self.wait}, TRAINING)
 
     def _turn(self, epsilon: float) -> None:
         self.epsilon = epsilon
@@ -199,11 +241,12 @@ class DynamicsLab(AttackLab):
             self.say("From the next epoch on.")
 
     def check(self, values: dict[str, object]) -> None:
-        recipe_changed(self.attack, **{k: v for k, v in values.items() if k != "seed"})
+        recipe_changed(self.attack, **{k: v for k, v in values.items() if k in TRAINING})
 
     def apply(self, values: dict[str, object]) -> None:
         self.twin_seed = values.get("seed", self.twin_seed)
-        recipe = {k: v for k, v in values.items() if k != "seed"}
+        self.wait = values.get("wait", self.wait)
+        recipe = {k: v for k, v in values.items() if k in TRAINING}
         self.source.attack = recipe_changed(self.attack, **recipe)
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
@@ -213,7 +256,16 @@ class DynamicsLab(AttackLab):
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.source.refuse_codes()
-        if own["epsilon"] is not None and own["epsilon"] not in range(65):
-            raise ValueError(f"ε must be a whole number from 0 to 64, not {own['epsilon']}")
+        epsilon = own["epsilon"]
+        number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
+        if epsilon is not None and not (number and 0 <= epsilon <= 255):
+            raise ValueError(f"ε must be a number from 0 to 255, not {epsilon}")
         self.source.attack, self.twin_seed = attack, own["seed"]
         self.epsilon = CRAFTING["epsilon"].taken(own["epsilon"])
+
+
+def strength(scenario: Scenario, batch: Batch) -> float:
+    """The largest change in poisons, in whole levels of [0, 1] pixels, and at least one."""
+    bases = scenario.base_images
+    change = batch.pictures.to(bases.device).float() - 255 * bases
+    return max(1, round(float(change.abs().max()))) / 255

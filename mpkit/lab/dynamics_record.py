@@ -10,6 +10,7 @@ import torch
 from mpkit.evaluation.victims import predict
 from mpkit.finetuning import seen
 from mpkit.functional import State, own
+from mpkit.lab.wish import wish_of
 from mpkit.metapoison import target_loss
 from mpkit.runs.prepared import Prepared
 
@@ -17,7 +18,7 @@ from mpkit.runs.prepared import Prepared
 @dataclasses.dataclass(frozen=True)
 class TwinRecord:
     """One epoch of both twins, (clean, poisoned) each: mean training losses, validation
-    accuracies, the target's probabilities of its true and of the adversarial class, L_adv; and
+    accuracies, the target's probabilities of its true class and of what is wanted, L_adv; and
     the ε that the poisoned twin trained with. Of a twin that diverged they are NaN."""
 
     epoch: int
@@ -55,7 +56,7 @@ def measure(ready: Prepared, state: State, epoch: int, losses: tuple, epsilon: f
         losses=tuple(losses),
         accuracies=tuple(right.tolist()),
         true=tuple(p[:, scenario.target_labels[0]].tolist()),
-        adversarial=tuple(p[:, scenario.adversarial[0]].tolist()),
+        adversarial=tuple(wish_of(scenario).of(p).tolist()),
         adversarial_loss=tuple(float(loss(state.pick(twin), batch)) for twin in range(2)),
         epsilon=epsilon,
     )

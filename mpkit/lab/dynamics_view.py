@@ -15,6 +15,7 @@ from mpkit.functional import State, own
 from mpkit.lab.kit import views
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.landscape import Losses, flatten, landscape, plane_through
+from mpkit.lab.wish import wish_of
 from mpkit.scenario import Scenario
 
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
@@ -31,8 +32,7 @@ class TwinsView:
         """Empty axes for a run of so many epochs."""
         self.scenario, self.epochs = scenario, epochs
         self.figure.clear()
-        names = scenario.train.classes
-        self.true, self.adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+        self.wish = wish_of(scenario)
         grid = self.figure.add_gridspec(
             2, 12, left=0.065, right=0.985, top=0.94, bottom=0.085, hspace=0.42, wspace=9
         )
@@ -42,7 +42,7 @@ class TwinsView:
         self.plane = self.figure.add_subplot(grid[1, :6])
         views.tidy(loss, "training loss", "epoch")
         views.tidy(accuracy, "accuracy, other pictures", "epoch")
-        views.tidy(target, f"the target: P({names[self.adversarial]})", "epoch")
+        views.tidy(target, f"the target: P({self.wish.wanted})", "epoch")
         views.tidy(self.plane, "paths through weight space")
         self.axes, self.lines = (loss, accuracy, target), []
         for axes in self.axes:
@@ -55,11 +55,13 @@ class TwinsView:
         self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in views.KEPT_STYLES]
         self.guess = views.guess_line(target)
         loss.legend(fontsize=font_size(self.figure, 8), loc="upper right")
+        look = {"ha": "right", "va": "bottom", "fontsize": font_size(self.figure, 8)}
+        self.poisons = self.figure.text(0.985, 0.005, "", **look)
         self._marks: list = []
         self._prepare_plane()
         looks = (
-            ("s", BLUE, 4, f"{names[self.true]}"),
-            ("o", GREEN, 4, f"{names[self.adversarial]}"),
+            ("s", BLUE, 4, self.wish.true),
+            ("o", GREEN, 4, self.wish.wanted),
             ("D", ORANGE, 4, "poisons"),
             ("*", RED, 15, "target"),
         )
@@ -83,6 +85,10 @@ class TwinsView:
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
         self.axes[0].set_title(words, loc="left", fontsize=font_size(self.figure, 9))
+
+    def tell(self, poisons: str) -> None:
+        """Which poisons the twin trains on, under the plots."""
+        self.poisons.set_text(poisons)
 
     @staticmethod
     def flat(state: State) -> Tensor:
@@ -150,7 +156,8 @@ class TwinsView:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         train = self.scenario.train
-        groups = [train.x[train.rows_of(c)[:40]] for c in (self.true, self.adversarial)]
+        rows = train.rows_of(self.wish.label), self.wish.rows(train)
+        groups = [train.x[some[:40]] for some in rows]
         groups += [poisons[:40], self.scenario.targets[:1]]
         with torch.no_grad():
             found = features(own(network), state, torch.cat(groups))

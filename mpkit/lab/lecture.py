@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from mpkit.lab.kit.panel import Lab
+from mpkit.lab.kit.tools import ClosingBox
 
 STYLE = """<style>
 .mpkit-lecture, .mpkit-lecture .widget-label, .mpkit-lecture .widget-html-content,
@@ -25,4 +26,4 @@ def page(lab: Lab) -> widgets.Widget:
     lab.panel.add_class("mpkit-lecture")
     if lab.runner.mode == "sync":
         lab.runner.run()
-    return widgets.VBox([widgets.HTML(STYLE), lab.panel])
+    return ClosingBox([widgets.HTML(STYLE), lab.panel], lab.close)

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from mpkit.lab.kit.controls import Choice, Say
+from mpkit.lab.kit.runner import Put
 from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.runs.attack import OF_VICTIMS, Attack
 from mpkit.runs.prepared import Prepared, load_scenario, resolved
 from mpkit.scenario import Scenario
+from mpkit.settings import Settings
+
+WHEN = (("as they are now", False), ("when crafting has ended", True))
+"""When a CraftLab's poisons are taken."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Poisons uint8 (P, C, H, W), the settings whose bounds they keep, and the craft step that
+    they are of, of how many; None for given ones."""
+
+    pictures: Tensor
+    settings: Settings
+    step: int | None = None
+    steps: int | None = None
+
+    @property
+    def words(self) -> str:
+        """Which ones they are."""
+        if self.step is None:
+            return "given poisons"
+        half = ", half made" if self.step < self.steps else ""
+        return f"poisons of craft step {self.step} of {self.steps}{half}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a source has at one moment: the attack, its scenario, under which names of the attack
+    this scenario is known, whether it is another one than before, and poisons, if there are."""
+
+    attack: Attack
+    scenario: Scenario
+    keys: tuple[Attack, ...]
+    new: bool
+    batch: Batch | None
 
 
 class PoisonSource:
@@ -19,52 +57,96 @@ class PoisonSource:
 
     def __init__(self, source, attack: Attack):
         self.given, self.attack = source, attack
-        self.crafted: tuple[Attack, Tensor] | None = None
-        self._loaded: tuple[Attack, ...] = ()
+        self.crafted: tuple[Attack, Batch] | None = None
+        self._held: tuple[tuple[Attack, ...], Scenario | None] = (), None
         self.refresh()
 
-    def refresh(self) -> bool:
-        """Take a CraftLab's attack over as it is now: True where the scenario is another one.
+    @property
+    def live(self):
+        """The CraftLab that they come from, or None."""
+        return self.given if hasattr(self.given, "attack") else None
+
+    @property
+    def scenario(self) -> Scenario:
+        """Who attacks whom, as it was last put in."""
+        return self._held[1]
+
+    def look(self) -> Look:
+        """What there is at this moment; nothing is changed. Of a CraftLab that goes on, attack, ε
+        and poisons are of one and the same step.
 
         Raises ValueError for given poisons that do not fit the attack's bases.
         """
-        live = self.given
-        if hasattr(live, "attack"):
-            own = {name: getattr(self.attack, name) for name in OF_VICTIMS}
-            self.attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
-        if self.key() in self._loaded:
-            self.attack = resolved(self.attack, self.scenario)
-            return False
-        asked, self.scenario = self.key(), load_scenario(self.attack, progress=False)
-        self.attack = resolved(self.attack, self.scenario)
-        self._loaded = (asked, self.key())
-        bases = self.scenario.base_images
-        if isinstance(live, Tensor) and (live.dtype != torch.uint8 or live.shape != bases.shape):
-            raise ValueError(
-                f"poisons must be uint8 pictures {tuple(bases.shape)}, one a base of this attack, "
-                f"not {live.dtype} {tuple(live.shape)}"
-            )
-        return True
+        attack, batch = self.attack, None
+        if live := self.live:
+            own = {name: getattr(attack, name) for name in OF_VICTIMS}
+            with live.canvas.lock:
+                attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
+                if live.records:
+                    step = live.records[-1].step
+                    batch = Batch(live.poisons(), live.used, step, max(step, live.total()))
+        keys, scenario = self._held
+        if new := attack.without_victims() not in keys:
+            keys, scenario = (attack.without_victims(),), load_scenario(attack, progress=False)
+        attack = resolved(attack, scenario)
+        if new:
+            keys = (*keys, attack.without_victims())
+        if isinstance(self.given, Tensor):
+            batch = _fitting(self.given, scenario, attack.settings)
+        elif batch is None and self.crafted and self.crafted[0] == attack.without_victims():
+            batch = self.crafted[1]
+        return Look(attack, scenario, keys, new, batch)
+
+    def put(self, look: Look) -> bool:
+        """Take over what was seen: True where the scenario is another one."""
+        self.attack, self._held = look.attack, (look.keys, look.scenario)
+        return look.new
+
+    def refresh(self) -> bool:
+        """Take over what there is now; True and ValueError as for `put` and `look`."""
+        return self.put(self.look())
 
     def key(self) -> Attack:
         """The attack without what is the victims' own: poisons depend on nothing else."""
         return self.attack.without_victims()
 
-    def craft(self, ready: Prepared) -> Iterator[CraftRecord]:
-        """Algorithm 1 for `ready`, the attack prepared; its poisons are kept at the end."""
-        key, settings = self.key(), ready.attack.settings
-        for state, record in ready.craft():
-            if record.step == settings.craft_steps:
-                self.crafted = key, poisons_of(ready.scenario, state, settings)
+    def until_crafted(self, tell: Callable[[str], object]) -> Iterator[Put]:
+        """For `items`: waits until a CraftLab's crafting has ended, and tells how far it is. Raises
+        ValueError where it would for ever, and where crafting ended without poisons."""
+        live = self.live
+        while not live.runner.phase.ended:
+            if live.runner.mode != "thread":
+                raise ValueError(
+                    f"crafting has not ended: run it first, or take poisons {WHEN[0][0]}"
+                )
+            words = f"waiting: {live.runner.steps} of {live.total()} craft steps are done"
+            yield Put(lambda words=words: tell(words))
+            time.sleep(0.05)
+        if not live.records:
+            raise ValueError("crafting ended without poisons")
+
+    def craft(self, ready: Prepared) -> Iterator[CraftRecord | Put]:
+        """For `items`: Algorithm 1 for `ready`, the attack prepared; returns the poisons of its
+        end, which are kept."""
+        key, settings = ready.attack.without_victims(), ready.attack.settings
+        for state, record in ready.craft():  # noqa: B007
             yield record
+        steps = settings.craft_steps
+        batch = Batch(poisons_of(ready.scenario, state, settings), settings, steps, steps)
+        yield Put(lambda: setattr(self, "crafted", (key, batch)))
+        return batch
+
+    @property
+    def there(self) -> bool:
+        """Whether there are poisons, or they are to be crafted here."""
+        if self.given is not None and (not self.live or self.live.records):
+            return True
+        return bool(self.crafted) and self.crafted[0] == self.key()
 
     def poisons(self) -> Tensor | None:
-        """uint8 (P, C, H, W); None as long as they are to be crafted."""
-        if isinstance(self.given, Tensor):
-            return self.given
-        if self.given is not None and self.given.records:
-            return self.given.poisons()
-        return self.crafted[1] if self.crafted and self.crafted[0] == self.key() else None
+        """uint8 (P, C, H, W), as they are now; None as long as they are to be crafted."""
+        batch = self.look().batch
+        return batch and batch.pictures
 
     def refuse_codes(self) -> None:
         """Raises ValueError where the attack is not this lab's own to change."""
@@ -74,14 +156,33 @@ class PoisonSource:
                 "code in a lab that was made without a source."
             )
 
+    def when(self, wait: bool, later: Callable[..., object], say: Say) -> dict[str, Choice]:
+        """The control for when poisons are taken, where there is a choice; told as
+        ``later(wait=…)``."""
+        if not self.live:
+            return {}
+        return {"wait": Choice("poisons", WHEN, wait, lambda v: later(wait=v), say)}
+
     @property
     def epsilon(self) -> float:
-        """The ε of these poisons, in [0, 1] pixels; of given ones, the largest change in them."""
-        if isinstance(self.given, Tensor):
-            change = self.given.cpu().float() / 255 - self.scenario.base_images.cpu()
-            return round(255 * float(change.abs().max())) / 255
-        records = self.given.records if self.given is not None else ()
-        return records[-1].epsilon if records else self.attack.settings.epsilon
+        """The ε of these poisons, in [0, 1] pixels; of given ones, the largest change in them; of
+        those that are still to be crafted, the attack's."""
+        look = self.look()
+        return (look.batch.settings if look.batch else look.attack.settings).epsilon
+
+
+def _fitting(poisons: Tensor, scenario: Scenario, settings: Settings) -> Batch:
+    """Given poisons with the ε that they show, and at least one level, the least that there is.
+    Raises ValueError where they do not fit."""
+    bases = scenario.base_images
+    if poisons.dtype != torch.uint8 or poisons.shape != bases.shape:
+        raise ValueError(
+            f"poisons must be uint8 pictures {tuple(bases.shape)}, one a base of this attack, "
+            f"not {poisons.dtype} {tuple(poisons.shape)}"
+        )
+    change = poisons.cpu().float() / 255 - bases.cpu()
+    epsilon = max(1, round(255 * float(change.abs().max()))) / 255
+    return Batch(poisons, dataclasses.replace(settings, epsilon=epsilon))
 
 
 def rescaled(scenario: Scenario, poisons: Tensor, epsilon: float, strongest: float) -> Tensor:

@@ -15,7 +15,9 @@ from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.panel import Lab, Question
+from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.views import LossView, tidy
+from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
 from mpkit.runs.record import RecordError, replay
@@ -56,13 +58,11 @@ class ReplayLab(Lab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
-        run = self._run = object()
         for item in [*self.steps, *([self.victims] if self.victims else [])]:
             end = time.monotonic() + 1 / self.rate
             while self.runner.mode == "thread" and time.monotonic() < end:
                 time.sleep(min(0.05, 1 / self.rate))
-                if run is not self._run:  # reset meanwhile
-                    return
+                yield Put()  # or it was reset meanwhile
             yield item
 
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:
@@ -75,7 +75,7 @@ class ReplayLab(Lab):
         self.view.update(self.records, self.marks)
 
     def clear(self) -> None:
-        self.records, self.arrived, self._run = [], [], None
+        self.records, self.arrived = [], []
         self._lay_out()
 
     def total(self) -> int:
@@ -110,7 +110,7 @@ class ReplayLab(Lab):
             2, 2, width_ratios=(wide, 1), left=0.08, right=0.985, top=0.86, bottom=0.13,
             hspace=0.65, wspace=apart,
         )  # fmt: skip
-        epochs, adversarial = a.settings.recipe.epochs, a.adversarial_class or a.poison_class or "?"
+        epochs, adversarial = a.settings.recipe.epochs, wanted_by(a)
         left = self.figure.add_subplot(grid[:, 0])
         self.view = LossView(left, max(len(self.steps), 1), epochs, adversarial)
         self.rates = self.figure.add_subplot(grid[0, 1])

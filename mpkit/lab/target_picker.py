@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.targets import MODELS, THIRDS, Target, target_index, whole_test_set
+from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.controls import Say, Thumbnails
 from mpkit.lab.kit.tools import fold
 from mpkit.runs.attack import Attack
@@ -58,15 +59,18 @@ class TargetPicker:
         self._fill()
 
     def close(self) -> None:
-        """End what is trained for this picker."""
+        """End what is trained for this picker, and close what is not shown."""
         self._closed.set()
+        with self._filling:
+            for part in (self.sort, self.status):
+                close_all(part)
 
     # ── what is shown ─────────────────────────────────────────────────────────────────────────
 
     def _fill(self) -> None:
         """Make the thumbnails, once they are looked at; one thread at a time."""
         with self._filling:
-            if self._stale and self.opener.value:
+            if self._stale and self.opener.value and not self._closed.is_set():
                 self._stale = False
                 self._make()
 
@@ -95,7 +99,9 @@ class TargetPicker:
         self._tell(text)
         tools = [] if margins else [self.sort]
         self.inside.children = [self.status, *tools, *(row.widget for row in rows.values())]
-        self.rows = rows
+        before, self.rows = self.rows, rows
+        for row in before.values():
+            close_all(row.widget)
 
     def _tell(self, text: str) -> None:
         self.status.value = f'<span role="status">{text}</span>'

@@ -12,7 +12,7 @@ from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dial, dials, show
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
-from mpkit.lab.kit.runner import Phase
+from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.kit.share import decode, differences, encode, merged
 from mpkit.lab.unroll_toy import make_toy
 from mpkit.lab.unroll_view import EDGE, UnrollView
@@ -76,15 +76,20 @@ class UnrollLab(Lab):
 
     def items(self) -> Iterator[Move]:
         for step in range(1, self.moves + 1):
-            look = self.knobs()
-            with self.canvas.lock:  # the hand may move a poison in the same moment
-                slope, path = self.toy.look_ahead(self.poisons, look.unroll_steps, look.lr)
-                norm = slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
-                moved = self.poisons - 0.08 * slope / norm * (slope.abs().max() > 0)
-                low, high = self.toy.poisons - look.epsilon, self.toy.poisons + look.epsilon
-                self.poisons = torch.minimum(torch.maximum(moved, low), high)
-                loss = float(self.toy.adversarial_loss(path[-1]))
-            yield Move(step, loss, look.unroll_steps, look.lr, look.epsilon)
+            move = yield Put(lambda step=step: self._move(step))
+            yield move
+
+    def _move(self, step: int) -> Move:
+        """Move all poisons, from where they are at this moment: the hand may have moved one."""
+        look = self.knobs()
+        with self.canvas.lock:
+            slope, path = self.toy.look_ahead(self.poisons, look.unroll_steps, look.lr)
+            norm = slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
+            moved = self.poisons - 0.08 * slope / norm * (slope.abs().max() > 0)
+            low, high = self.toy.poisons - look.epsilon, self.toy.poisons + look.epsilon
+            self.poisons = torch.minimum(torch.maximum(moved, low), high)
+            loss = float(self.toy.adversarial_loss(path[-1]))
+        return Move(step, loss, look.unroll_steps, look.lr, look.epsilon)
 
     def take(self, item: Move) -> None:
         for text in changes(self.records[-1], item, LOOK.values()) if self.records else ():

@@ -17,7 +17,8 @@ from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.panel import Question
-from mpkit.lab.poison_source import PoisonSource, rescaled
+from mpkit.lab.kit.runner import Put
+from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from mpkit.lab.victims_view import CountsView
 from mpkit.metapoison import CraftRecord
@@ -58,31 +59,34 @@ class VictimsLab(AttackLab):
         self.seed, self.strength = self.attack.settings.seed, 100
         self.count, self.begun, self._counting = attack.victims, 0, threading.Lock()
         self.arrivals: list[list[VictimRecord]] = []
-        self._run: object = None
+        self.batch: Batch | None = None
+        self.wait = False
         self.crafting: CraftRecord | None = None
         self.figure = new_figure(9, 5.4 if large else 4.6, large)
         self._lay_out()
         self.controls = victim_controls(attack, self.own(), self._more, self.later, self.say)
+        when = self.source.when(self.wait, self.later, self.say)
         live, *later = (c.widget for c in self.controls.values())
-        self.assemble(self.figure, [live], question, later=later)
+        shown = [live, *(c.widget for c in when.values())]
+        self.controls |= when
+        self.assemble(self.figure, shown, question, later=later)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
-        run = self._run = object()
-        with self.canvas.lock:
-            if self.source.refresh():  # the CraftLab has another attack than when it was drawn
-                self._lay_out()
-        attack = dataclasses.replace(self.attack, victims=GROUP)
-        ready = prepare(attack, progress=False, scenario=self.source.scenario)
-        if self._poisons() is None:
-            yield from self.source.craft(ready)
+        if self.wait:
+            yield from self.source.until_crafted(self._tell_waiting)
+        look = self.source.look()
+        yield Put(lambda: self._take_over(look))
+        attack = dataclasses.replace(look.attack, victims=GROUP)
+        ready = prepare(attack, progress=False, scenario=look.scenario)
+        batch, seed, strength = look.batch, self.seed, self.strength
+        if batch is None:
+            batch = yield from self.source.craft(ready)
         # As they are now: a CraftLab may go on crafting while its victims train.
-        poisons, seed = self._poisons(), self.seed
-        self.epsilon = self.source.epsilon * self.strength / 100
-        used = dataclasses.replace(self.attack.settings, epsilon=self.source.epsilon)
-        sources = arm_sources(ready.scenario, poisons, self.strength, used, seed)
-        while some := self._next(run):
+        yield self.put(batch=batch, epsilon=batch.settings.epsilon * strength / 100)
+        sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
+        while some := (yield Put(self._next)):
             *_, (_, records) = train_victims(
                 ready.scenario,
                 ready.victim_network,
@@ -94,11 +98,18 @@ class VictimsLab(AttackLab):
             )
             yield records
 
-    def _next(self, run: object) -> range:
-        """The victims to be trained next; empty when there are as many as are asked for, or when
-        another run has begun meanwhile."""
-        if run is not self._run:
-            return range(0)
+    def _take_over(self, look: Look) -> None:
+        with self.canvas.lock:
+            if self.source.put(look):  # the CraftLab has another attack than when it was drawn
+                self._lay_out()
+
+    def _tell_waiting(self, words: str) -> None:
+        with self.canvas.lock:
+            self.view.say(words)
+        self.canvas.update()
+
+    def _next(self) -> range:
+        """The victims to be trained next; empty when there are as many as are asked for."""
         with self._counting:  # so that the number cannot shrink under those being trained
             some = range(self.begun, max(self.begun, min(self.begun + GROUP, self.count)))
             self.begun = some.stop
@@ -112,10 +123,11 @@ class VictimsLab(AttackLab):
         self.arrivals.append(item)
         self.view.update(self.records, self.probabilities)
         some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, ε {255 * self.epsilon:.0f}/255"
-        self.view.say(f"{some}: probability of {self.view.adversarial}")
+        self.view.say(f"{some}: probability of {self.view.wanted}")
+        self.view.tell(self.batch.words)
 
     def clear(self) -> None:
-        self.arrivals, self.crafting, self.begun, self._run = [], None, 0, None
+        self.arrivals, self.crafting, self.begun, self.batch = [], None, 0, None
         self.source.refresh()
         self._lay_out()
 
@@ -127,13 +139,13 @@ class VictimsLab(AttackLab):
         self.redraw_kept()
 
     def total(self) -> int:
-        crafting = bool(self.crafting) or (not self.arrivals and self._poisons() is None)
+        crafting = bool(self.crafting) or (not self.arrivals and not self.source.there)
         groups = len(self.arrivals) - (-max(0, self.count - self.arrived) // GROUP)
         return crafting * self.attack.settings.craft_steps + groups
 
     def work(self) -> float:
         rows = len(self.source.scenario.train)
-        crafting = self._poisons() is None and pace.crafting_work(self.attack, rows)
+        crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.count)
 
     def curve(self):
@@ -182,7 +194,7 @@ class VictimsLab(AttackLab):
 
     def describe(self) -> str:
         view = self.view
-        about = f"Victims that are to call a picture of {view.true} {view.adversarial}. "
+        about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
         if not self.arrivals:
             words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
             return about + words
@@ -191,7 +203,8 @@ class VictimsLab(AttackLab):
         names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
         said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
         return (
-            f"{about}Epsilon {255 * self.epsilon:.0f}/255; {'; '.join(lines)}. "
+            f"{about}Epsilon {255 * self.epsilon:.0f}/255, {self.batch.words}; "
+            f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
         )
 
@@ -206,7 +219,7 @@ class VictimsLab(AttackLab):
         self._tell()
 
     def show_controls(self) -> None:
-        show_victims(self.controls, self.attack, self.own())
+        show_victims(self.controls, self.attack, self.own() | {"wait": self.wait})
 
     def check(self, values: dict[str, object]) -> None:
         attack, train = changed(self.attack, values), self.source.scenario.train
@@ -216,6 +229,7 @@ class VictimsLab(AttackLab):
         self.source.attack = changed(self.attack, values)
         self.strength = values.get("share", self.strength)
         self.seed = values.get("seed", self.seed)
+        self.wait = values.get("wait", self.wait)
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 

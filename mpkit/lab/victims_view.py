@@ -13,6 +13,7 @@ from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import KEPT_STYLES, ProbabilityView, room_for, tidy
+from mpkit.lab.wish import wish_of
 from mpkit.scenario import Scenario
 
 
@@ -27,10 +28,8 @@ class CountsView:
 
     def __init__(self, figure: Figure, scenario: Scenario, epochs: int):
         names, self.epochs = scenario.train.classes, epochs
-        self.figure, self.hide = figure, scenario.goal == "self-concealment"
-        true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
-        self.true = names[true]
-        self.adversarial = f"anything but {self.true}" if self.hide else names[adversarial]
+        self.figure, self.wish = figure, wish_of(scenario)
+        self.true, self.wanted = self.wish.true, self.wish.wanted
         room = room_for(names, figure)
         grid = figure.add_gridspec(
             2, 4, width_ratios=(4.2 - room, 1.5, room, 2.2), height_ratios=(1.2, 1),
@@ -43,8 +42,8 @@ class CountsView:
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
         face.set_title(f"target: {self.true}", fontsize=font_size(figure, 10))
         face.set_axis_off()
-        red = -1 if self.hide else adversarial
-        self.bars = ProbabilityView(bars, names, true, red, "")
+        wish = self.wish
+        self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
         # To the right: in large letters it is longer than its plot.
         bars.set_title("poisoned victims say", loc="right", fontsize=font_size(figure, 10))
         self._arms()
@@ -67,8 +66,8 @@ class CountsView:
 
     def _axes(self) -> None:
         tidy(self.dots)
-        self.say(f"each victim: probability of {self.adversarial}")
-        tidy(self.rates, "", f"share that says {self.adversarial}, 95 % interval")
+        self.say(f"each victim: probability of {self.wanted}")
+        tidy(self.rates, "", f"share that says {self.wanted}, 95 % interval")
         tidy(self.accuracy, "", "accuracy on other pictures")
         for axes in (self.dots, self.rates, self.accuracy):
             name_rows(axes, ARMS if axes is not self.accuracy else [""] * 3)  # as to its left
@@ -77,6 +76,10 @@ class CountsView:
     def say(self, text: str) -> None:
         """The line above the dots."""
         self.dots.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
+
+    def tell(self, poisons: str) -> None:
+        """Which poisons these victims trained on."""
+        self.accuracy.set_title(poisons, loc="left", fontsize=font_size(self.figure, 9))
 
     def guess(self, guess: float, text: str) -> None:
         """A line at the guess, and `text` above it."""
@@ -118,9 +121,7 @@ class CountsView:
 
     def probability(self, record: VictimRecord) -> float:
         """What a victim gives the attacker's wish for the target that is shown."""
-        if self.hide:
-            return 1 - record.true_probability[0]
-        return record.adversarial_probability[0]
+        return self.wish.chance(record.true_probability[0], record.adversarial_probability[0])
 
     def compare(self, lines: Sequence) -> None:
         """Mark the final share of other runs (`Line`s) on the poisoned row."""

@@ -1,15 +1,21 @@
 """Whether a lab that runs on and on keeps its memory: minutes of crafting in a real JupyterLab.
 
     python tests/benchmarks/lab_memory.py [--minutes 10]
+    python tests/benchmarks/lab_memory.py --cycles 200
 
 A `CraftLab` on the digits runs all the time, is moved and reset in between as a student would, and
 every half minute the kernel's resident memory, its threads and the page's JavaScript heap (after a
 collection) are read. Prints what was read, and the means of both halves after the warm-up.
+
+With --cycles no browser is needed: every lab is made and closed so many times, and what stays is
+printed: widgets, and resident memory a cycle over the second half.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import statistics
 import sys
 import tempfile
@@ -31,6 +37,46 @@ KERNEL = (
     "lab.canvas.frames]"
 )
 EVERY, WARM = 30, 150
+
+
+SMALL = {
+    "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,
+    "epochs": 3, "craft_steps": 1, "batch": 20, "victims": 2, "victim_epochs": 3,
+    "target_index": (0,),
+}  # fmt: skip
+
+
+def cycled(kind, cycles: int) -> dict:
+    """What is left of a lab that was made and closed again and again."""
+    import psutil
+    from ipywidgets.widgets.widget import _instances
+
+    given = {} if kind.__name__ in ("ReplayLab", "UnrollLab") else SMALL
+    kind(**given).close()  # warm
+    gc.collect()
+    widgets, process, levels = len(_instances), psutil.Process(), []
+    for _ in range(cycles):
+        kind(**given).close()
+        gc.collect()
+        levels.append(process.memory_info().rss / 1e6)
+    half = cycles // 2
+    left = (len(_instances) - widgets) / cycles
+    return {"widgets": left, "mb": (levels[-1] - levels[half]) / (cycles - 1 - half)}
+
+
+def cycle_all(cycles: int) -> dict:
+    """Every lab in turn."""
+    from mpkit import lab
+
+    os.environ.setdefault("MPKIT_SCALE", "ci")
+    found = {}
+    for name in (n for n in lab.__all__ if n.endswith("Lab")):
+        found[name] = cycled(getattr(lab, name), cycles)
+        print(
+            f"{name}: {found[name]['widgets']:.1f} widgets and {found[name]['mb']:.3f} MB a cycle",
+            flush=True,
+        )
+    return found
 
 
 def read(book, devtools) -> dict:
@@ -65,8 +111,12 @@ def endure(book, page, minutes: float) -> list[dict]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--cycles", type=int)
     add_json(parser)
     a = parser.parse_args(arguments)
+    if a.cycles:
+        print(headline())
+        return write_json(a.json, {"cycles": cycle_all(a.cycles)})
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

@@ -36,12 +36,13 @@ def test_rates_losses_and_accuracies_stand_in_their_rows(rows):
     view.update(rows)
     for place, (row, parts) in enumerate(zip(rows, view.parts, strict=True)):
         shown, losses, levels = parts
-        assert list(shown.point.get_xdata()) == [row.rate.rate]
-        assert list(shown.point.get_ydata()) == [place]
-        assert list(shown.span.get_xdata()) == [row.rate.low, row.rate.high]
+        point, span, words = shown.point, shown.span, shown.words
+        assert list(point.get_xdata()) == [row.rate.rate]
+        assert list(point.get_ydata()) == [place]
+        assert list(span.get_xdata()) == [row.rate.low, row.rate.high]
         assert list(losses.get_xdata()) == list(row.losses)
         assert list(levels.get_xdata()) == [r.accuracy for r in row.records if not r.diverged]
-        assert shown.words.get_text().startswith(f"{row.rate.successes} of {row.rate.n}")
+        assert words.get_text().startswith(f"{row.rate.successes} of {row.rate.n}")
     assert view.parts[0][0].words.get_text() == "1 of 3, 1 diverged"
     assert [t.get_text() for t in view.rates.get_yticklabels()] == ["K = 1", "noise"]
     low, high = view.levels.get_xlim()

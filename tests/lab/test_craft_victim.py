@@ -16,7 +16,7 @@ def test_a_victim_trains_beside(lab, until):
     assert lab.victim.runner.error is None
     assert [p.epoch for p in lab.victim.points] == [1, 2, 3]
     last = lab.victim.points[-1]
-    assert 0 <= last.true + last.adversarial <= 1 + 1e-6
+    assert 0 <= last.true + last.wanted <= 1 + 1e-6
     assert f"its clean twin's {last.clean:.1%}" in lab.victim.describe()
     # The last frame is drawn just after the end.
     until(lambda: "after epoch 3 it gives" in lab.victim.canvas.widget.value)

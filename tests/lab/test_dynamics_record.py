@@ -26,17 +26,15 @@ def twins(ready) -> State:
 def test_a_record_is_what_each_twin_says(ready, twins):
     s, found = ready.scenario, measure(ready, twins, 4, (0.5, 0.75), 26 / 255)
     assert (found.epoch, found.losses, found.epsilon) == (4, (0.5, 0.75), 26 / 255)
-    true, adversarial = int(s.target_labels[0]), int(s.adversarial[0])
+    true, wanted = int(s.target_labels[0]), int(s.adversarial[0])
     for twin in range(2):
         module, state = own(ready.network), twins.pick(twin)
         z = logits(module, state, s.targets[:1], train=False)[0][0]
         p = z.softmax(-1)
         assert found.true[twin] == pytest.approx(float(p[true]), abs=1e-5)
-        assert found.adversarial[twin] == pytest.approx(float(p[adversarial]), abs=1e-5)
-        others = torch.cat([z[:adversarial], z[adversarial + 1 :]]).max()
-        assert found.adversarial_loss[twin] == pytest.approx(
-            float(others - z[adversarial]), abs=1e-5
-        )
+        assert found.adversarial[twin] == pytest.approx(float(p[wanted]), abs=1e-5)
+        others = torch.cat([z[:wanted], z[wanted + 1 :]]).max()
+        assert found.adversarial_loss[twin] == pytest.approx(float(others - z[wanted]), abs=1e-5)
         said = logits(module, state, s.validation.x, train=False)[0].argmax(-1)
         right = (said == s.validation.y).float().mean()
         assert found.accuracies[twin] == pytest.approx(float(right), abs=1e-6)

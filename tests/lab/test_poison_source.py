@@ -7,10 +7,19 @@ import dataclasses
 import pytest
 import torch
 
+from mpkit.lab.kit.runner import Put
 from mpkit.lab.poison_source import PoisonSource, rescaled
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import SMALL, small_attack
+
+
+def items(made) -> list:
+    """What a runner would take, with all that is put in beside it."""
+    found = []
+    for item in made:
+        item.do() if isinstance(item, Put) else found.append(item)
+    return found
 
 
 def test_rescaled_poisons():
@@ -47,12 +56,13 @@ def test_what_was_crafted_serves_as_long_as_the_attack_is_the_same():
     source.refuse_codes()  # its attack is its own
     assert source.poisons() is None
     ready = prepare(source.attack, progress=False)
-    assert [r.step for r in source.craft(ready)] == [1, 2]
+    assert [r.step for r in items(source.craft(ready))] == [1, 2]
     made = source.poisons()
     assert made.shape == source.scenario.base_images.shape
     assert source.epsilon == source.attack.settings.epsilon
     source.attack = dataclasses.replace(source.attack, victims=7)  # poisons do not depend on that
     assert source.poisons() is made
+    assert source.look().batch.words == "poisons of craft step 2 of 2"
     changed = dataclasses.replace(source.attack.settings, epsilon=0.2)
     source.attack = dataclasses.replace(source.attack, settings=changed)
     assert source.poisons() is None

@@ -194,11 +194,11 @@ def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
 
 def test_victims_under_way_cannot_be_taken_away(small, changed):
     lab = small(VictimsLab, poisons=changed, victims=4)
-    assert lab._next(lab._run) == range(0, 2)
-    assert lab._next(lab._run) == range(2, 4)
+    assert lab._next() == range(0, 2)
+    assert lab._next() == range(2, 4)
     lab.controls["victims"].slider.value = 3
     assert lab.count == 4
-    assert len(lab._next(lab._run)) == 0
+    assert len(lab._next()) == 0
 
 
 # ── where the poisons come from ───────────────────────────────────────────────────────────────
@@ -210,7 +210,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     assert "crafting first: step 1 of 6" in lab.describe()
     assert "step 1 of 7" in lab.status.value
     finished(lab, until)
-    poisons = lab._poisons()
+    poisons = lab.source.poisons()
     settings = {"lr": 0.05, "weight_decay": 0.001, "batch": 30, "epochs": 2}
     for name, value in settings.items():
         lab.controls[name].slider.value = value
@@ -221,7 +221,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     reset(lab)
     finished(lab, until)
     assert lab.crafting is None
-    assert lab._poisons() is poisons
+    assert lab.source.poisons() is poisons
     network, *_, recipe = seen[-1]
     assert any(isinstance(layer, nn.Conv2d) for layer in network.modules())
     assert {name: getattr(recipe, name) for name in settings} == settings
@@ -236,7 +236,7 @@ def test_the_picture_follows_a_craft_lab_to_another_target(small, until):
     finished(crafting, until)
     finished(lab, until)
     assert "a picture of 3 7" in lab.describe()
-    assert torch.equal(lab._poisons(), crafting.poisons())
+    assert torch.equal(lab.source.poisons(), crafting.poisons())
     assert any("target: 3" in axes.get_title() for axes in lab.figure.axes)
 
 
@@ -293,20 +293,4 @@ def test_poisons_come_from_a_craft_lab(small, until):
     finished(crafting, until)
     finished(lab, until)
     assert lab.crafting is None  # nothing was crafted anew
-    assert torch.equal(lab._poisons(), crafting.poisons())
-
-
-# ── what a hostile hand found ─────────────────────────────────────────────────────────────────
-
-
-def test_a_run_that_was_left_takes_no_victims_from_the_next(small, until):
-    lab = small(VictimsLab, poisons=None, victims=2)
-    old = lab.items()
-    next(old)  # it has begun to craft
-    lab.clear()
-    finished(lab, until)
-    begun = lab.begun
-    assert lab.arrived == begun == 2
-    for _ in old:
-        pass
-    assert lab.begun == begun
+    assert torch.equal(lab.source.poisons(), crafting.poisons())

@@ -5,24 +5,29 @@ from __future__ import annotations
 import itertools
 import weakref
 
-from mpkit.lab.kit.runner import Runner
-
 _count = itertools.count()
-_owners: dict[str, tuple[object, list[weakref.ref[Runner]]]] = {}
+_owners: dict[str, tuple[object, list[weakref.ref]]] = {}
+
+ANY = "no cell"
+"""The place of all cells, where the front end does not say which one it is."""
 
 
-def claim(place: str, execution: object, runner: Runner) -> None:
-    """`runner` belongs to `place`, such as a notebook cell; those of its earlier executions close.
+def claim(place: str, execution: object, lab) -> None:
+    """`lab` belongs to `place`, such as a notebook cell; those of its earlier executions close.
 
-    So running a cell again leaves one thread, and two panels of one execution live side by side.
+    So running a cell again leaves one thread and one panel's widgets, and two panels of one
+    execution live side by side. Where cells are not told apart, panels only stop: they may be seen.
     """
-    before, runners = _owners.get(place, (execution, []))
+    if execution is None:  # a place of its own, that nobody comes to again
+        return
+    before, labs = _owners.get(place, (execution, []))
+    labs = [earlier for earlier in labs if earlier() is not None]
     if before != execution:
-        for earlier in runners:
-            if earlier() is not None:
-                earlier().close(timeout=0)
-        runners = []
-    _owners[place] = (execution, [*runners, weakref.ref(runner)])
+        for earlier in labs:
+            if (found := earlier()) is not None:
+                (getattr(found, "runner", found) if place == ANY else found).close(timeout=0)
+        labs = []
+    _owners[place] = (execution, [*labs, weakref.ref(lab)])
 
 
 def here() -> tuple[str, object]:
@@ -32,7 +37,7 @@ def here() -> tuple[str, object]:
 
         shell = get_ipython()
         parent = shell.get_parent()
-        cell = parent.get("metadata", {}).get("cellId") or "no cell"
+        cell = parent.get("metadata", {}).get("cellId") or ANY
         return cell, parent["header"]["msg_id"]
     except (ImportError, AttributeError, KeyError):
         return f"no notebook, {next(_count)}", None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+from mpkit.data import cache_folder, cifar10
+from mpkit.data.datasets import NAMED
 from mpkit.lab.kit.share import ShareError, decode, differences, encode, merged
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import loaded_at_once
@@ -42,8 +47,36 @@ def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, 
         attack = from_dict(merged(USUAL, values))
     except (KeyError, TypeError, AttributeError) as error:
         raise ShareError(f"This code holds settings that do not fit: {error}") from error
+    refuse_absent(attack.data)
     check(attack)
     return attack, usual | own
+
+
+def refuse_absent(data: str) -> None:
+    """Raises ShareError for pictures that are not here: a code fetches nothing by itself."""
+    if data == "cifar10":
+        if not _fetched():
+            raise ShareError(
+                "This code needs CIFAR-10, which is not here: 162 MiB, fetched once by "
+                "`mpkit fetch cifar10`. Then Use it again."
+            )
+    elif data not in NAMED and not (data and Path(data).expanduser().exists()):
+        raise ShareError(
+            f"This code needs the pictures at {data!r}, and there is nothing here: put them there, "
+            "and Use it again."
+        )
+
+
+def _fetched() -> bool:
+    """Whether CIFAR-10 can be had without the network: decoded, or as the right archive."""
+    folder = cache_folder()
+    key, archive = f"cifar10-{cifar10.SHA256[:16]}", folder / cifar10.URL.rpartition("/")[2]
+    if all((folder / f"{key}.{kind}").is_file() for kind in ("json", "npy")):
+        return True
+    if not archive.is_file():
+        return False
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == cifar10.SHA256
 
 
 def check(attack: Attack) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import ipywidgets as widgets
 from torch import Tensor
 
+from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.runner import Phase, Runner
 from mpkit.runs.sheet import picture_tag
 
@@ -98,6 +99,7 @@ class Number:
         self._own = False
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
+        self.show(value)  # a value outside the range widens it
 
     def _place(self, value: float) -> float:
         """Where the slider stands for a value.
@@ -222,6 +224,8 @@ class Thumbnails:
 
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
         """Other pictures."""
+        for cell in self.row.children:
+            close_all(cell)
         self.names, self.value, self.buttons = list(names), value, []
         cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, names), default=0)))  # pixels
         for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
@@ -242,6 +246,11 @@ class Thumbnails:
         """Mark one as picked without telling anybody."""
         self.value = value
         self._mark()
+
+    def enable(self, on: bool) -> None:
+        """Whether one can be picked."""
+        for button in self.buttons:
+            button.disabled = not on
 
     def _picked(self, index: int) -> None:
         try:

@@ -68,6 +68,6 @@ class ClassDial(Thumbnails):
         named = lambda i: turn(data.classes[i])  # noqa: E731
         super().__init__(label or s.dial.label, faces, data.classes, 0, named, say)
 
-    def show(self, value: str) -> None:
-        """Mark the class that is in force."""
-        super().show(self.names.index(value))
+    def show(self, value: str | None) -> None:
+        """Mark the class that is in force; None marks none."""
+        super().show(-1 if value is None else self.names.index(value))

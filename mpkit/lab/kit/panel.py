@@ -22,8 +22,9 @@ from mpkit.device import make_reproducible, pick_device
 from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.controls import Transport
+from mpkit.lab.kit.keeping import Keeping
 from mpkit.lab.kit.pace import Clock
-from mpkit.lab.kit.runner import Phase, Runner
+from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
     WRAP,
     ClosingBox,
@@ -33,7 +34,6 @@ from mpkit.lab.kit.tools import (
     guess_row,
     keep_row,
     picture_row,
-    plain,
     share_row,
 )
 from mpkit.lab.kit.warmup import warm_up
@@ -42,7 +42,7 @@ __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
 
 
-class Lab(ABC):
+class Lab(Keeping, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
@@ -56,7 +56,9 @@ class Lab(ABC):
 
     @abstractmethod
     def items(self) -> Iterator:
-        """What to run through; called in the worker at the start of a run."""
+        """What to run through; called in the worker at the start of a run. It changes nothing of
+        the lab: what is to be in it beside the items is handed over, as in ``yield self.put(…)``
+        or ``yield Put(do)``, and is left out where the run was left meanwhile."""
 
     @abstractmethod
     def take(self, item) -> None:
@@ -65,6 +67,15 @@ class Lab(ABC):
     @abstractmethod
     def clear(self) -> None:
         """Forget the run (a reset), and bring the picture back to its beginning."""
+
+    def put(self, **values: object) -> Put:
+        """For `items`, to be yielded: these become attributes of the lab."""
+
+        def do() -> None:
+            with self.canvas.lock:
+                vars(self).update(values)
+
+        return Put(do)
 
     def describe(self) -> str:
         """What the picture shows at this moment, with its numbers, for those who cannot see it."""
@@ -87,20 +98,6 @@ class Lab(ABC):
     def curve(self) -> tuple[Sequence[float], Sequence[float]]:
         """The main curve so far; the last run's stays as a ghost, named ones can be compared."""
         return (), ()
-
-    def guessed(self) -> None:
-        """Called when `self.guess` is known (None: skipped), to draw it."""
-        self.view.show_guess(self.guess)
-
-    def kept(self) -> None:
-        """Called when `self.named` or `self.ghost` has changed, to draw them."""
-        self.view.compare([line for line in (self.ghost, *self.named) if line])
-
-    def redraw_kept(self) -> None:
-        """What outlives a run, on a picture that was laid out anew."""
-        if hasattr(self, "ghost"):  # not so while the lab is being built
-            self.kept()
-            self.guessed()
 
     # ── settings ──────────────────────────────────────────────────────────────────────────────
 
@@ -189,7 +186,8 @@ class Lab(ABC):
         rows = [*asking, self.transport.widget, self.status, self.message]
         parts = [*rows, *shown, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.end)
-        claim(*here(), self.runner)
+        claim(*here(), self)
+        self.show_controls()
         self._changed()
         self.canvas.draw()
 
@@ -200,12 +198,14 @@ class Lab(ABC):
         if self.runner.mode == "sync" and self.runner.phase is Phase.READY:
             self.runner.run()
 
-    def end(self) -> None:
-        """Stop whatever runs for this panel, for good."""
-        self.runner.close()
+    def end(self, timeout: float | None = None) -> None:
+        """Stop whatever runs for this panel, for good, and close what is in no box; waits for the
+        step under way, at most so many seconds."""
+        self.runner.close(timeout)
 
-    def close(self) -> None:
-        """Take the panel away and end its thread."""
+    def close(self, timeout: float | None = None) -> None:
+        """Take the panel away with all its widgets, and end its thread; see `end`."""
+        self.end(timeout)
         self.panel.close()
 
     def say(self, text: str, bad: bool = False) -> None:
@@ -216,35 +216,6 @@ class Lab(ABC):
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
         self.marks.append((where, text))
-
-    # ── keeping and sharing ───────────────────────────────────────────────────────────────────
-
-    def _keep(self, name: str) -> None:
-        x, y = self.curve()
-        if not len(x):
-            return self.say("There is nothing to keep yet: ▶ first.")
-        label = plain(name) or f"run {len(self.named) + 1}"
-        self.named = [line for line in self.named if line.label != label][-1:]
-        self.named.append(Line(label, list(x), list(y)))
-        self.say(f"Kept as “{name or label}”; the last two kept runs stay on the plot.")
-        with self.canvas.lock:
-            self.kept()
-        self.canvas.draw()
-
-    def _save(self) -> None:
-        try:
-            self.say(f"Saved in {self.save()}")
-        except (OSError, ValueError) as error:
-            self.say(str(error), bad=True)
-
-    def _use(self, code: str) -> None:
-        if self.runner.phase is not Phase.READY:
-            return self.say("A code changes everything: ↺ first, and then Use.")
-        try:
-            self.use_code(code)
-            self.say("The settings are those of the code.")
-        except ValueError as error:  # ShareError among them
-            self.say(str(error), bad=True)
 
     # ── the run ───────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
@@ -46,15 +46,28 @@ def how_to_run() -> str:
     return "chunks" if "google.colab" in sys.modules else "thread"
 
 
+class Put(NamedTuple):
+    """Yielded among the items by whoever has something to put in before it is done with the next
+    one: `do` is called by the runner, if the run is still its own, and ``yield Put(do)`` gives what
+    it returns. A run that was left goes no further. It is no step and takes no time of one; without
+    `do` it only asks whether to go on."""
+
+    do: Callable[[], object] = lambda: None
+
+
 class _Job(Generic[Item]):
     """One run from its beginning: its iterator, and how many items are still asked for."""
 
     def __init__(self, make: Callable[[], Iterator[Item]]):
         self.make, self.items, self.owed, self.stop = make, None, 0.0, False
+        self.answer: object = None
 
-    def next(self) -> Item:
+    def next(self) -> Item | Put:
         self.items = self.items if self.items is not None else self.make()
-        return next(self.items)
+        if self.answer is None:
+            return next(self.items)
+        answer, self.answer = self.answer, None
+        return self.items.send(answer)
 
     def close(self) -> None:
         if hasattr(self.items, "close"):
@@ -63,6 +76,10 @@ class _Job(Generic[Item]):
 
 class Runner(Generic[Item]):
     """Takes items from ``make()`` and hands each to `on_item`, in a thread of its own.
+
+    Whoever makes items changes nothing that others see: it hands over, as items and as `Put`, and
+    the runner takes that from its present run only. So a step that was under way when a run was
+    left is finished unseen.
 
     `on_change` is called after every change of `phase`, by the worker or by whoever pressed, but
     not by two at once; it must be quick. An exception in making or taking items ends the run and is
@@ -184,6 +201,10 @@ class Runner(Generic[Item]):
                 with self._delivery:
                     if job is not self._job:
                         break
+                    if isinstance(item, Put):
+                        job.answer = item.do()
+                        self._owe(job)
+                        continue
                     self.steps += 1
                     self.history.append(item)
                     self.on_item(item)
@@ -194,6 +215,11 @@ class Runner(Generic[Item]):
             with contextlib.suppress(Exception):
                 job.close()
             self._end(job, Phase.FAILED, error)
+
+    def _owe(self, job: _Job[Item]) -> None:
+        """The step that was asked for is still to come; a pause need not wait for it."""
+        with self._condition:
+            job.owed += self.phase is Phase.RUNNING
 
     def _may_go_on(self, job: _Job[Item]) -> bool:
         """Whether to compute the next item; rests here while paused."""

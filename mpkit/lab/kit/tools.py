@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import ipywidgets as widgets
 
+from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.controls import Number, Say
 
 WRAP = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
@@ -35,7 +36,7 @@ class Line(NamedTuple):
 
 
 class ClosingBox(widgets.VBox):
-    """A box that stops its lab's thread when it is closed."""
+    """A box that ends its lab when it is closed, and closes all that is in it."""
 
     def __init__(self, children, closing: Callable[[], object]):
         super().__init__(children)
@@ -44,7 +45,7 @@ class ClosingBox(widgets.VBox):
     def close(self) -> None:
         closing, self._closing = self._closing, lambda: None
         closing()
-        super().close()
+        close_all(self)
 
 
 def guess_row(question: Question, answered: Callable[[int | None], object], say: Say):

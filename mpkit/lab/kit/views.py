@@ -183,12 +183,13 @@ def room_for(classes: Sequence[str], figure: Figure) -> float:
 
 
 class ProbabilityView:
-    """A picture's class probabilities as bars; the true class and the adversarial one stand out."""
+    """A picture's class probabilities as bars; the true class and what is wanted stand out: every
+    other class where the adversarial one is the true one."""
 
     def __init__(self, axes: Axes, classes: Sequence[str], true: int, adversarial: int, title: str):
         self.classes = classes
         colours = [
-            BLUE if i == true else RED if i == adversarial else "#BBBBBB"
+            BLUE if i == true else RED if adversarial in (i, true) else "#BBBBBB"
             for i in range(len(classes))
         ]
         self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)

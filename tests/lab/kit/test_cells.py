@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.lab.kit.cells import claim, here
+from mpkit.lab.kit.cells import ANY, _owners, claim, here
 from mpkit.lab.kit.runner import Phase
 from tests.lab.kit.conftest import lab_threads, until
 
@@ -42,6 +42,29 @@ def test_outside_a_notebook_every_panel_has_a_place_of_its_own(made, monkeypatch
     claim(*two, second)
     first.run(), second.run()
     until(lambda: first.steps > 3 and second.steps > 3)
+
+
+def test_where_cells_are_not_told_apart_panels_only_stop(made):
+    class Panel:
+        def __init__(self):
+            self.runner, self.closed = made(), []
+
+        def close(self, timeout=None):
+            self.closed.append(timeout)
+
+    for place, closed in ((ANY, []), ("a cell of its own", [0])):
+        panel = Panel()
+        claim(place, 1, panel)
+        panel.runner.run()
+        claim(place, 2, Panel())
+        assert panel.closed == closed
+        assert (panel.runner.phase is Phase.STOPPED) is (place == ANY)
+
+
+def test_places_that_nobody_comes_to_again_are_not_kept(made):
+    before = len(_owners)
+    claim("no notebook, 7", None, made())
+    assert len(_owners) == before
 
 
 def test_in_a_notebook_the_place_is_the_cell_and_its_execution(monkeypatch):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 
+from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit import codes
-from mpkit.lab.kit.codes import attack_code, attack_of
-from mpkit.lab.kit.share import decode
+from mpkit.lab.kit.codes import attack_code, attack_of, refuse_absent
+from mpkit.lab.kit.share import ShareError, decode
 from mpkit.runs import saved
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.settings import Settings
+from tests.lab.conftest import small_attack
 
 # Made when the digits were the default and a code left the default's name out.
 OLD = [
@@ -91,3 +94,47 @@ def test_new_codes_name_their_data_and_are_short_all_the_same(data, default):
     by_rule = {"target_index": None}  # no code of before could say so
     assert decode("craft", code) == {"data": data, "settings": {"seed": 3}} | by_rule
     assert attack_of("craft", code)[0].data == data
+
+
+# ── a code fetches nothing ────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("MPKIT_DATA", str(tmp_path))
+
+    def fetch(*_, **__):
+        raise AssertionError("this would be a download of 162 MiB")
+
+    monkeypatch.setattr("mpkit.data.cifar10.fetch", fetch)
+
+
+@pytest.mark.parametrize("kind", [CraftLab, CollisionLab, DynamicsLab, VictimsLab])
+def test_a_code_of_data_that_are_not_here_is_not_taken(kind, small, no_network):
+    lab = small(kind)
+    before = lab.code()
+    for data, words in (
+        ("cifar10", ("CIFAR-10", "162 MiB", "mpkit fetch cifar10")),
+        ("/no/such/folder", ("/no/such/folder", "nothing here")),
+        ("", ("pictures at", "nothing here")),
+    ):
+        own = lab.own()
+        lab._use(attack_code(lab.name, dataclasses.replace(small_attack(), data=data), **own))
+        assert all(word in lab.message.value for word in words)
+        assert lab.code() == before
+        assert "\n" not in lab.message.value
+
+
+def test_an_archive_counts_only_if_it_is_the_right_one(no_network, tmp_path, monkeypatch):
+    with pytest.raises(ShareError, match="CIFAR-10"):
+        refuse_absent("cifar10")
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"cut off")  # would be fetched again
+    with pytest.raises(ShareError, match="CIFAR-10"):
+        refuse_absent("cifar10")
+    monkeypatch.setattr(codes.cifar10, "SHA256", hashlib.sha256(b"cut off").hexdigest())
+    refuse_absent("cifar10")
+
+
+def test_pictures_that_are_here_are_taken(tmp_path):
+    for data in ("digits", "signs", "fashion", str(tmp_path)):
+        refuse_absent(data)

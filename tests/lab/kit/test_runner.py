@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mpkit.lab.kit.runner import Phase, how_to_run
+from mpkit.lab.kit.runner import Phase, Put, how_to_run
 from tests.lab.kit.conftest import WAIT, lab_threads, until
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
@@ -232,3 +232,64 @@ def test_how_to_run(monkeypatch):
     assert how_to_run() == "chunks"
     monkeypatch.setenv("MPKIT_SYNC", "1")
     assert how_to_run() == "sync"
+
+
+# ── what is put in beside the items ───────────────────────────────────────────────────────────
+
+
+def test_what_is_put_in_is_no_step_and_its_answer_comes_back(made):
+    put, answers = [], []
+
+    def items():
+        for i in range(3):
+            answers.append((yield Put(lambda i=i: put.append(i) or 10 * i)))
+            yield Put()
+            yield i
+
+    runner = made(items)
+    runner.step()
+    until(lambda: runner.phase is Phase.PAUSED)
+    assert (list(runner.history), runner.steps, put) == ([0], 1, [0])
+    runner.run()
+    assert runner.wait(WAIT)
+    assert (list(runner.history), runner.steps, put) == ([0, 1, 2], 3, [0, 1, 2])
+    assert answers == [0, 10, 20]
+
+
+@pytest.mark.parametrize("leave", ["reset", "close"])
+def test_a_run_that_was_left_puts_nothing_in(made, leave):
+    put, began, go_on = [], threading.Event(), threading.Event()
+
+    def items():
+        began.set()
+        go_on.wait(WAIT)
+        yield Put(lambda: put.append("late"))
+        put.append("never")
+        yield 1
+
+    runner = made(items)
+    runner.run()
+    began.wait(WAIT)
+    threads = lab_threads()
+    runner.reset() if leave == "reset" else runner.close(0)
+    go_on.set()
+    for thread in threads:
+        thread.join(WAIT)
+    assert put == []
+    assert runner.steps == 0
+
+
+def test_who_waits_for_something_can_be_stopped_and_paused(made):
+    def waiting():
+        while True:
+            time.sleep(0.001)
+            yield Put()
+
+    runner = made(waiting)
+    runner.run()
+    runner.pause()
+    until(lambda: runner.phase is Phase.PAUSED)
+    runner.run()
+    runner.stop()
+    until(lambda: runner.phase is Phase.STOPPED)
+    assert runner.steps == 0

@@ -1,6 +1,8 @@
-"""What each arm of VictimsLab trains on."""
+"""What victims and their twins train on, arm by arm."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 import torch
@@ -23,7 +25,8 @@ def sources(ready):
     s = ready.scenario
     levels = (255 * s.base_images).round()
     poisons = torch.where(levels > 127, levels - 20, levels + 20).to(torch.uint8)
-    return poisons, lambda share: arm_sources(s, poisons, share, Settings(epsilon=0.1), seed=3)
+    used = dataclasses.replace(ready.attack.settings, epsilon=0.1)
+    return poisons, lambda share: arm_sources(s, poisons, share, used, seed=3)
 
 
 @pytest.mark.parametrize(("share", "change"), [(0, 0), (50, 10), (100, 20), (150, 30)])

@@ -1,0 +1,51 @@
+"""What a panel keeps of its runs and takes from others: guesses, curves, folders, share codes."""
+
+from __future__ import annotations
+
+from mpkit.lab.kit.runner import Phase
+from mpkit.lab.kit.tools import Line, plain
+
+
+class Keeping:
+    """The part of a `Lab` that outlives its runs."""
+
+    def guessed(self) -> None:
+        """Called when `self.guess` is known (None: skipped), to draw it."""
+        self.view.show_guess(self.guess)
+
+    def kept(self) -> None:
+        """Called when `self.named` or `self.ghost` has changed, to draw them."""
+        self.view.compare([line for line in (self.ghost, *self.named) if line])
+
+    def redraw_kept(self) -> None:
+        """What outlives a run, on a picture that was laid out anew."""
+        if hasattr(self, "ghost"):  # not so while the lab is being built
+            self.kept()
+            self.guessed()
+
+    def _keep(self, name: str) -> None:
+        x, y = self.curve()
+        if not len(x):
+            return self.say("There is nothing to keep yet: ▶ first.")
+        label = plain(name) or f"run {len(self.named) + 1}"
+        self.named = [line for line in self.named if line.label != label][-1:]
+        self.named.append(Line(label, list(x), list(y)))
+        self.say(f"Kept as “{name or label}”; the last two kept runs stay on the plot.")
+        with self.canvas.lock:
+            self.kept()
+        self.canvas.draw()
+
+    def _save(self) -> None:
+        try:
+            self.say(f"Saved in {self.save()}")
+        except (OSError, ValueError) as error:
+            self.say(str(error), bad=True)
+
+    def _use(self, code: str) -> None:
+        if self.runner.phase is not Phase.READY:
+            return self.say("A code changes everything: ↺ first, and then Use.")
+        try:
+            self.use_code(code)
+            self.say("The settings are those of the code.")
+        except ValueError as error:  # ShareError among them
+            self.say(str(error), bad=True)

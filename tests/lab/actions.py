@@ -1,0 +1,182 @@
+"""Labs driven at random: what a hand and a browser may do, in any order, by a seed.
+
+`drive` makes a lab, does some actions, and says what went wrong: threads that died, exceptions that
+nobody told, a panel that does not come to rest, a curve that the same seed does not give again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import traceback
+
+import torch
+
+from mpkit.lab import (
+    CollisionLab,
+    CompareLab,
+    CraftLab,
+    DynamicsLab,
+    ReplayLab,
+    UnrollLab,
+    VictimsLab,
+)
+from mpkit.lab.kit.controls import Choice, Number
+from mpkit.lab.kit.runner import Phase
+from tests.lab.conftest import SMALL, Browser, numbers
+
+LABS = (CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, UnrollLab, VictimsLab)
+TINY = SMALL | {"craft_steps": 3, "epochs": 2, "victim_epochs": 2}
+COSTLY = {
+    "craft_steps": 4, "steps": 6, "victims": 3, "pairs": 1, "epochs": 3, "models": 3, "poisons": 9,
+    "unroll_steps": 3,
+}  # fmt: skip
+"""At most so much of what makes a run longer."""
+CHEAP = {"network": "mlp", "fine_tune": "no", "compute": None}
+"""Menus that stay as they are, or a step takes seconds."""
+LIMIT = 60
+
+
+def new(kind):
+    """A lab as small as it can be."""
+    if kind is UnrollLab:
+        lab = kind()
+        lab.moves = 5
+        return lab
+    if kind is ReplayLab:
+        return kind(rate=1000)
+    given = {"variants": {"one": {}, "two": {"unroll_steps": 1}}, "pairs": 1}
+    lab = kind(**TINY | (given if kind is CompareLab else {}))
+    if kind is CollisionLab:
+        lab.controls["steps"].box.value = 4
+    return lab
+
+
+class Driver:
+    """One lab, and a hand that is led by a seed. `folder` is where runs are saved."""
+
+    def __init__(self, kind, seed: int, folder):
+        self.draw, self.lab, self.folder = random.Random(seed), new(kind), folder
+        self.browser = Browser(*numbers(self.lab))
+        self.browser.answer()
+        self.done: list[str] = []
+
+    def act(self) -> None:
+        """One action of those that can be done now."""
+        buttons = {n: b for n, b in self.lab.transport.buttons.items() if not b.disabled}
+        ways = [*(self._press(name) for name in buttons), *(5 * [self._turn]), self._keep]
+        ways += [self._share] if hasattr(self.lab, "code") else []
+        ways += [self._save] if hasattr(self.lab, "save") else []
+        ways += [self._victim] if isinstance(self.lab, CraftLab) else []
+        self.draw.choice(ways)()
+        time.sleep(self.draw.choice((0, 0, 0.01, 0.1)))
+        if self.draw.random() < 0.7:
+            self.browser.answer()
+
+    def _press(self, name: str):
+        def press() -> None:
+            self.done.append(name)
+            self.lab.transport.buttons[name].click()
+
+        return press
+
+    def _turn(self) -> None:
+        names = [n for n in self.lab.controls if n not in CHEAP]
+        name = self.draw.choice(names)
+        control = self.lab.controls[name]
+        if isinstance(control, Number):
+            high = min(control.high, COSTLY.get(name, control.high))
+            value = control.low + self.draw.random() * (high - control.low)
+            if self.draw.random() < 0.5:  # slid
+                place = control._place(value)
+                self.done.append(f"{name} slid to {place}")
+                control.slider.set_state({"value": place})
+            else:  # typed, sometimes what cannot be
+                wild = [-1, 0.333, 1e9, float("nan"), round(value), round(value)]
+                value = self.draw.choice(wild)
+                self.done.append(f"{name} typed {value}")
+                control.box.set_state({"value": value})
+        elif isinstance(control, Choice):
+            value = self.draw.choice(control.menu.options)
+            self.done.append(f"{name} {value}")
+            control.menu.label = value[0] if isinstance(value, tuple) else str(value)
+        else:
+            button = self.draw.choice(control.buttons)
+            self.done.append(f"{name} {button.description}")
+            if not button.disabled:
+                button.click()
+
+    def _keep(self) -> None:
+        self.done.append("keep")
+        self.lab._keep(self.draw.choice(("", "one", "$x_$")))
+
+    def _share(self) -> None:
+        code = self.lab.code()
+        self.done.append("share and use")
+        self.lab._use(self.draw.choice((code, code, code[:-1], "")))
+
+    def _save(self) -> None:
+        self.done.append("save")
+        try:
+            self.lab.save(self.folder)
+        except ValueError as error:
+            if "nothing to save" not in str(error):
+                raise
+
+    def _victim(self) -> None:
+        self.done.append("victim")
+        self.lab.victim.start()
+
+    def rest(self) -> None:
+        """Comes to rest, with every control showing its value."""
+        lab = self.lab
+        if lab.runner.phase in (Phase.RUNNING, Phase.PAUSING, Phase.STOPPING):
+            lab.runner.stop()
+        until(lambda: lab.runner.phase.ended or lab.runner.phase in (Phase.READY, Phase.PAUSED))
+        lab._before("reset")
+        self.browser.answer()
+        assert lab.runner.phase is Phase.READY, lab.runner.phase
+        for name, control in lab.controls.items():
+            if isinstance(control, Number):
+                assert control.box.value == control.value, name
+
+    def run(self) -> tuple:
+        """The curve of a whole run."""
+        self.lab.runner.run()
+        until(lambda: self.lab.runner.phase.ended)
+        x, y = self.lab.curve()
+        return self.lab.runner.phase, list(x), list(y), str(self.lab.runner.error)
+
+
+def until(condition) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "it does not come to rest"
+        time.sleep(0.005)
+
+
+def drive(kind, seed: int, folder, actions: int = 30) -> str:
+    """What went wrong, or nothing."""
+    lost, before = [], threading.excepthook
+    threading.excepthook = lambda args: lost.append(
+        "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))
+    )
+    torch.manual_seed(seed)
+    driver = Driver(kind, seed, folder)
+    try:
+        for _ in range(actions):
+            driver.act()
+        driver.rest()
+        first = driver.run()
+        assert first[0] in (Phase.DONE, Phase.FAILED)
+        driver.rest()
+        second = driver.run()
+        assert str(first) == str(second), f"another curve:\n{first}\n{second}"
+    except Exception:
+        lost.append(traceback.format_exc())
+    finally:
+        driver.lab.close()
+        threading.excepthook = before
+    told = "\n".join(driver.done)
+    return f"{kind.__name__}, seed {seed}:\n{told}\n" + "\n".join(lost) if lost else ""
