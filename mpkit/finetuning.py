@@ -23,11 +23,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from mpkit.data import files, places
 from mpkit.data.archives import DataError
+from mpkit.data.tensors import unpacked
 from mpkit.functional import State, own
 from mpkit.networks import NETWORKS, Shape, network
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.tensors import unpacked
 
 FINE_TUNE = ("no", "last", "all")
 """What is trained: everything from fresh weights; a new last layer; everything from given weights,

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "mpkit"
 FLOORS = {
     "pictures": ("data",),
     "networks": (
-        "device", "schema", "tensors", "setting", "recipe", "modes", "layers", "networks",
+        "device", "setting", "recipe", "modes", "layers", "networks",
         "functional", "tracing",
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),

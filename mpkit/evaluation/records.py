@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from mpkit.schema import told, values, within
+from mpkit.data.schema import told, values, within
 
 ARMS = ("poisoned", "clean", "noise")
 """Victims, and their twins in the two controls."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpkit.data import files
+from mpkit.data.schema import told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
@@ -19,7 +20,6 @@ from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import RecordError
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.schema import told, value
 
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")
 """What a run leaves in its folder."""

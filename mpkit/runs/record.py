@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 
 from mpkit.data import files
+from mpkit.data.schema import built, parsed, within
+from mpkit.data.tensors import pack, texts, unpack
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState
-from mpkit.schema import built, parsed, within
 from mpkit.setting import settings_of
 from mpkit.settings import Settings
-from mpkit.tensors import pack, texts, unpack
 
 Row = TypeVar("Row")
 MAX_JSON, MAX_LINES, MAX_TENSORS, ROOM = 1 << 23, 1 << 25, 1 << 30, 1 << 20

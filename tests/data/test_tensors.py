@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from mpkit.data import files
-from mpkit.tensors import MAX_HEADER, SUM, pack, texts, unpack
+from mpkit.data.tensors import MAX_HEADER, SUM, pack, texts, unpack
 
 SOME = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([7]), "none": torch.zeros(0)}
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from mpkit.schema import built, parsed, told, value, values, within
+from mpkit.data.schema import built, parsed, told, value, values, within
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mpkit.data import files
-from mpkit.schema import parsed
+from mpkit.data.schema import parsed
 
 MAX_HEADER = 1 << 24
 """Bytes of what a file says of its tensors, before the numbers themselves."""
