@@ -36,12 +36,12 @@ def killed_at(operation: int, monkeypatch, *arguments: str) -> bool:
     with monkeypatch.context() as patch:
         for place, name, real in places:
 
-            def counted(*a, real=real):
+            def counted(*a, real=real, **named):
                 nonlocal count
                 count += 1
                 if count == operation:
                     raise Killed
-                return real(*a)
+                return real(*a, **named)
 
             patch.setattr(place, name, counted)
         try:
@@ -63,7 +63,7 @@ def test_a_run_killed_at_any_write_goes_on_bit_for_bit(unbroken, monkeypatch):
             assert call("attack", *how, "--quiet").code == 0
         assert numbers(Path("run")) == wanted, f"killed at write {operation}"
         shutil.rmtree("run")
-    # settings, 3 records, 3 states, poisons, victims, summary: two operations for each
+    # settings, 3 records, 3 states, poisons, victims, summary: two operations each; the pictures
     assert operation > 20
 
 
