@@ -163,7 +163,7 @@ def test_an_error_appears_and_the_panel_works_again_after_reset(lab):
         "good = lab.runner.make\n"
         "def broken():\n"
         "    for i, item in enumerate(good()):\n"
-        "        if i == 2:\n"
+        "        if i == 3:\n"  # the first one is what is made ready
         "            raise RuntimeError('the dog ate it')\n"
         "        yield item\n"
         "lab.runner.make = broken"

@@ -107,7 +107,7 @@ def test_an_error_is_shown_and_reset_helps(lab, until, monkeypatch):
 
     def broken():
         for i, item in enumerate(good()):
-            if i == 2:
+            if i == 3:  # the first one is what is made ready
                 raise RuntimeError("out of <ink>")
             yield item
 

@@ -1,43 +1,37 @@
-"""What a panel keeps of its runs: curves by name, and codes."""
+"""What outlives a run: kept curves, and codes that are taken or not."""
 
 from __future__ import annotations
 
-import pytest
-
 from mpkit.lab import UnrollLab
+from tests.lab.conftest import crafted, finished, press
 
 
-@pytest.fixture
-def lab(monkeypatch):
-    monkeypatch.setenv("MPKIT_SYNC", "1")
-    lab = UnrollLab()
-    yield lab
-    lab.close()
-
-
-def test_there_is_nothing_to_keep_before_a_run(lab):
-    lab._keep("mine")
+def test_two_runs_can_be_kept_and_the_last_is_a_ghost(lab, until):
+    tools = lab.panel.children[-1].children[0].children
+    name, keep = tools[0], tools[1]
+    keep.click()
     assert "nothing to keep" in lab.message.value
-    assert lab.named == []
+    first = crafted(lab, until)
+    for label in ("one", "two", "three"):
+        name.value = label
+        keep.click()
+    assert [line.label for line in lab.named] == ["two", "three"]
+    press(lab, "reset")
+    shown = [artist.get_label() for artist in lab.view.losses.kept]
+    assert shown == ["last run", "two", "three"]
+    assert list(lab.view.losses.kept[0].get_ydata()) == first
 
 
-def test_the_last_two_kept_runs_stay_each_name_once(lab):
-    lab.runner.run()
-    for name in ("one", "two", "two", "", "a $ b"):
-        lab._keep(name)
-    assert [line.label for line in lab.named] == ["run 3", r"a \$ b"]
-    assert all(list(line.y) == list(lab.curve()[1]) for line in lab.named)
-    shown = [line for line in lab.view.kept_lines if len(line.get_xdata())]
-    assert len(shown) == 2
-
-
-def test_a_code_is_used_at_the_beginning_alone(lab):
-    code = lab.code()
-    lab.runner.run()
+def test_a_code_is_taken_before_a_run_only_and_a_bad_one_changes_nothing(unroll, until):
+    lab, code = unroll(), UnrollLab(seed=3).code()
+    before = lab.code()
+    lab._use(code[:-1])
+    assert "damaged or cut off" in lab.message.value
+    assert lab.code() == before
     lab._use(code)
+    assert lab.knobs().seed == 3
+    lab.moves = 2
+    finished(lab, until)
+    lab._use(before)
     assert "↺ first" in lab.message.value
-    lab.transport.buttons["reset"].click()
-    lab._use(code)
-    assert "are those of the code" in lab.message.value
-    lab._use("nonsense")
-    assert "no share code" in lab.message.value
+    assert lab.code() == code

@@ -98,22 +98,6 @@ def test_predict_then_reveal(small, until):
     assert len(crafted(lab, until)) == 6
 
 
-def test_two_runs_can_be_kept_and_the_last_is_a_ghost(lab, until):
-    tools = lab.panel.children[-1].children[0].children
-    name, keep = tools[0], tools[1]
-    keep.click()
-    assert "nothing to keep" in lab.message.value
-    first = crafted(lab, until)
-    for label in ("one", "two", "three"):
-        name.value = label
-        keep.click()
-    assert [line.label for line in lab.named] == ["two", "three"]
-    press(lab, "reset")
-    shown = [artist.get_label() for artist in lab.view.losses.kept]
-    assert shown == ["last run", "two", "three"]
-    assert list(lab.view.losses.kept[0].get_ydata()) == first
-
-
 def test_closing_the_panel_stops_its_thread(lab, until):
     lab.controls["craft_steps"].slider.value = 200
     press(lab, "run")
