@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from mpkit.data import files
 from mpkit.data.datasets import load_dataset
 from mpkit.runs import record
 from mpkit.runs.folder import open_run
@@ -56,10 +57,10 @@ def ship(run: Path, out: Path, pictures: Path, title: str) -> None:
         raise ValueError("δ is larger than int8 holds")
     out.mkdir(parents=True, exist_ok=True)
     tensors = {"delta": change.to(torch.int8).contiguous(), "rows": rows}
-    record.write_atomically(out / "differences.safetensors", save(tensors))
+    files.write(out / "differences.safetensors", save(tensors))
     kinds = {train.classes[int(label)] for label in train.y[rows]}
-    files = sorted(f for kind in kinds for f in (pictures / "train" / kind).iterdir())
-    found = named(bases.permute(0, 2, 3, 1).to(torch.uint8).numpy(), files)
+    there = sorted(f for kind in kinds for f in (pictures / "train" / kind).iterdir())
+    found = named(bases.permute(0, 2, 3, 1).to(torch.uint8).numpy(), there)
     about = [{"file": f"{f.parent.name}/{f.name}", "dhash": dhash(Image.open(f))} for f in found]
     record.write_json(out / "bases.json", {"bases": about})
     for name in COPIED:

@@ -70,7 +70,7 @@ def test_other_statistics_are_told_under_the_dots(records):
 
 def test_who_hides_is_counted_by_the_true_class(records):
     view = made(goal="self-concealment", poison_class=None)
-    assert view.adversarial == f"anything but {view.true}"
+    assert view.wish.wanted == f"anything but {view.true}"
     assert view.probability(records[0]) == pytest.approx(0.9)
 
 
