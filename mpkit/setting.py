@@ -52,7 +52,8 @@ class Setting:
     `low`, `high` (allowed themselves) and `above`, `below` (not) bound numbers; `choices` are all
     values there are, and `words` what people call them. `only` says of which other setting it takes
     which values, or else this one does nothing. `live`: it may change during a run, and
-    acts at the next step. Without a `dial` it has no control in labs. `group` is the heading that
+    acts at the next step. `added`: it came later, so that runs written before lack it, and mean the
+    default. Without a `dial` it has no control in labs. `group` is the heading that
     its flag stands under.
     """
 
@@ -66,6 +67,7 @@ class Setting:
     only: tuple[str, tuple[str, ...]] | None = None
     dial: Dial = Dial()
     live: bool = False
+    added: bool = False
     group: str = ""
     name: str = ""
     default: object = None

@@ -89,7 +89,7 @@ class Settings:
         "additive", "how pictures may change", dial=Dial("change"), choices=PERTURBATIONS
     )
     signed: bool = setting(False, "yes: take the gradient's sign before Adam", live=True)
-    compute: str = setting("traced", "how the arithmetic is run", choices=WAYS)
+    compute: str = setting("traced", "how the arithmetic is run", choices=WAYS, added=True)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     seed: int = setting(
         0,

@@ -48,6 +48,7 @@ class Attack:
         DEFAULT_DATA,
         f"{', '.join(NAMED)}, or a path: a folder or archive of pictures",
         group="data",
+        added=True,
     )
     n_train: int | None = setting(
         None, "training images to draw, exactly (digits: 500, signs: 600)", low=1, group="data"
@@ -76,6 +77,7 @@ class Attack:
         (0, HARDEST),
         only=("data", ("signs",)),
         group="data",
+        added=True,
     )
     target_class: str | None = setting(
         None, "true class of the target", dial=Dial("target"), group="scenario"
@@ -114,11 +116,13 @@ class Attack:
         choices=FINE_TUNE,
         words=WORDS,
         group="crafting",
+        added=True,
     )
     weights: str = setting(
         DEFAULT_WEIGHTS,
         "pretrained weights: a name that ships, or a .safetensors file",
         group="crafting",
+        added=True,
     )
     settings: Settings = dataclasses.field(default_factory=Settings)
     victims: int = setting(
@@ -142,6 +146,7 @@ class Attack:
         choices=FINE_TUNE,
         words=WORDS,
         group="victims",
+        added=True,
     )
     victim_recipe: Recipe = dataclasses.field(default_factory=Recipe)
     device: str = setting("auto", "auto, cpu, cuda, mps", group="run")

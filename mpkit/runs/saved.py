@@ -6,19 +6,12 @@ import dataclasses
 
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
+from mpkit.setting import settings_of
 from mpkit.settings import Settings
 
 UNNAMED_DATA = "digits"
 """What is meant by runs, sweeps and share codes that name no data: the default when they were
 made. It stays what it is whatever the default becomes; what is written now names its data."""
-
-
-ADDED = {
-    Attack: {"data", "difficulty", "fine_tune", "weights", "victim_fine_tune"},
-    Settings: {"compute"},
-    Recipe: set(),
-}
-"""Settings that came later: what an earlier mpkit wrote lacks them, and means what is usual."""
 
 
 def to_dict(attack: Attack) -> dict:
@@ -37,8 +30,8 @@ def from_dict(values: dict) -> Attack:
         return {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
 
     def made(of: type, values: dict, **inner: object) -> object:
-        for name in (f.name for f in dataclasses.fields(of)):
-            if name not in values and name not in inner and name not in ADDED[of]:
+        for name, about in settings_of(of).items():
+            if name not in values and name not in inner and not about.added:
                 raise KeyError(name)
         return of(**values, **inner)
 
