@@ -144,7 +144,7 @@ def test_a_change_by_mouse_keyboard_and_typing_acts_at_the_next_step(lab):
 
 @pytest.mark.parametrize(
     ("typed", "words"),
-    [("50", "must lie between 1 and 8, not 50"), ("2.7", "must be a whole number, not 2.7")],
+    [("50", "must lie between 1 and 12, not 50"), ("2.7", "must be a whole number, not 2.7")],
     ids=("too large", "not whole"),
 )
 def test_a_bad_value_is_refused_in_words(lab, typed, words):
