@@ -100,7 +100,7 @@ endif
 
 test-browser: $(VENV)/.with-dev ## the lab in a real browser
 ifneq ($(wildcard tests/browser),)
-	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser $(PYTEST_ARGS))
+	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser -n 2 --dist loadfile $(PYTEST_ARGS))
 endif
 
 bench: $(VENV)/.with-bench ## the benchmarks, one after the other
