@@ -17,16 +17,13 @@ from mpkit.lab import (
     CollisionLab,
     CompareLab,
     CraftLab,
-    DynamicsLab,
     ReplayLab,
     UnrollLab,
-    VictimsLab,
 )
 from mpkit.lab.kit.controls import Choice, Number
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import SMALL, Browser, numbers
 
-LABS = (CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, UnrollLab, VictimsLab)
 TINY = SMALL | {"craft_steps": 3, "epochs": 2, "victim_epochs": 2}
 COSTLY = {
     "craft_steps": 4, "steps": 6, "victims": 3, "pairs": 1, "epochs": 3, "models": 3, "poisons": 9,

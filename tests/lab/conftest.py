@@ -8,9 +8,13 @@ import time
 import ipywidgets as widgets
 import pytest
 
+from mpkit import lab as labs
 from mpkit.lab import CraftLab, UnrollLab
 from mpkit.lab.kit.controls import Number
 from mpkit.runs.attack import Attack, make_attack
+
+LABS = tuple(getattr(labs, name) for name in labs.__all__ if name.endswith("Lab"))
+"""All labs, also one that is added later."""
 
 SMALL = {
     "data": "digits", "n_train": 60, "n_test": 60, "classes": ("1", "7"), "size": 8, "models": 2,

@@ -8,16 +8,12 @@ import torch
 from mpkit.lab import (
     CollisionLab,
     CompareLab,
-    CraftLab,
-    DynamicsLab,
     ReplayLab,
     UnrollLab,
     VictimsLab,
 )
 from mpkit.lab.kit.runner import Put
-from tests.lab.conftest import finished, press
-
-LABS = (CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, UnrollLab, VictimsLab)
+from tests.lab.conftest import LABS, finished, press
 
 
 def held(lab) -> dict:

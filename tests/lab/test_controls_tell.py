@@ -20,9 +20,8 @@ from mpkit.lab import (
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.controls import Number, Thumbnails
 from mpkit.lab.poison_source import PoisonSource
-from tests.lab.conftest import Browser, finished, numbers, press, small_attack
+from tests.lab.conftest import LABS, Browser, finished, numbers, press, small_attack
 
-LABS = (CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, UnrollLab, VictimsLab)
 SKIP = {"craft_steps", "victims", "pairs", "steps"}
 """What only makes a run longer."""
 

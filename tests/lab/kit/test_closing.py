@@ -10,20 +10,14 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 from mpkit.lab import (
-    CollisionLab,
-    CompareLab,
     CraftLab,
-    DynamicsLab,
     Question,
     ReplayLab,
     UnrollLab,
-    VictimsLab,
 )
 from mpkit.lab.kit.closing import close_all
 from mpkit.lab.lecture import page
-from tests.lab.conftest import SMALL, finished
-
-LABS = (CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, UnrollLab, VictimsLab)
+from tests.lab.conftest import LABS, SMALL, finished
 
 
 def test_all_that_is_in_a_box_closes_with_it():

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from mpkit.course.game import SpotThePoison
-from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
+from mpkit.lab import CompareLab, CraftLab, DynamicsLab, UnrollLab
 from mpkit.lab.kit.codes import attack_code
 from mpkit.lab.replay import ReplayLab
-from tests.lab.conftest import Browser, numbers
+from tests.lab.conftest import LABS, Browser, numbers
 
 ODD = {"lr": 0.033, "epsilon": 0.77}
 """Settings between the places of their sliders."""
@@ -49,9 +49,6 @@ def made(small, unroll):
     yield make
     for lab in replays:
         lab.close()
-
-
-LABS = (CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, UnrollLab, VictimsLab)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
