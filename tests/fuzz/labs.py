@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.lab.actions import LABS, drive
+from tests.lab.actions import drive
+from tests.lab.conftest import LABS
 
 
 def main() -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.actions import LABS, drive
+from tests.lab.actions import drive
+from tests.lab.conftest import LABS
 
 
 @pytest.mark.parametrize("seed", range(10))
