@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mpkit.data.schema import SEAL
+
 HOW = [
     "attack", "--scale", "ci", "--data", "digits", "--size", "10", "--n-train", "60", "--n-test",
     "100", "--models", "2", "--craft-steps", "6", "--epochs", "3", "--batch", "20",
@@ -43,7 +45,7 @@ def computed(folder: Path) -> dict:
 
     def timeless(name: str) -> list[dict]:
         rows = [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()]
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+        return [{k: v for k, v in row.items() if k not in ("seconds", SEAL)} for row in rows]
 
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     del summary["seconds"]
