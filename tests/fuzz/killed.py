@@ -8,7 +8,6 @@ every byte that was computed must be that of the whole run. A number is repeated
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import multiprocessing
@@ -21,6 +20,10 @@ import time
 from pathlib import Path
 
 from mpkit.data.schema import SEAL
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from watching import arguments
 
 HOW = [
     "attack", "--scale", "ci", "--data", "digits", "--size", "10", "--n-train", "60", "--n-test",
@@ -58,7 +61,7 @@ def computed(folder: Path) -> dict:
     return parts | {"names": names, "sheet": sheet}
 
 
-def arguments(folder: Path) -> list[str]:
+def how_to_go_on(folder: Path) -> list[str]:
     """How to go on: from the beginning where nothing was begun."""
     if (folder / "settings.json").exists():
         return ["attack", "--resume", str(folder), "--quiet"]
@@ -82,7 +85,7 @@ class Runs:
 
     def start(self, folder: Path):
         process = self.context.Process(
-            target=command, args=(arguments(folder), self.parent / "log")
+            target=command, args=(how_to_go_on(folder), self.parent / "log")
         )
         process.start()
         return process
@@ -126,11 +129,7 @@ def fuzz(count: int, seed: int, first: int, parent: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("count", type=int, nargs="?", default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
+    options = arguments(__doc__, 20).parse_args()
     with tempfile.TemporaryDirectory() as parent:
         return bool(fuzz(options.count, options.seed, options.first, Path(parent)))
 
