@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.kit.tools import Line, plain
 
@@ -37,7 +39,8 @@ class Keeping:
 
     def _save(self) -> None:
         try:
-            self.say(f"Saved in {self.save()}")
+            folder = str(self.save().resolve())  # a terminal may be elsewhere
+            self.say(f"Saved. Go on with: mpkit attack --resume {shlex.quote(folder)}")
         except (OSError, ValueError) as error:
             self.say(str(error), bad=True)
 
