@@ -122,7 +122,7 @@ def found_in(names: Sequence[str]) -> str:
             count[folder + slash][ending.lower()] += 1
     shown = [
         f"{' and '.join(f'{n} {ending}' for ending, n in endings.most_common(3))} "
-        f"{f'in {folder!r}' if folder else 'in no folder'}"
+        f"{f'in {folder[-60:]!r}' if folder else 'in no folder'}"
         for folder, endings in sorted(count.items())[:6]
     ]
     more = [f"and {len(count) - 6} more folders"] if len(count) > 6 else []
