@@ -67,9 +67,14 @@ def read_members(
         for count, ((name, guess), size, kind, read) in enumerate(reader(path), 1):
             if count > MAX_MEMBERS:
                 raise DataError(f"{path} has more than the {MAX_MEMBERS:,} files that are read")
+            name = _checked(path, name)
             if is_junk(name):
                 continue
-            name = _checked(path, name, kind)
+            if kind not in ("file", "folder"):
+                raise DataError(
+                    f"{path} has a member that is {kind}, {name!r}: pack plain files only"
+                )
+            name += "/" * (kind == "folder")
             if guess and guessed is not None:
                 guessed.append(name)
             taken = kind == "file" and chosen(name)
@@ -131,15 +136,13 @@ def _read(path: Path, name: str, size: int, read: Callable[[], bytes]) -> bytes:
     return found
 
 
-def _checked(path: Path, name: str, kind: str) -> str:
+def _checked(path: Path, name: str) -> str:
     if len(name) > MAX_NAME:
         raise DataError(f"{path} has a member whose name has {len(name):,} characters: shorten it")
     # What lies in a folder of this machine has the names that it allows, and is in the folder.
     if not path.is_dir() and _leads_out(name := name.replace("\\", "/")):
         raise DataError(f"{path} has a member outside its own folder, {name!r}: do not trust it")
-    if kind not in ("file", "folder"):
-        raise DataError(f"{path} has a member that is {kind}, {name!r}: pack plain files only")
-    return PurePosixPath(name).as_posix() + "/" * (kind == "folder")
+    return PurePosixPath(name).as_posix()
 
 
 def _leads_out(name: str) -> bool:

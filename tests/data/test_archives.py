@@ -67,9 +67,10 @@ def test_a_member_outside_the_folder_is_refused_by_name(name, kind, tmp_path):
 
 
 def test_a_backslash_does_not_hide_the_way_out(tmp_path):
-    path = pack(tmp_path, tree() | {"train\\..\\..\\evil.png": encoded(0)}, "tar")
-    with pytest.raises(DataError, match="outside its own folder"):
-        load_dataset(path)
+    for i, name in enumerate(("train\\..\\..\\evil.png", "..\\evil.png", ".hidden/../../x")):
+        path = pack(tmp_path, tree() | {name: encoded(0)}, "tar", name=f"pets{i}")
+        with pytest.raises(DataError, match="outside its own folder"):
+            load_dataset(path)
 
 
 @pytest.mark.parametrize(
