@@ -54,5 +54,11 @@ def one_line(text: str) -> str:
 
 
 def spelt(text: str, has: Callable[[str], bool]) -> str:
-    """`one_line`, and every letter that a font does not have by its number: [U+732B]."""
-    return "".join(c if c == " " or has(c) else f"[U+{ord(c):04X}]" for c in one_line(text))
+    """`one_line`, and of the letters that a font does not have: the letter under the accent, or
+    else the number, [U+732B]."""
+    return "".join(c if c == " " or has(c) else _otherwise(c, has) for c in one_line(text))
+
+
+def _otherwise(letter: str, has: Callable[[str], bool]) -> str:
+    parts = [c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c)]
+    return "".join(parts) if parts and all(map(has, parts)) else f"[U+{ord(letter):04X}]"
