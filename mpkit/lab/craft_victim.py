@@ -12,6 +12,7 @@ from mpkit.device import Plan, cores
 from mpkit.evaluation.tally import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
 from mpkit.lab.wish import wish_of
@@ -127,7 +128,8 @@ class VictimNow:
             for (name, label), colour, style in zip(
                 parts.items(), (BLUE, RED), ("--", "-"), strict=True
             ):
-                (self.lines[name],) = axes.plot([], [], color=colour, ls=style, lw=2, label=label)
+                look = {"color": colour, "ls": style, "lw": 2, "label": shown(label)}
+                (self.lines[name],) = axes.plot([], [], **look)
             axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), ylim=(-0.03, 1.03))
             axes.legend(loc="center right", fontsize=size)
 

@@ -13,6 +13,7 @@ from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Put
@@ -120,7 +121,7 @@ class ReplayLab(Lab):
         for axes in (self.rates, self.levels):
             name_rows(axes, ARMS)
             axes.set_xlim(-0.03, 1.03)
-        self.figure.suptitle(self.about, x=0.01, ha="left", fontsize=size)
+        self.figure.suptitle(shown(self.about), x=0.01, ha="left", fontsize=size)
         self.redraw_kept()
 
     def _count(self) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.views import KEPT_STYLES, guess_line, show_guess, show_kept, show_marks, tidy
 from mpkit.lab.unroll_toy import Params, Toy, network
 
@@ -56,7 +57,7 @@ class UnrollView:
             vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
         )  # fmt: skip
         self.clean = [
-            self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=name)[0]
+            self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=shown(name))[0]
             for marker, c, name in (("s", BLUE, "class 0"), ("o", RED, "class 1"))
         ]
         (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=9, mec=BLACK, label="poisons")
@@ -87,7 +88,7 @@ class UnrollView:
         spots = torch.cartesian_prod(line, line).flip(1)
         said = network(weights, spots).softmax(-1)[:, 1].view(GRID, GRID)
         self.ground.set_data(said.numpy())
-        self.plane.set_title(title, loc="left", fontsize=font_size(self.figure, 10))
+        self.plane.set_title(shown(title), loc="left", fontsize=font_size(self.figure, 10))
 
     def curves(self, ahead: Sequence[float], run: tuple[Sequence, Sequence], marks) -> None:
         """L_adv after 0 … K training steps, and after every move of the run (moves, losses)."""

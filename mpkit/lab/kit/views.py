@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, PURPLE, RED, font_size
+from mpkit.lab.kit.letters import shown
 from mpkit.metapoison import CraftRecord
 
 # For the small decompositions of a frame (PCA, LDA): with more threads they wait for one another,
@@ -27,9 +28,9 @@ COUNTED = ("epoch", "step", "craft step", "move", "training steps k")
 def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """The house's look: small letters that still read, no box around the plot."""
     size = font_size(axes.figure)
-    axes.set_title(title, fontsize=size + 1, loc="left")
-    axes.set_xlabel(xlabel, fontsize=size)
-    axes.set_ylabel(ylabel, fontsize=size)
+    axes.set_title(shown(title), fontsize=size + 1, loc="left")
+    axes.set_xlabel(shown(xlabel), fontsize=size)
+    axes.set_ylabel(shown(ylabel), fontsize=size)
     axes.tick_params(labelsize=size - 1)
     if xlabel in COUNTED:
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -43,7 +44,7 @@ class LossView:
         self.axes, self.steps = axes, steps
         tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
         size = font_size(axes.figure, 8)
-        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {adversarial}")
+        axes.axhline(0, color=RED, ls="--", lw=1, label=shown(f"below: called {adversarial}"))
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
@@ -97,7 +98,7 @@ def show_kept(axes: Axes, artists: Sequence, lines: Sequence, corner: str = "upp
     for i, artist in enumerate(artists):
         line = lines[i] if i < len(lines) else None
         artist.set_data((line.x, line.y) if line else ((), ()))
-        artist.set_label(line.label if line else "_")
+        artist.set_label(shown(line.label) if line else "_")
     legend(axes, corner)
 
 
@@ -140,7 +141,7 @@ class CloudView:
         axes.set_xticks([])
         axes.set_yticks([])
         self.groups = [
-            axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=label)[0]
+            axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=shown(label))[0]
             for m, c, ms, label in looks
         ]
         legend_below(axes)
@@ -168,7 +169,7 @@ def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) ->
         artists.append(axes.axvline(x, color=GREY, ls=":", lw=1))
         artists.append(
             axes.text(
-                x, 0.02 + 0.07 * (i % 4), f" {text}", transform=axes.get_xaxis_transform(),
+                x, 0.02 + 0.07 * (i % 4), f" {shown(text)}", transform=axes.get_xaxis_transform(),
                 fontsize=font_size(axes.figure, 8), color=BLACK,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )
@@ -179,7 +180,7 @@ def room_for(classes: Sequence[str], figure: Figure) -> float:
     """How much wider, in a grid of inches, the gap left of a `ProbabilityView` must be than usual:
     classes are named there."""
     letter = 0.0085 * font_size(figure, 10)
-    return max(0.01, letter * min(16, max(map(len, classes))) - 0.85)
+    return max(0.01, letter * min(16, max(len(shown(name)) for name in classes)) - 0.85)
 
 
 class ProbabilityView:
@@ -194,7 +195,8 @@ class ProbabilityView:
         ]
         self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)
         tidy(axes, title, "probability")
-        axes.set_yticks(range(len(classes)), classes, fontsize=font_size(axes.figure, 8))
+        names = [shown(name) for name in classes]
+        axes.set_yticks(range(len(classes)), names, fontsize=font_size(axes.figure, 8))
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
 
@@ -234,7 +236,7 @@ class StripView:
         last = min(first + self.columns, len(self.bases))
         self.axes.get_yticklabels()[1].set_text(f"change ×{self.factor:.0f}")
         self.axes.set_yticklabels(["base", f"change ×{self.factor:.0f}", "poison"])
-        self.title.set_text(f"poisons {first + 1}–{last} of {len(self.bases)}")
+        self.title.set_text(shown(f"poisons {first + 1}–{last} of {len(self.bases)}"))
 
     def _sheet(self, poisons: Tensor, factor: float) -> np.ndarray:
         rows = slice(self.page * self.columns, (self.page + 1) * self.columns)
