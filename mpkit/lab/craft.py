@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
+from mpkit.lab.kit.threads import Worker
 from mpkit.lab.target_picker import Closed, TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
@@ -165,10 +166,8 @@ class CraftLab(AttackLab):
         if self.attack.target_index is not None or self.runner.mode != "thread":
             return
         self.say("The first picture is shown until clean models have found the target.")
-        given = self.attack, self.scenario
-        threading.Thread(
-            target=self._aim_quietly, args=given, name="mpkit margins", daemon=True
-        ).start()
+        aim = functools.partial(self._aim_quietly, self.attack, self.scenario)
+        Worker(aim, "mpkit margins", self.picker.close).start()
 
     def _aim_quietly(self, attack: Attack, scenario: Scenario) -> None:
         try:
