@@ -38,7 +38,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume", type=filled, metavar="DIR", help="go on with the run in this folder"
     )
-    group.add_argument("--json", metavar="FILE", help="write the summary there too; - for stdout")
+    group.add_argument(
+        "--json", type=filled, metavar="FILE", help="write the summary there too; - for stdout"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress")
 
 

@@ -19,7 +19,7 @@ from mpkit.data.archives import ARCHIVES, DataError, fingerprint
 from mpkit.data.digits import DIGITS, camera, read_digits
 from mpkit.data.faces import SIGNS, USUAL_SIGNS
 from mpkit.data.pictures import SPLITS, Pictures, read_pictures, remember
-from mpkit.data.places import cache_folder
+from mpkit.data.places import at, cache_folder
 
 NAMED = ("digits", "signs", "fashion", "cifar10")
 """The data sets that are called by name: drawn, shipped with mpkit, or fetched once."""
@@ -133,7 +133,7 @@ def load_dataset(
         return _draw_splits(pictures, numbers, limits, classes, generator, source)
     if source == "fashion":
         return _draw_splits(fashion.read(), numbers, limits, classes, generator, source)
-    path = Path(source).expanduser()
+    path = at(source)
     if not str(source) or not path.exists():
         raise DataError(
             f"no data at {str(source)!r}: give {', '.join(map(repr, NAMED))}, or the path of "

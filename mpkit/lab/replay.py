@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mpkit.data.places import SHIPPED
+from mpkit.data.places import SHIPPED, at
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted, diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
@@ -135,7 +135,7 @@ class ReplayLab(Lab):
 
 def find(run: str | Path) -> Path:
     """The folder of a run, by its path or by the name of one that ships with mpkit."""
-    for folder in (Path(run), RECORDED / run):
+    for folder in (at(run), RECORDED / run):
         if (folder / "settings.json").is_file():
             return folder
     names = sorted(p.parent.name for p in RECORDED.glob("*/settings.json"))
