@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from mpkit.cli.options import attack_from, filled, given
+from mpkit.cli.options import attack_from, filled, given, homed
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.data.files import clear_parts
+from mpkit.data.places import quoted
 from mpkit.device import describe
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import Rate
@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--resume", type=filled, metavar="DIR", help="go on with the run in this folder"
     )
     group.add_argument(
-        "--json", type=filled, metavar="FILE", help="write the summary there too; - for stdout"
+        "--json", type=homed, metavar="FILE", help="write the summary there too; - for stdout"
     )
     group.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -81,7 +81,7 @@ def _complete(folder: Path, ready: Prepared, began: float, options: argparse.Nam
 
 
 def _go_on(folder: Path) -> str:
-    return f"Go on with: mpkit attack --resume {shlex.quote(str(folder))}"
+    return f"Go on with: mpkit attack --resume {quoted(folder)}"
 
 
 def _stopped(folder: Path | None) -> str:

@@ -51,15 +51,19 @@ def switch(text: str) -> bool:
     return text.lower() == "yes"
 
 
-def filled(text: str) -> str:
-    """A path: not empty, as an unset variable of the shell would be, and ~ is the home folder,
-    which the shell itself does not see in --out=~/runs."""
-    if not text:
-        raise argparse.ArgumentTypeError("an empty text names nothing")
+def homed(text: str) -> str:
+    """A path, with ~ for the home folder: the shell itself does not see it in --out=~/runs."""
     try:
         return str(at(text)) if text.startswith("~") else text
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def filled(text: str) -> str:
+    """A path that is not empty, as an unset variable of the shell would be."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text names nothing")
+    return homed(text)
 
 
 PARTS = {"": Attack, "settings": Settings, "recipe": Recipe}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -19,6 +21,11 @@ def at(path: str | Path, way_out: str = "write the path in full") -> Path:
         raise ValueError(
             f"{str(path)!r} is nowhere: there is no home folder {whose} here; {way_out}"
         ) from None
+
+
+def quoted(path: str | Path) -> str:
+    """A path as it is typed in a command of this system's shell."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -60,3 +60,11 @@ def test_who_has_no_home_is_told_what_to_set(no_home, monkeypatch, tmp_path):
     monkeypatch.delenv("MPKIT_DATA")
     with pytest.raises(ValueError, match="set MPKIT_DATA to a folder"):
         cache_folder()
+
+
+def test_a_path_is_quoted_as_the_systems_shell_wants_it(monkeypatch):
+    monkeypatch.setattr(places.os, "name", "nt")
+    assert places.quoted(r"runs\my run") == r'"runs\my run"'
+    assert places.quoted(r"runs\1") == r"runs\1"
+    monkeypatch.setattr(places.os, "name", "posix")
+    assert places.quoted("runs/my run") == "'runs/my run'"
