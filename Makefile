@@ -58,19 +58,19 @@ define install
 @touch "$@"
 endef
 
-$(VENV)/.with-library: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-library: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,)
 
-$(VENV)/.with-notebooks: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-notebooks: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,[notebooks])
 	@touch "$(VENV)/.with-library"
 
-$(VENV)/.with-dev: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-dev: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,[dev])
 	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
 
 # Also what only the benchmarks need.
-$(VENV)/.with-bench: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-bench: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,[bench])
 	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
 
