@@ -28,7 +28,7 @@ from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
-from mpkit.runs.folder import begin
+from mpkit.runs.folder import begin, hold, name_of
 from mpkit.runs.prepared import (
     by_rule,
     clean_margins,
@@ -269,10 +269,12 @@ class CraftLab(AttackLab):
         ready = dataclasses.replace(self.ready, attack=attack)
         margins = known_margins(clean_setup(attack, ready.scenario))
         targets = chosen(ready.scenario, margins) if margins else []
-        folder = begin(ready, targets, parent=parent)
-        record.append(folder / "records.jsonl", records)
-        record.save_state(folder, state)
-        record.save_poisons(folder, self.poisons(), ready.scenario.bases)
+        folder = record.new_folder(parent / name_of(attack))
+        with hold(folder):  # nobody goes on with what is not whole yet
+            begin(ready, targets, out=folder)
+            record.append(folder / "records.jsonl", records)
+            record.save_state(folder, state)
+            record.save_poisons(folder, self.poisons(), ready.scenario.bases)
         return folder
 
     def now(self) -> Attack:
