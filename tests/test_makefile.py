@@ -41,8 +41,10 @@ def made(tmp_path):
         tool("uname", f"#!/bin/sh\necho {system}\n")
         if surroundings.pop("driver", ""):
             tool("nvidia-smi", "#!/bin/sh\n")
-        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-        environment = os.environ | {"PATH": path, "VERSION": "3.12.0", "FOUND": ""} | surroundings
+        outer = ("MAKE", "MFLAGS", "PIP_ARGS")  # of a make that runs these tests
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(outer)}
+        environment |= {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+        environment |= {"VERSION": "3.12.0", "FOUND": ""} | surroundings
         command = ["make", "-C", ROOT, "setup", f"VENV={tmp_path}", *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment)
 
