@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from mpkit.cli.options import attack_from, filled, given
+from mpkit.cli.options import attack_from, filled, given, homed
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.data.datasets import NAMED
 from mpkit.data.files import clear_parts
+from mpkit.data.places import quoted
 from mpkit.device import describe
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import Rate
@@ -39,7 +39,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume", type=filled, metavar="DIR", help="go on with the run in this folder"
     )
-    group.add_argument("--json", metavar="FILE", help="write the summary there too; - for stdout")
+    group.add_argument(
+        "--json", type=homed, metavar="FILE", help="write the summary there too; - for stdout"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -80,8 +82,8 @@ def _complete(folder: Path, ready: Prepared, began: float, options: argparse.Nam
 
 
 def _go_on(folder: Path, options: argparse.Namespace) -> str:
-    moved = f" --data {shlex.quote(options.data)}" if options.resume and options.data else ""
-    return f"Go on with: mpkit attack --resume {shlex.quote(str(folder))}{moved}"
+    moved = f" --data {quoted(options.data)}" if options.resume and options.data else ""
+    return f"Go on with: mpkit attack --resume {quoted(folder)}{moved}"
 
 
 def _stopped(folder: Path | None, options: argparse.Namespace) -> str:

@@ -7,13 +7,13 @@ is read, and what has none is told as it was found.
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mpkit.data.archives import DataError
 from mpkit.data.names import composed
+from mpkit.data.places import quoted
 
 SPLITS = ("train", "test")
 LAYOUT = "pictures belong in train/<class>/ and test/<class>/, the same classes in both"
@@ -105,7 +105,7 @@ def _root(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
 
 def no_layout(source: str, lacking: str, names: Sequence[str]) -> str:
     """What is said where there is no train/ or no test/."""
-    make = f". `mpkit pictures {shlex.quote(source)} --out pets` makes them of a folder a class"
+    make = f". `mpkit pictures {quoted(source)} --out pets` makes them of a folder a class"
     return (
         f"{source} has no {lacking}/ folder with classes in it: {LAYOUT}. Found: "
         f"{found_in(names)}{make * any(map(is_picture, names))}"

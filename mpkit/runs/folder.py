@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import os
 import re
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpkit.data import files
 from mpkit.data.datasets import NAMED
+from mpkit.data.places import quoted
 from mpkit.data.schema import sealed, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
@@ -104,7 +104,7 @@ def refuse_used(folder: Path) -> None:
     if any((folder / name).exists() for name in LEFT):
         raise ValueError(
             f"{folder} holds a run already: name another folder, "
-            f"or go on with --resume {shlex.quote(str(folder))}"
+            f"or go on with --resume {quoted(folder)}"
         )
 
 

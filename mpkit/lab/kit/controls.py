@@ -19,6 +19,8 @@ from mpkit.runs.sheet import picture_tag
 
 Say = Callable[[str], object]
 """Shows a line in the panel."""
+COARSE = 2
+"""How many times as wide a slider may get for a value that lies outside its range."""
 
 
 class Transport:
@@ -69,7 +71,8 @@ class Number:
 
     The box shows the value in force, in the unit named in the label, and the slider stands at the
     nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
-    the slider's range does not hold, is explained through `say`, and both go back.
+    the range does not hold, is explained through `say`, and both go back. A value in force outside
+    the range widens it, for the box; and for the slider if that then is not too coarse.
     """
 
     def __init__(
@@ -85,7 +88,8 @@ class Number:
         tip: str = "",
     ):
         self.whole = all(isinstance(v, int) for v in (value, low, high, step))
-        self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
+        self.label, self.turn, self.say = label, turn, say
+        self._range(low, high)
         self.value, self.step = value, step
         self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
         slider = widgets.IntSlider if self.whole else widgets.FloatSlider
@@ -100,6 +104,17 @@ class Number:
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
         self.show(value)  # a value outside the range widens it
+
+    def _range(self, low: float, high: float) -> None:
+        """The slider's ends, and those of the box: what a value in force needs may be beyond."""
+        self.low, self.high = self.least, self.most = low, high
+        self.widest = COARSE * (high - low)
+
+    def _widen(self, value: float) -> None:
+        ends = (math.floor, math.ceil) if self.whole else (float, float)
+        self.least, self.most = min(self.least, ends[0](value)), max(self.most, ends[1](value))
+        if self.most - self.least <= self.widest:
+            self.low, self.high = self.slider.min, self.slider.max = self.least, self.most
 
     def _place(self, value: float) -> float:
         """Where the slider stands for a value.
@@ -129,8 +144,8 @@ class Number:
             new = int(new)
         if self.whole and not isinstance(new, int):
             self.say(f"{self.label} must be a whole number, not {new}.")
-        elif not self.low <= new <= self.high:
-            self.say(f"{self.label} must lie between {self.low} and {self.high}, not {new}.")
+        elif not self.least <= new <= self.most:
+            self.say(f"{self.label} must lie between {self.least} and {self.most}, not {new}.")
         elif new != self.value:
             try:
                 self.turn(new)
@@ -150,12 +165,10 @@ class Number:
             self._own = before
 
     def show(self, value: float) -> None:
-        """Set both parts without telling anybody; a value in force outside the range widens it."""
+        """Set both parts without telling anybody."""
         with self._quietly():
-            if not self.low <= value <= self.high and math.isfinite(value):
-                ends = (math.floor, math.ceil) if self.whole else (float, float)
-                self.low, self.high = min(self.low, ends[0](value)), max(self.high, ends[1](value))
-                self.slider.min, self.slider.max = self.low, self.high
+            if not self.least <= value <= self.most and math.isfinite(value):
+                self._widen(value)
             self.value = self.box.value = value
             self.slider.value = self._place(value)
 
@@ -164,7 +177,8 @@ class Number:
         end. Nobody is told."""
         # A slider that saw the range first would send back the end of it, after the value is set.
         with self._quietly():
-            self.low, self.high = self.slider.min, self.slider.max = low, high
+            self._range(low, high)
+            self.slider.min, self.slider.max = low, high
             self.show(min(max(self.value, low), high) if value is None else value)
 
     def enable(self, on: bool) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from mpkit.data.places import quoted
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.kit.tools import Line
 
@@ -40,7 +39,7 @@ class Keeping:
     def _save(self) -> None:
         try:
             folder = str(self.save().resolve())  # a terminal may be elsewhere
-            self.say(f"Saved. Go on with: mpkit attack --resume {shlex.quote(folder)}")
+            self.say(f"Saved. Go on with: mpkit attack --resume {quoted(folder)}")
         except (OSError, ValueError) as error:
             self.say(str(error), bad=True)
 
