@@ -7,12 +7,12 @@ those to test on.
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from mpkit.cli.options import filled, number, whole
 from mpkit.cli.output import say, show
 from mpkit.data.gather import CROPS, WORDS, gather
+from mpkit.data.places import quoted
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +33,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done. Raises ValueError for what is refused."""
     out = Path(options.out)
-    counts, notes = gather(
-        Path(options.source).expanduser(), out, options.size, options.crop, options.test
-    )
+    source = Path(options.source)
+    counts, notes = gather(source, out, options.size, options.crop, options.test)
     for note in notes:
         say(f"mpkit: {note}")
     size, lines = options.size, []
     for name, tested in counts["test"].items():
         lines.append(f"  {name}: {counts['train'][name]} to train on, {tested} to test on")
     show(f"{out}: {WORDS[options.crop]}, {size} × {size} pixels\n" + "\n".join(sorted(lines)))
-    say(f"\nAttack it with: mpkit attack --data {shlex.quote(str(out))}")
+    say(f"\nAttack it with: mpkit attack --data {quoted(out)}")
     return 0
