@@ -137,11 +137,13 @@ def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
 
 
 def _outlook(ready: Prepared) -> str:
-    """What clean models make of somebody's own pictures, if that is known; "" of all others."""
+    """What clean models make of somebody's own pictures, or who says it; "" of all others."""
     if ready.attack.data in NAMED:
         return ""
     known = known_margins(clean_setup(ready.attack, ready.scenario))
-    return outlook(ready.scenario, known) if known else ""
+    if known is None:
+        return "mpkit targets trains clean models on these data, and says what can succeed there"
+    return outlook(ready.scenario, known)
 
 
 def _resumed(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:

@@ -31,6 +31,12 @@ def test_photographs_become_a_data_set_in_one_command(tmp_path):
     assert "8 clean models are right on 100% of the 7 test pictures (guessing: 57%)" in run.err
     assert "an attack can succeed here" in run.err
     assert Path("run/summary.png").exists()
+    said = call("targets", "--data", "my pets", *SHORT)
+    assert "an attack can succeed here" in said.err
+    slow = call(
+        "attack", "--data", "my pets", "--out", "slow", "--scale", "ci", "--fine-tune", "no"
+    )
+    assert "mpkit targets trains clean models on these data, and says what can" in slow.err
 
 
 def test_an_attack_where_nothing_can_be_learnt_says_so(tmp_path):
