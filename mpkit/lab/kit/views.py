@@ -117,8 +117,10 @@ def show_guess(line: Line2D, guess: float | None, corner: str = "upper right") -
 
 
 def legend(axes: Axes, corner: str = "upper right") -> None:
-    """All that has a name."""
-    axes.legend(fontsize=font_size(axes.figure, 8), loc=corner, framealpha=0.85)
+    """All that has a name; where nothing has one, none is seen."""
+    named = axes.get_legend_handles_labels()
+    box = axes.legend(*named, fontsize=font_size(axes.figure, 8), loc=corner, framealpha=0.85)
+    box.set_visible(bool(named[0]))
 
 
 def legend_below(axes: Axes) -> None:

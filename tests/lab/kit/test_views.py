@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -70,9 +71,13 @@ def test_kept_runs_are_drawn_and_named_and_taken_away(axes):
     artists = [axes.plot([], [], color=c, ls=s)[0] for c, s in views.KEPT_STYLES]
     views.show_kept(axes, artists, [Line("last run", [1, 2], [3, 4]), Line("mine", [1], [5])])
     assert words(axes) == ["last run", "mine"]
+    assert axes.get_legend().get_visible()
     assert list(artists[0].get_ydata()) == [3, 4]
-    views.show_kept(axes, artists, [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        views.show_kept(axes, artists, [])
     assert words(axes) == []
+    assert not axes.get_legend().get_visible()
     assert len(artists[0].get_ydata()) == 0
 
 
