@@ -90,7 +90,9 @@ def _fetch(_: argparse.Namespace) -> int:
 
 def _in_words(message: Warning | str, *_) -> str:
     """A warning as a line of the command, and not as one of the library's code."""
-    return f"mpkit: {message}\n"
+    from mpkit.data.names import steady
+
+    return f"mpkit: {steady(str(message))}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

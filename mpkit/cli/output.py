@@ -11,6 +11,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from mpkit.data.names import steady
+
 PLAIN = str.maketrans({
     "✓": "ok", "✗": "NO", "→": "->", "ε": "epsilon", "δ": "delta", "σ": "sigma", "−": "-",
     "–": "-", "…": "...", "×": "x", "≤": "<=", "≥": ">=", "±": "+-",
@@ -43,8 +45,8 @@ def show(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """How it goes, on stderr."""
-    _print(text, sys.stderr)
+    """How it goes, on stderr: letters of names and paths steer no terminal."""
+    _print(steady(text, "\n"), sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from mpkit.cli.options import filled, number, whole
 from mpkit.cli.output import say, show
 from mpkit.data.gather import CROPS, WORDS, gather
+from mpkit.data.names import steady
 from mpkit.data.places import quoted
 
 
@@ -39,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
         say(f"mpkit: {note}")
     size, lines = options.size, []
     for name, tested in counts["test"].items():
-        lines.append(f"  {name}: {counts['train'][name]} to train on, {tested} to test on")
-    show(f"{out}: {WORDS[options.crop]}, {size} × {size} pixels\n" + "\n".join(sorted(lines)))
+        lines.append(f"  {steady(name)}: {counts['train'][name]} to train on, {tested} to test on")
+    show(
+        f"{steady(str(out))}: {WORDS[options.crop]}, {size} × {size} pixels\n"
+        + "\n".join(sorted(lines))
+    )
     say(f"\nAttack it with: mpkit attack --data {quoted(out)}")
     return 0

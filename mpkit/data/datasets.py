@@ -20,7 +20,7 @@ from mpkit.data.archives import ARCHIVES, DataError, fingerprint
 from mpkit.data.digits import DIGITS, camera, read_digits
 from mpkit.data.faces import SIGNS, USUAL_SIGNS
 from mpkit.data.layout import SPLITS, is_picture
-from mpkit.data.names import composed
+from mpkit.data.names import of_class
 from mpkit.data.pictures import Pictures, read_pictures, remember
 from mpkit.data.places import at, cache_folder
 
@@ -225,7 +225,7 @@ def _kept(names: tuple[str, ...], classes: Iterable[str | int] | None) -> list[i
     asked = [classes] if isinstance(classes, str | int) else list(classes)
     kept = []
     for name in asked:
-        name = composed(name) if isinstance(name, str) else name
+        name = of_class(name) if isinstance(name, str) else name
         known = names if isinstance(name, str) else range(len(names))
         if name not in known:
             allowed = f"{', '.join(names)}, or their positions 0 to {len(names) - 1}"

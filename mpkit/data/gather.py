@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import uuid
@@ -13,8 +14,9 @@ from PIL import Image, ImageOps
 
 from mpkit.data.archives import DataError, read_members
 from mpkit.data.decoding import decode
-from mpkit.data.layout import CALLED, SPLITS, Place, found_in, is_picture, places
+from mpkit.data.layout import SPLITS, NoLayout, Place, found_in, is_picture, kind, places
 from mpkit.data.names import composed
+from mpkit.data.pictures import notes_of
 
 CROPS: dict[str, Callable] = {"middle": ImageOps.fit, "whole": ImageOps.pad}
 """How a picture becomes a square: the largest in its middle, or all of it between white edges."""
@@ -35,10 +37,11 @@ def gather(
     same side. Gives the numbers of pictures, counts[split][class], and what to know of them in
     words. Raises DataError for what cannot be done; then nothing is left.
     """
-    _refuse(out, size, crop, share)
-    names = [name for name, _ in read_members(source, lambda name: False)]
+    _refuse(source, out, size, crop, share)
+    guessed: list[str] = []
+    names = [name for name, _ in read_members(source, lambda name: False, guessed)]
     at, notes = _divided(str(source), names, share)
-    counts, broken = {split: {} for split in SPLITS}, []
+    counts, broken, clear = {split: {} for split in SPLITS}, [], []
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_name(f".{out.name}.{uuid.uuid4().hex}.part")
@@ -46,15 +49,16 @@ def gather(
             for name, blob in read_members(source, at.__contains__):
                 if blob is None:
                     continue
-                split, kind, file = at[name]
+                split, spelt, file = at[name]
                 try:
-                    image, _ = decode(repr(name), blob, LARGEST, 2 * size)
+                    image, see_through = decode(repr(name), blob, LARGEST, 2 * size)
                 except DataError as error:
                     broken.append(str(error))
                     continue
+                clear += [name] * see_through
                 image = CROPS[crop](image, (size, size), Image.Resampling.LANCZOS, **_white(crop))
-                number = counts[split][kind] = counts[split].get(kind, 0) + 1
-                _save(image, part / split / kind, number, file)
+                number = counts[split][spelt] = counts[split].get(spelt, 0) + 1
+                _save(image, part / split / spelt, number, file)
             _refuse_lacking(source, {place.spelt for place in at.values()}, counts, broken)
             part.rename(out)
         except BaseException:
@@ -64,12 +68,14 @@ def gather(
         raise DataError(f"no pictures can be written to {out}: {error}") from error
     if broken:
         notes.append(f"{len(broken)} could not be read and are left out; the first: {broken[0]}")
-    return counts, notes
+    return counts, notes + notes_of(source, clear, guessed)
 
 
-def _refuse(out: Path, size: int, crop: str, share: float) -> None:
-    if out.exists():
+def _refuse(source: Path, out: Path, size: int, crop: str, share: float) -> None:
+    if os.path.lexists(out):
         raise DataError(f"{out} is there already: name a folder that is not")
+    if out.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"{out} would lie among the pictures in {source}: name one outside of it")
     if not SIZES[0] <= size <= SIZES[1]:
         raise DataError(f"size must lie between {SIZES[0]} and {SIZES[1]}, not {size}")
     if crop not in CROPS:
@@ -79,6 +85,8 @@ def _refuse(out: Path, size: int, crop: str, share: float) -> None:
 
 
 def _refuse_lacking(source: Path, classes: set[str], counts: dict, broken: list[str]) -> None:
+    if len(classes) < 2:
+        raise DataError(f"{source} has one class, {min(classes)!r}; it takes two or more")
     for name in sorted(classes):
         train, test = (counts[split].get(name, 0) for split in SPLITS)
         if not train or not test:
@@ -93,7 +101,7 @@ def _divided(source: str, names: Sequence[str], share: float) -> tuple[dict[str,
     """The place of each picture, as it is or by the order of names; and notes."""
     try:
         at, strangers = places(source, names)
-    except DataError:
+    except NoLayout:
         at, strangers = {}, []
     at = {name: place for name, place in at.items() if place.file}
     if not at:
@@ -112,14 +120,19 @@ def _by_class(source: str, names: Sequence[str], share: float) -> tuple[dict, li
     for name, parts in zip(pictures, folders, strict=True):
         if len(parts) > depth:
             classes.setdefault(composed(parts[depth]), []).append(name)
-    if len(classes) < 2 or any(re.sub(r"[\W_]", "", name.lower()) in CALLED for name in classes):
+    why = "".join(
+        f". {name!r} sounds like pictures to train or test on: call it otherwise if it is a class"
+        for name, mine in classes.items()
+        if kind(name)[0] and (not kind(name)[1] or mine[0].count("/") > depth + 1)
+    )
+    if why or len(classes) < 2:
         raise DataError(
-            f"{source} has no folder a class, such as cat/ and dog/. Found: {found_in(files)}"
+            f"{source} has no folder a class, such as cat/ and dog/{why}. Found: {found_in(files)}"
         )
     at = {}
-    for kind, mine in classes.items():
-        last = len(mine) - max(1, round(share * len(mine)))
-        at |= {name: Place(SPLITS[i >= last], kind, name) for i, name in enumerate(mine)}
+    for name, mine in classes.items():
+        last = len(mine) - max(1, min(len(mine) - 1, round(share * len(mine))))
+        at |= {file: Place(SPLITS[i >= last], name, file) for i, file in enumerate(mine)}
     return at, [name for name in files if name not in at]
 
 

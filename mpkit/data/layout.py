@@ -36,6 +36,10 @@ CALLED = {
 UNREAD = (".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".pdf")
 
 
+class NoLayout(DataError):
+    """There is nothing to train on, or nothing to test on."""
+
+
 class Place(NamedTuple):
     """Where a picture belongs: one of `SPLITS`, its class as it is spelt there, and its file."""
 
@@ -56,15 +60,14 @@ def places(source: str, names: Iterable[str]) -> tuple[dict[str, Place], list[st
     Classes that look alike are spelt alike. Raises DataError for no layout, or for several.
     """
     names = list(names)
-    top, splits = _root(source, names)
+    splits = {_wrapped(top, names): split for top, split in _roots(source, names).items()}
     found, strangers = {}, []
     for name in names:
-        inside = name[len(top) :] if name.startswith(top) else ""
-        first, _, rest = inside.partition("/")
-        spelt, slash, file = rest.partition("/")
-        if first in splits and slash and (name.endswith("/") or is_picture(file)):
+        top = next(filter(name.startswith, splits), name)
+        spelt, slash, file = name[len(top) :].partition("/")
+        if slash and (name.endswith("/") or is_picture(file)):
             file = "" if name.endswith("/") else file
-            found[name] = Place(splits[first], spelt, file)
+            found[name] = Place(splits[top], spelt, file)
         elif not name.endswith("/"):
             strangers.append(name)
     alike = {}
@@ -76,31 +79,56 @@ def places(source: str, names: Iterable[str]) -> tuple[dict[str, Place], list[st
     return found, strangers
 
 
-def _root(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
-    """The folder that holds what is to train and to test on ("" or ending in /), and which of its
-    folders are which."""
-    seen = defaultdict(lambda: defaultdict(set))  # folder → kind → what it is called there
+def _wrapped(folder: str, names: list[str]) -> str:
+    """Where the classes are in a folder: in it, or in the one folder that has all of them."""
+    inner, below = folder, {""}
+    while len(below) == 1:
+        inside = (name[len(inner) :].split("/") for name in names if name.startswith(inner))
+        if len(below := {parts[0] for parts in inside if len(parts) > 1}) == 1:
+            inner += f"{min(below)}/"
+    return inner if below else folder
+
+
+def _roots(source: str, names: list[str]) -> dict[str, str]:
+    """The folders (ending in /) that hold what is to train and to test on, and which is which."""
+    seen = defaultdict(lambda: defaultdict(set))  # (folder, other words) → kind → what is called so
     for name in names:
         parts = name.split("/")[:-1]
         for i, part in enumerate(parts):
-            if kind := CALLED.get(re.sub(r"[\W_]", "", part.lower())):
-                seen["".join(f"{p}/" for p in parts[:i])][kind].add(part)
-    whole = [top for top, kinds in seen.items() if "train" in kinds and len(kinds) > 1]
-    whole = [top for top in whole if not any(top != t and top.startswith(t) for t in whole)]
+            use, words = kind(part)
+            if use:
+                top = "".join(f"{p}/" for p in parts[:i])
+                seen[top, words][use].add(f"{top}{part}/")
+    whole = [at for at, kinds in seen.items() if "train" in kinds and len(kinds) > 1]
+    whole = [(top, words) for top, words in whole if not words] or whole
+    whole = [at for at in whole if not any(at[0] != t and at[0].startswith(t) for t, _ in whole)]
     if not whole:
         lacking = "test" if any("train" in kinds for kinds in seen.values()) else "train"
-        raise DataError(no_layout(source, lacking, names))
+        raise NoLayout(no_layout(source, lacking, names))
     if len(whole) > 1:
-        several = ", ".join(repr(top) for top in sorted(whole))
-        raise DataError(f"{source} has train/ or test/ in several places, {several}: keep one")
+        several = ", ".join(sorted(repr(min(seen[at]["train"])) for at in whole))
+        raise DataError(
+            f"{source} has train/ or test/ in several places, {several}: keep one, or put the "
+            "classes of all into one"
+        )
     kinds = seen[whole[0]]
     if "test" in kinds:
         kinds.pop("validation", None)
     for spelt in kinds.values():
         if len(spelt) > 1:
-            both = " and ".join(repr(f"{whole[0]}{name}/") for name in sorted(spelt))
+            both = " and ".join(map(repr, sorted(spelt)))
             raise DataError(f"{source} has {both}, which mean the same: keep one")
-    return whole[0], {s: "train" if k == "train" else "test" for k, (s,) in kinds.items()}
+    return {top: "train" if k == "train" else "test" for k, (top,) in kinds.items()}
+
+
+def kind(folder: str) -> tuple[str | None, str]:
+    """What the pictures in a folder are for by its name, and the other words of that, which both
+    parts of a set share: seg_train and seg_test."""
+    if use := CALLED.get(re.sub(r"[\W_]", "", folder.lower())):
+        return use, ""
+    words = re.findall(r"[^\W_]+", folder.lower())
+    kinds = {CALLED[word] for word in words if word in CALLED}
+    return (kinds.pop() if len(kinds) == 1 else None), " ".join(w for w in words if w not in CALLED)
 
 
 def no_layout(source: str, lacking: str, names: Sequence[str]) -> str:

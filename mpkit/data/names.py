@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import unicodedata
 from collections.abc import Callable
 
 PAGES = ("cp437", "cp1252", "cp850")
 """Code pages that zips and old discs have names in, and say nothing of it. All have the same
 accented letters at other places."""
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Letters that are orders: new lines, colours, and from right to left."""
 
 
 def composed(text: str) -> str:
     """One spelling of what looks alike (NFC): é is one letter, and not an e with an accent."""
     return unicodedata.normalize("NFC", text)
+
+
+def steady(text: str, but: str = "") -> str:
+    """Text whose letters steer no terminal and turn no line: those that would are written as Python
+    writes them, \\x1b; `but` some that may."""
+    return STEERING.sub(lambda c: c[0] if c[0] in but else repr(c[0])[1:-1], text)
+
+
+def of_class(folder: str) -> str:
+    """What a class is called whose folder is called so: composed and `steady`."""
+    return steady(composed(folder))
 
 
 def read_name(raw: bytes) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from mpkit.data import files
 from mpkit.data.archives import DataError, read_members
 from mpkit.data.decoding import decode
 from mpkit.data.layout import ENDINGS, LAYOUT, SPLITS, Place, found_in, no_layout, places
-from mpkit.data.names import composed
+from mpkit.data.names import of_class
 from mpkit.data.places import quoted
 
 MAX_TOTAL = 1 << 30  # bytes of all pictures, decoded: 1 GiB, seven times CIFAR-10
@@ -127,8 +127,13 @@ def read_pictures(path: Path, progress: bool = True) -> Pictures:
             f"all {len(pixels)} pictures in {path} are the same{', seen on white' * bool(clear)}: "
             "there is nothing to learn. Look at one of them, and bring others"
         )
-    notes = _notes(path, strangers, clear, guessed)
-    return Pictures(pixels, tuple(map(composed, spelt)), *counts, notes)
+    notes = notes_of(path, clear, guessed)
+    if strangers:
+        notes[:0] = [
+            f"{path}: {len(strangers)} files are ignored, such as {strangers[0]!r}; {LAYOUT}, and "
+            f"end in {', '.join(ENDINGS)}"
+        ]
+    return Pictures(pixels, tuple(map(of_class, spelt)), *counts, tuple(notes))
 
 
 def _counted(path: Path, at: dict[str, Place], arrays: dict, names: list[str]):
@@ -169,15 +174,9 @@ def check_classes(source: str, counts: dict[str, dict[str, int]]) -> tuple[str, 
     return classes
 
 
-def _notes(
-    path: Path, strangers: list[str], clear: Sequence[str], guessed: Sequence[str]
-) -> tuple[str, ...]:
+def notes_of(path: Path, clear: Sequence[str], guessed: Sequence[str]) -> list[str]:
+    """In words, which pictures are transparent, and that the letters of names are guessed."""
     notes = []
-    if strangers:
-        notes.append(
-            f"{path}: {len(strangers)} files are ignored, such as {strangers[0]!r}; {LAYOUT}, and "
-            f"end in {', '.join(ENDINGS)}"
-        )
     if clear:
         notes.append(
             f"{path}: {len(clear)} pictures are transparent in places, such as {clear[0]!r}: they "
@@ -188,7 +187,7 @@ def _notes(
             f"{path} does not say in which letters its names are: {guessed[0]!r} is a guess. Where "
             "it is wrong, pack or name them anew, in UTF-8"
         )
-    return tuple(notes)
+    return notes
 
 
 def _decode(name: str, blob: bytes) -> tuple[np.ndarray, bool]:

@@ -95,6 +95,11 @@ def test_an_ascii_terminal_tells_good_from_bad(monkeypatch):
     assert blob.getvalue() == b"ok is not NO\n"
 
 
+def test_no_path_steers_a_terminal(capsys):
+    output.say("no data at a\x1b[2J\u202e\nand more")
+    assert capsys.readouterr().err == "no data at a\\x1b[2J\\u202e\nand more\n"
+
+
 def test_streams_that_the_shell_closed_become_sinks(monkeypatch):
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)

@@ -71,4 +71,5 @@ def test_a_note_is_a_line_of_the_command(tmp_path):
         call("attack", "--data", "all/pets", "--out", "run", *SHORT[:6], "--target-index", "0")
     from mpkit.__main__ import _in_words
 
+    assert _in_words("a\x1b[31m\n", UserWarning, "x.py", 3) == "mpkit: a\\x1b[31m\\n\n"
     assert _in_words(said[0].message, UserWarning, "x.py", 3) == f"mpkit: {said[0].message}\n"

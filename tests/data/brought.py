@@ -118,6 +118,8 @@ for _name, _splits, _kind in (
     ("validation", ("train", "val"), "folder"),
     ("valid", ("train", "valid"), "tar"),
     ("two_deep", ("x/data/train", "x/data/test"), "zip"),
+    ("one_in_another", ("train/train", "test/test"), "tar"),
+    ("of_kaggle", ("x/seg_train/seg_train", "x/seg_test/seg_test"), "zip"),
     ("in_a_folder_called_test", ("test/train", "test/test"), "zip"),
     ("in_a_folder_called_train", ("train/train", "train/test"), "folder"),
 ):
@@ -156,7 +158,7 @@ def two_to_train_on(to):
     return pack(to, files() | files(splits=("training", "test")))
 
 
-@brought(refused="in several places, 'a/', 'b/': keep one")
+@brought(refused="in several places, 'a/train/', 'b/train/': keep one")
 def two_sets_in_one(to):
     return pack(to, inside("a/", files()) | inside("b/", files()), "zip")
 

@@ -247,3 +247,11 @@ def test_all_of_cifar10_as_jpeg(own_cache):
     assert about.test == (1000,) * 10
     assert about.pixels.shape == (60_000, 3, 32, 32)
     assert same((train, test), load_dataset(SHARED, classes=classes, n_train=10_000))
+
+
+def test_a_class_is_named_so_that_it_steers_no_terminal(tmp_path):
+    path = pack(tmp_path, tree(classes=("a\x1b[31m", "b\n\u202e")))
+    names = (r"a\x1b[31m", r"b\n\u202e")
+    assert load_dataset(path).train.classes == names
+    for asked in (names, ("a\x1b[31m", "b\n\u202e")):  # as it is shown, and as old runs have it
+        assert load_dataset(path, classes=asked[::-1]).train.classes == names[::-1]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mpkit.data import DataError, load_dataset
 from mpkit.data.gather import gather
-from tests.data.brought import TURNS, files
+from tests.data.brought import TURNS, files, ink, saved, zipped
 from tests.data.conftest import encoded, pack, pixels, tree
 
 SIZES = [(403, 302), (302, 403), (480, 270), (64, 64), (50, 200)]
@@ -79,8 +79,11 @@ def test_the_whole_picture_stands_on_white(tmp_path):
     assert (corners[~square] == 255).all()
 
 
-def test_what_is_divided_stays_so(tmp_path):
-    source = pack(tmp_path, files(splits=("Training", "val")))
+@pytest.mark.parametrize(
+    "splits", [("Training", "val"), ("a/seg_train/seg_train", "a/seg_test/seg_test")]
+)
+def test_what_is_divided_stays_so(splits, tmp_path):
+    source = pack(tmp_path, files(splits=splits))
     counts, _ = gather(source, tmp_path / "out", 8)
     assert counts == {"train": {"cat": 3, "dog": 3}, "test": {"cat": 2, "dog": 2}}
 
@@ -102,6 +105,22 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path):
         ({"cat/1.png": b"", "cat/2.png": b""}, {}, r"no folder a class.* Found: 2 \.png in 'cat/'"),
         ({"1.png": b"", "2.png": b""}, {}, r"no folder a class.* Found: 2 \.png in no folder"),
         ({"train/1.png": b"", "test/1.png": b""}, {}, "no folder a class"),
+        (
+            {"train/1.png": b"", "bus/1.png": b""},
+            {},
+            "no folder a class.* 'train' sounds like pictures to train or test on: call it",
+        ),
+        (
+            files(splits=("seg_train", "x")),
+            {},
+            "'seg_train' sounds like pictures to train or test on",
+        ),
+        (
+            files(splits=("cat/train", "cat/test")) | files(splits=("dog/train", "dog/test")),
+            {},
+            "train/ or test/ in several places, 'cat/train/', 'dog/train/'",
+        ),
+        (files(classes=("cat",)), {}, "has one class, 'cat'; it takes two or more"),
         ({}, {}, "Found: no file"),
         (tree(), {"size": 4}, "size must lie between 8 and 1024, not 4"),
         (tree(), {"share": 1.0}, "test must be a share above 0 and below 1, not 1.0"),
@@ -126,10 +145,36 @@ def test_what_cannot_be_made_leaves_nothing(given, how, words, tmp_path):
     assert not any(Path(tmp_path, "place").glob("*"))
 
 
+def test_a_class_may_be_a_train_station(tmp_path):
+    source = pack(tmp_path, phone(n=4, classes=("train station", "test tube")))
+    assert gather(source, tmp_path / "out")[0]["train"] == {"test tube": 3, "train station": 3}
+
+
+def test_each_side_has_a_picture_whatever_the_share(tmp_path):
+    source = pack(tmp_path, phone(n=4))
+    for share, tested in ((0.01, 1), (0.99, 3)):
+        counts, _ = gather(source, tmp_path / f"{share}", 8, share=share)
+        assert counts["test"] == {"cat": tested, "dog": tested}
+
+
+def test_what_was_done_to_pictures_and_names_is_said(tmp_path):
+    found = files(lambda im, _: saved(ink(im), "PNG"), classes=("Mäuse", "dog"))
+    _, notes = gather(zipped(tmp_path, found, "cp437"), tmp_path / "out", 8)
+    assert "10 pictures are transparent in places" in notes[0]
+    assert "'train/Mäuse/IMG_0.png' is a guess" in notes[1]
+
+
 def test_nothing_is_written_over(tmp_path):
     source = pack(tmp_path, phone())
     with pytest.raises(DataError, match="is there already: name a folder that is not"):
         gather(source, source)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="is there already"):
+        gather(source, tmp_path / "link")
+    with pytest.raises(DataError, match=r"would lie among the pictures in .*: name one outside"):
+        gather(source, source / "new")
+    with pytest.raises(DataError, match="no pictures can be written to"):
+        gather(source, tmp_path / ("x" * 300))
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="no pictures can be written to"):
         gather(source, tmp_path / "file" / "out")

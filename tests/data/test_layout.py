@@ -32,6 +32,28 @@ def test_a_class_may_be_called_as_a_part_is():
     ]  # fmt: skip
 
 
+def test_a_folder_that_has_all_classes_is_passed_through():
+    at, strangers = read("train/train/a/1.png", "train/train/b/1.png", "train/list.csv",
+                         "test/x/y/a/1.png", "test/x/y/b/2/1.png")  # fmt: skip
+    assert [tuple(place) for place in at.values()] == [
+        ("train", "a", "1.png"), ("train", "b", "1.png"),
+        ("test", "a", "1.png"), ("test", "b", "2/1.png"),
+    ]  # fmt: skip
+    assert strangers == ["train/list.csv"]
+    at, _ = read("train/x/a/1.png", "train/x/b/1.png", "train/y/", "test/x/1.png")
+    assert {place.spelt for place in at.values()} == {"x", "y"}  # an empty class is one, too
+
+
+def test_other_words_may_stand_in_both_names():
+    at, _ = read("seg_train/seg_train/a/1.png", "seg_train/seg_train/b/1.png",
+                 "seg_test/seg_test/a/1.png", "seg_test/seg_test/b/1.png")  # fmt: skip
+    assert {place.spelt for place in at.values()} == {"a", "b"}
+    with pytest.raises(DataError, match="no test/ folder"):
+        read("steam train/x/1.png", "crash test/x/1.png")
+    at, _ = read("train/a/1.png", "test/a/1.png", "old_train/a/1.png", "old_test/a/1.png")
+    assert len(at) == 2
+
+
 def test_empty_classes_are_seen_and_files_without_a_class_are_not():
     at, strangers = read("train/", "train/a/", "train/1.png", "test/a/more/", "test/a/1.txt")
     assert at == {"train/a/": Place("train", "a", ""), "test/a/more/": Place("test", "a", "")}
@@ -50,7 +72,12 @@ def test_classes_that_look_alike_are_spelt_alike():
     [
         (["train/a/1.png", "val/a/1.png", "validation/a/1.png"], "'val/' and 'validation/'"),
         (["Train/a/1.png", "train/a/1.png", "test/a/1.png"], "'Train/' and 'train/'"),
-        (["a/train/c/1.png", "a/test/c/1.png", "b/train/c/1.png", "b/val/c/1.png"], "'a/', 'b/'"),
+        (
+            ["a/train/c/1.png", "a/test/c/1.png", "b/train/c/1.png", "b/val/c/1.png"],
+            "'a/train/', 'b/train/'",
+        ),
+        (["a/train/1.png", "a/test/1.png", "b/train/1.png", "b/test/1.png"], "one, or put the cl"),
+        (["a_train/1.png", "a_test/1.png", "b_train/1.png", "b_test/1.png"], "'b_train/': keep"),
         (["train/a/1.png"], "no test/ folder"),
         (["test/a/1.png", "val/a/1.png"], "no train/ folder"),
         ([], "no train/ folder"),

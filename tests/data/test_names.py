@@ -6,7 +6,16 @@ import unicodedata
 
 import pytest
 
-from mpkit.data.names import composed, name_in_zip, name_of_file, one_line, read_name, spelt
+from mpkit.data.names import (
+    composed,
+    name_in_zip,
+    name_of_file,
+    of_class,
+    one_line,
+    read_name,
+    spelt,
+    steady,
+)
 
 
 @pytest.mark.parametrize("page", ["cp437", "cp850", "cp1252"])
@@ -63,6 +72,13 @@ def test_one_spelling():
 )
 def test_one_line(text, line):
     assert one_line(text) == line
+
+
+def test_what_steers_a_terminal_is_written_out():
+    assert of_class("a\x1b[31m\n\x9b\u202e") == r"a\x1b[31m\n\x9b\u202e"
+    assert steady("a\n\x07", "\n") == "a\n\\x07"
+    family = "👨\u200d👩 a\u0301 می\u200cخواهم \\"
+    assert of_class(of_class(family)) == of_class(family) == composed(family)
 
 
 def test_letters_that_a_font_lacks_are_told_by_their_numbers():

@@ -95,7 +95,7 @@ def test_files_deeper_in_a_class_belong_to_it(tmp_path):
         (without("test/bee/"), "class 'bee' of .* has 3 pictures in train/ and 0 in test/"),
         (
             {f"{top}/{name}": blob for top in "ab" for name, blob in tree().items()},
-            "in several places, 'a/', 'b/': keep one",
+            "in several places, 'a/train/', 'b/train/': keep one",
         ),
         (tree() | {"train/cat/x.png": b"oh"}, "train/cat/x.png.* is no readable picture"),
         (tree() | {"train/cat/x.png": b""}, "train/cat/x.png.* is no readable picture"),
