@@ -60,10 +60,10 @@ def read_members(
     chosen and has more than MAX_BYTES, or stands there twice; or for more than MAX_MEMBERS. No more
     is held in memory than that one file, whatever an archive says of itself.
     """
-    _refuse_other_kinds(path)
     seen: set[str] = set()
-    reader = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
     try:
+        _refuse_other_kinds(path)
+        reader = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
         for count, ((name, guess), size, kind, read) in enumerate(reader(path), 1):
             if count > MAX_MEMBERS:
                 raise DataError(f"{path} has more than the {MAX_MEMBERS:,} files that are read")
@@ -88,7 +88,7 @@ def read_members(
             "Fetch or pack it again"
         ) from error
     except (OSError, NotImplementedError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}. Allow it, or take that away") from error
 
 
 def _refuse_other_kinds(path: Path) -> None:
@@ -185,7 +185,7 @@ def _walk(path: Path):
 def _zip(path: Path):
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            kind = "folder" if info.is_dir() else "file"
+            kind = "folder" if info.filename.endswith(("/", "\\")) else "file"
             if stat.S_ISLNK(info.external_attr >> 16):
                 kind = "a link"
             elif info.flag_bits & 1:

@@ -73,6 +73,16 @@ def test_a_backslash_does_not_hide_the_way_out(tmp_path):
             load_dataset(path)
 
 
+def test_folders_of_a_zip_made_on_windows_are_no_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for name in ("train\\", "train\\cat\\", "train\\cat\\1.png"):
+            info = zipfile.ZipInfo()
+            info.filename = name
+            archive.writestr(info, b"")
+    members = read_members(tmp_path / "pets.zip", lambda name: False)
+    assert [name for name, _ in members] == ["train/", "train/cat/", "train/cat/1.png"]
+
+
 @pytest.mark.parametrize(
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
 )
