@@ -116,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "and smaller data"
         )
         return 2
+    except OSError as error:
+        say(f"mpkit: {error}; name another place, or make this one usable")
+        return 2
     except ValueError as error:  # DataError and RecordError among them
         say(f"mpkit: {error}")
         return 2

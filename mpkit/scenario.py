@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpkit.data import Dataset
+from mpkit.data import DataError, Dataset
 from mpkit.data.names import of_class
 
 GOALS = ("targeted", "self-concealment", "multi-class")
@@ -72,13 +72,13 @@ class Scenario:
 
 
 def class_index(dataset: Dataset, name: str | int) -> int:
-    """A class by name or number. Raises ValueError listing the classes."""
+    """A class by name or number. Raises DataError listing the classes."""
     names = list(dataset.classes)
     if of_class(str(name)) in names:
         return names.index(of_class(str(name)))
     if str(name).isdecimal() and int(name) < len(names):
         return int(name)
-    raise ValueError(f"class {name!r} is unknown; there are: {', '.join(names)}")
+    raise DataError(f"class {name!r} is unknown; there are: {', '.join(names)}")
 
 
 def make_scenario(

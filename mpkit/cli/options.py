@@ -6,11 +6,10 @@ import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
-from mpkit.data.places import at
+from mpkit.data.places import at, exists
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.scale import SCALES, by_scale
@@ -130,9 +129,9 @@ def attack_from(options: argparse.Namespace) -> Attack:
     """The attack that the flags describe. Raises ValueError, also for a flag that does nothing."""
     asked = given(options)
     attack = make_attack(**asked)
-    if attack.data in NAMED and Path(attack.data).exists():
+    if attack.data in NAMED and exists(attack.data):
         say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
-    there = attack.data in NAMED or (attack.data and at(attack.data).exists())
+    there = attack.data in NAMED or (attack.data and exists(attack.data))
     for name in asked if there else ():  # else loading says what is wrong
         s, holder = flags()[name], attack.settings if name in CRAFTING else attack
         if not s.acts(holder):

@@ -22,7 +22,7 @@ from mpkit.data.faces import SIGNS, USUAL_SIGNS
 from mpkit.data.layout import SPLITS, is_picture
 from mpkit.data.names import of_class
 from mpkit.data.pictures import Pictures, read_pictures, remember
-from mpkit.data.places import at, cache_folder
+from mpkit.data.places import at, cache_folder, exists
 
 NAMED = ("digits", "signs", "fashion", "cifar10")
 """The data sets that are called by name: drawn, shipped with mpkit, or fetched once."""
@@ -137,7 +137,7 @@ def load_dataset(
     if source == "fashion":
         return _draw_splits(fashion.read(), numbers, limits, classes, generator, source)
     path = at(source)
-    if not str(source) or not path.exists():
+    if not str(source) or not exists(path):
         raise DataError(
             f"no data at {str(source)!r}: give {', '.join(map(repr, NAMED))}, or the path of "
             f"a folder or of an archive ({', '.join(ARCHIVES)})"

@@ -23,6 +23,16 @@ def at(path: str | Path, way_out: str = "write the path in full") -> Path:
         ) from None
 
 
+def exists(path: str | Path) -> bool:
+    """Whether something is there. Raises ValueError as `at` does, and where nobody may look."""
+    try:
+        return at(path).exists()
+    except OSError as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be looked at: {error.strerror}; name another path, or allow it"
+        ) from error
+
+
 def quoted(path: str | Path) -> str:
     """A path as it is typed in a command of this system's shell."""
     return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpkit.data import files
+from mpkit.data.archives import DataError
 from mpkit.data.datasets import NAMED
-from mpkit.data.places import at, quoted
+from mpkit.data.places import exists, quoted
 from mpkit.data.schema import sealed, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
@@ -133,7 +134,7 @@ class SavedRun:
         moved = {name: self._found(name) for name in _paths_of(self.attack)}
         moved |= {k: v for k, v in (("device", device), ("data", data)) if v}
         attack = dataclasses.replace(self.attack, **moved)
-        if attack.data not in NAMED and not at(attack.data).exists():
+        if attack.data not in NAMED and not exists(attack.data):
             raise RecordError(
                 f"the pictures of the run in {self.folder} are not at {attack.data!r}: say where "
                 "they are now with --data"
@@ -141,10 +142,11 @@ class SavedRun:
         try:
             ready = prepare(attack, progress, *self.plans)
         except ValueError as error:  # classes or pictures that are not there
-            if not data:
+            if not data and not isinstance(error, DataError):
                 raise
             raise RecordError(
-                f"the data at {data!r} are not those of the run in {self.folder}: {error}"
+                f"the data at {attack.data!r} are not those of the run in {self.folder}: {error}. "
+                "Bring those back, or name them with --data"
             ) from error
         if origin.digest(ready.scenario) != self.data:
             raise RecordError(

@@ -75,6 +75,8 @@ def read_json(path: Path) -> dict:
             return unsealed(value, must_seal=value.get("format", 1) != 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(f"{path.parent} is no run folder: it has no {path.name}") from error
+    except PermissionError as error:
+        raise RecordError(f"{path} can't be read: {error.strerror}") from error
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} is damaged: {error}") from error
     raise RecordError(f"{path} is damaged: it holds no JSON object")
@@ -99,6 +101,8 @@ def load_state(
         return _unflatten(_step(about), {k: v.to(device) for k, v in flat.items()})
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise RecordError(f"{path} can't be read: {error.strerror}") from error
     except (OSError, SafetensorError, ValueError) as error:
         raise RecordError(f"{path} is damaged ({error}); start the run anew") from error
 

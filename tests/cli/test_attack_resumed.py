@@ -69,6 +69,17 @@ def test_a_run_follows_its_pictures(few, tmp_path, monkeypatch):
     assert said.err.endswith(f"Go on with: mpkit attack --resume {run} --data '../my few'\n")
 
 
+@pytest.mark.parametrize("change", ["renamed", "emptied"])
+def test_pictures_that_are_others_now_are_told_with_their_run(change, few):
+    assert call("attack", *flags(**OF_PICTURES, out="run"), "--quiet").code == 0
+    for split in ("train", "test"):
+        one = min(Path("few", split).iterdir())
+        one.rename(one.with_name("other")) if change == "renamed" else shutil.rmtree(one)
+    words = refused("attack", "--resume", "run")
+    assert "are not those of the run in run: " in words
+    assert words.endswith("Bring those back, or name them with --data\n")
+
+
 def test_data_that_is_called_by_name_may_be_named_again(copy):
     assert call("attack", "--resume", copy, "--data", "digits", "--quiet").code == 0
     line = refused("attack", "--resume", copy, "--data", "signs", "--quiet")

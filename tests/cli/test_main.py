@@ -52,6 +52,13 @@ def test_help_names_every_command():
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("command", ["attack --out", "targets --json"])
+def test_a_path_that_the_system_refuses_gets_one_clear_line(command):
+    words = refused(*command.split(), "x" * 300)
+    assert "File name too long" in words
+    assert words.endswith("name another place, or make this one usable\n")
+
+
 def test_memory_that_runs_out_gets_one_clear_line(monkeypatch):
     def full(*_, **__):
         raise MemoryError

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpkit.data import cache_folder, load_dataset, places
+from mpkit.data.gather import gather
 from mpkit.finetuning import load_weights
 from mpkit.lab.kit.codes import refuse_absent
 from mpkit.lab.replay import find
@@ -40,6 +41,10 @@ def test_an_empty_name_is_none(monkeypatch, tmp_path):
     assert cache_folder() == places.CHECKOUT / "data"
 
 
+def gathered(path: str):
+    return gather(Path(path), Path("new"))
+
+
 NOBODY = "~no-such-user/pictures"
 
 
@@ -51,6 +56,12 @@ NOBODY = "~no-such-user/pictures"
 def test_the_home_of_nobody_is_refused_in_words(use):
     with pytest.raises(ValueError, match="no home folder ~no-such-user here; write the path in"):
         use(NOBODY)
+
+
+@pytest.mark.parametrize("use", [load_dataset, refuse_absent, gathered])
+def test_a_path_that_cannot_be_looked_at_is_refused_in_words(use):
+    with pytest.raises(ValueError, match=r"cannot be .*File name too long"):
+        use("x" * 300)
 
 
 def test_who_has_no_home_is_told_what_to_set(no_home, monkeypatch, tmp_path):

@@ -299,3 +299,14 @@ def test_what_are_no_poisons_is_refused(poisons, rows, tmp_path):
     safetensors.torch.save_file({"poisons": poisons, "rows": rows}, path)
     with pytest.raises(RecordError, match="no 8-bit pictures"):
         record.load_poisons(tmp_path)
+
+
+@pytest.mark.parametrize("read", [lambda at: record.read_json(at / "x"), record.load_state])
+def test_what_may_not_be_read_is_not_called_damaged(read, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(record.files, "read", refuse)
+    monkeypatch.setattr("mpkit.data.tensors.files.read", refuse)
+    with pytest.raises(record.RecordError, match="can't be read: Permission denied"):
+        read(tmp_path)

@@ -6,7 +6,7 @@ import hashlib
 
 from mpkit.data import cache_folder, cifar10
 from mpkit.data.datasets import NAMED
-from mpkit.data.places import at
+from mpkit.data.places import exists
 from mpkit.lab.kit.share import ShareError, decode, differences, encode, merged
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import loaded_at_once
@@ -60,7 +60,7 @@ def refuse_absent(data: str) -> None:
                 "This code needs CIFAR-10, which is not here: 162 MiB, fetched once by "
                 "`mpkit fetch cifar10`. Then Use it again."
             )
-    elif data not in NAMED and not (data and at(data).exists()):
+    elif data not in NAMED and not (data and exists(data)):
         raise ShareError(
             f"This code needs the pictures at {data!r}, and there is nothing here: put them there, "
             "and Use it again."
