@@ -26,6 +26,7 @@ from mpkit.lab.kit.keeping import Keeping
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
+    LOST,
     WRAP,
     ClosingBox,
     Line,
@@ -184,8 +185,10 @@ class Lab(Keeping, ABC):
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
         shown = [widgets.Box(list(controls), layout=wrap), self.canvas.widget, *below, *folded]
         rows = [*asking, self.transport.widget, self.status, self.message]
-        parts = [*rows, *shown, widgets.Box(tools, layout=wrap)]
+        lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
+        parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.end)
+        self.panel.add_class("mpkit-lab")
         claim(*here(), self)
         self.show_controls()
         self._changed()
@@ -202,6 +205,9 @@ class Lab(Keeping, ABC):
         """Stop whatever runs for this panel, for good, and close what is in no box; waits for the
         step under way, at most so many seconds."""
         self.runner.close(timeout)
+        for button in self.transport.buttons.values():
+            button.disabled = True
+        self.status.value = '<span role="status"><b>closed</b> · run its cell again</span>'
 
     def close(self, timeout: float | None = None) -> None:
         """Take the panel away with all its widgets, and end its thread; see `end`."""

@@ -18,6 +18,17 @@ from mpkit.lab.kit.controls import Number, Say
 WRAP = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
 
 
+LOST = """<style>
+.mpkit-lab.jupyter-widgets-disconnected::before { font: inherit; color: inherit; padding: 6px 10px;
+  border-left: 4px solid #d55e00; opacity: 1;
+  content: "This lab has lost its kernel: nothing here works any more. Run its cell again, "
+    "or load the page without code anew."; }
+.mpkit-lab.jupyter-widgets-disconnected > * { opacity: 0.45; pointer-events: none; }
+.mpkit-lab .jupyter-widgets-disconnected::before { content: none; }
+</style>"""
+"""Where a kernel ends, front ends mark every widget, with a sign that says nothing to most."""
+
+
 class Question(NamedTuple):
     """What a student is asked to predict before a run: the answer is a number."""
 

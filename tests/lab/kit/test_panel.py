@@ -107,6 +107,14 @@ def test_closing_the_panel_stops_its_thread(lab, until):
     assert lab.runner.phase is Phase.STOPPED
 
 
+def test_a_lab_that_was_ended_looks_so(lab, until):
+    press(lab, "run")
+    until(lambda: lab.runner.steps > 0)
+    lab.end()
+    assert all(button.disabled for button in lab.transport.buttons.values())
+    assert "closed" in lab.status.value
+
+
 def test_in_a_notebook_that_is_only_executed_it_runs_to_its_end(small, monkeypatch):
     monkeypatch.setattr("mpkit.lab.kit.runner.how_to_run", lambda: "sync")
     lab = small(CraftLab)
