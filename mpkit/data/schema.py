@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import math
 import types
@@ -18,6 +19,8 @@ LARGEST = 2**53
 """Whole numbers are exact up to here, in JSON of whatever program."""
 WORDS = ("nan", "inf", "-inf")
 """How floats that are not finite are written, as JSON has no word for them."""
+SEAL = "check"
+"""The name of an object's checksum, among its other names."""
 
 
 def parsed(text: bytes) -> object:
@@ -41,6 +44,21 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"it names {twice[:40]!r} twice")
     return found
+
+
+def sealed(row: dict) -> dict:
+    """The object with a checksum of all that is in it, whatever the order of its names."""
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return row | {SEAL: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]}
+
+
+def unsealed(row: dict, must_seal: bool = False) -> dict:
+    """The object without its checksum. Raises ValueError where that is another one, or is missing
+    though it must be there, as in all that an earlier mpkit did not write."""
+    bare = {name: value for name, value in row.items() if name != SEAL}
+    if (SEAL in row or must_seal) and sealed(bare) != row:
+        raise ValueError("it was changed since it was written: its checksum is another one")
+    return bare
 
 
 def built(cls: type, row: object, strict: bool = False) -> Any:

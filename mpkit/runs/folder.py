@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpkit.data import files
-from mpkit.data.schema import told, value
+from mpkit.data.schema import sealed, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
@@ -21,6 +21,8 @@ from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import RecordError
 from mpkit.runs.saved import from_dict, to_dict
 
+FORMAT = 2
+"""Of run folders. In those of format 1, settings and records have no checksums."""
 LEFT = ("settings.json", "state.safetensors", "poisons.safetensors", "summary.json")
 """What a run leaves in its folder."""
 
@@ -40,7 +42,7 @@ def begin(
     folder = Path(out) if out else record.new_folder(parent / name_of(ready.attack))
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
-        "format": 1,
+        "format": FORMAT,
         "attack": to_dict(ready.attack),
         "targets": [dataclasses.asdict(target) for target in targets],
         "plan": dataclasses.asdict(ready.plan),
@@ -50,7 +52,7 @@ def begin(
         "weights": ready.attack.digest_of_weights(),
         "versions": origin.versions(),
     }
-    record.write_json(folder / "settings.json", settings)
+    record.write_json(folder / "settings.json", sealed(record.strict(settings)))
     return folder
 
 
@@ -110,6 +112,7 @@ class SavedRun:
     weights: str | None
     title: str | None
     device: str | None
+    format: int
 
     def prepare(self, progress: bool = True, device: str | None = None) -> Prepared:
         """The attack ready to go on. Raises RecordError where data or weights are other ones."""
@@ -138,7 +141,7 @@ class SavedRun:
             seen.add((found.arm, found.victim))
             return found
 
-        return record.each_line(path, next_one)
+        return record.each_line(path, next_one, self.format > 1)
 
 
 def open_run(folder: Path) -> SavedRun:
@@ -147,7 +150,7 @@ def open_run(folder: Path) -> SavedRun:
     try:
         if type(number := saved["format"]) is not int or number < 1:
             raise ValueError(f"format can't be {told(number)}")
-        if number > 1:
+        if number > FORMAT:
             raise RecordError(f"{folder} was written by a newer mpkit: update mpkit")
         parts = {name: value(hint, saved[name], name) for name, hint in NEEDED.items()}
         parts |= {k: value(hint, saved.get(k, usual), k) for k, (hint, usual) in LATER.items()}
@@ -166,7 +169,7 @@ def open_run(folder: Path) -> SavedRun:
             raise ValueError("weights must be there for what is fine-tuned, and for nothing else")
         plans = parts["plan"], parts["victim_plan"]
         known = (parts[name] for name in ("data", "weights", "title", "device"))
-        return SavedRun(folder, attack, parts["targets"], plans, *known)
+        return SavedRun(folder, attack, parts["targets"], plans, *known, number)
     except RecordError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:

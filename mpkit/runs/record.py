@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from mpkit.data import files
-from mpkit.data.schema import built, parsed, within
+from mpkit.data.schema import built, parsed, sealed, unsealed, within
 from mpkit.data.tensors import pack, texts, unpack
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState
@@ -66,16 +66,17 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Raises RecordError naming the file if it is missing or no JSON object."""
+    """Raises RecordError naming the file if it is missing, no JSON object, or was changed since it
+    was written, as its checksum tells, which only those of format 1 may lack."""
     try:
         value = parsed(files.read(path, MAX_JSON))
+        if isinstance(value, dict):
+            return unsealed(value, must_seal=value.get("format", 1) != 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(f"{path.parent} is no run folder: it has no {path.name}") from error
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise RecordError(f"{path} is damaged: it holds no JSON object")
-    return value
+    raise RecordError(f"{path} is damaged: it holds no JSON object")
 
 
 def save_state(folder: Path, state: CraftState) -> None:
@@ -154,9 +155,10 @@ def write_lines(path: Path, records: Iterable[object]) -> None:
 
 
 def _line(record: object) -> bytes:
-    """A record as strict JSON, which has no NaN and no infinity: they are written as words."""
+    """A record as strict JSON, which has no NaN and no infinity: they are written as words; and
+    with a checksum."""
     value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
-    return (json.dumps(strict(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(sealed(strict(value)), ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def strict(value: object) -> object:
@@ -201,11 +203,11 @@ def read_lines(path: Path) -> list[dict]:
     return each_line(path, lambda row: row)
 
 
-def each_line(path: Path, made: Callable[[dict], Row], most: int = MAX_LINES) -> list[Row]:
+def each_line(path: Path, made: Callable[[dict], Row], must_seal: bool = False) -> list[Row]:
     """What is `made` of every line, as in `read_lines`. ValueErrors of it become RecordErrors that
-    name the line."""
+    name the line; so does a checksum that is another one, or is missing though it must be there."""
     try:
-        lines = io.BytesIO(files.read(path, most))
+        lines = io.BytesIO(files.read(path, MAX_LINES))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -218,7 +220,7 @@ def each_line(path: Path, made: Callable[[dict], Row], most: int = MAX_LINES) ->
         if row is None:
             raise RecordError(f"{path} is damaged: line {number} is no JSON object")
         try:
-            found.append(made(row))
+            found.append(made(unsealed(row, must_seal)))
         except ValueError as error:
             raise RecordError(f"{path} is damaged: line {number}: {error}") from error
     return found
@@ -226,7 +228,7 @@ def each_line(path: Path, made: Callable[[dict], Row], most: int = MAX_LINES) ->
 
 def replay(folder: Path) -> list[CraftRecord]:
     """The craft steps of a recorded run, as `craft` gave them. Raises RecordError."""
-    read_json(folder / "settings.json")
+    must_seal = read_json(folder / "settings.json").get("format") != 1
     path = folder / "records.jsonl"
     steps = itertools.count(1)
 
@@ -236,7 +238,7 @@ def replay(folder: Path) -> list[CraftRecord]:
             raise ValueError(f"step {found.step} stands where {expected} should: start anew")
         return found
 
-    return each_line(path, next_one)
+    return each_line(path, next_one, must_seal)
 
 
 def _record_of(row: dict) -> CraftRecord:

@@ -22,6 +22,7 @@ from safetensors.torch import save
 
 from mpkit.data import files
 from mpkit.data.datasets import load_dataset
+from mpkit.data.schema import sealed
 from mpkit.runs import record
 from mpkit.runs.folder import open_run
 
@@ -67,7 +68,7 @@ def ship(run: Path, out: Path, pictures: Path, title: str) -> None:
         (out / name).write_bytes((run / name).read_bytes())
     settings = record.read_json(run / "settings.json") | {"title": title}
     settings["attack"]["data"] = pictures.name
-    record.write_json(out / "settings.json", settings)
+    record.write_json(out / "settings.json", sealed(settings))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

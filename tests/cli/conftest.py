@@ -18,6 +18,7 @@ from PIL import Image
 from mpkit.__main__ import build_parser, main
 from mpkit.cli import sweep
 from mpkit.cli.options import attack_from
+from mpkit.data.schema import SEAL
 from mpkit.evaluation.targets import Target
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import clean_margins, load_scenario
@@ -97,7 +98,7 @@ def numbers(folder: Path) -> dict:
 
     def timeless(name: str) -> list[dict]:
         rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+        return [{k: v for k, v in row.items() if k not in ("seconds", SEAL)} for row in rows]
 
     summary = json.loads((folder / "summary.json").read_text())
     del summary["seconds"]

@@ -50,9 +50,9 @@ def test_the_settings_of_a_run(unbroken):
     settings = json.loads((unbroken / "settings.json").read_text())
     assert list(settings) == [
         "format", "attack", "targets", "plan", "victim_plan", "device", "data",
-        "weights", "versions",
+        "weights", "versions", "check",
     ]  # fmt: skip
-    assert settings["format"] == 1
+    assert settings["format"] == 2
     assert settings["versions"]["mpkit"] == mpkit.__version__
     assert settings["versions"]["torch"] == torch.__version__
     assert {"chunk", "workers"} == set(settings["plan"]) == set(settings["victim_plan"])

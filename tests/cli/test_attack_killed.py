@@ -18,6 +18,7 @@ import torch
 from mpkit.__main__ import main
 from mpkit.cli import attack as attack_command
 from mpkit.cli import output
+from mpkit.data.schema import sealed
 from mpkit.runs import folder as run_folders
 from mpkit.runs import record
 from mpkit.runs.prepared import prepare
@@ -175,7 +176,7 @@ def test_control_c_in_a_process_of_its_own(processes, cache):
     assert f"\nStopped after craft step {done}. Go on with: mpkit attack --resume " in said
     settings = record.read_json(Path("mein lauf/settings.json"))
     settings["attack"]["settings"]["craft_steps"] = steps + 1
-    record.write_json(Path("mein lauf/settings.json"), settings)
+    record.write_json(Path("mein lauf/settings.json"), sealed(settings))
     # The advice may be copied into a shell as it stands.
     _, *arguments = shlex.split(said.rpartition("Go on with: ")[2])
     assert call(*arguments).code == 0

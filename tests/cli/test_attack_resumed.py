@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mpkit import finetuning
+from mpkit.data.schema import SEAL, sealed
 from mpkit.runs import record
 from tests.cli.conftest import call, flags, numbers, refused
 
@@ -52,7 +53,7 @@ def test_a_device_that_is_not_here_is_refused_on_resuming(copy):
 def edited(path: Path, change) -> bytes:
     settings = json.loads(path.read_text())
     change(settings)
-    return json.dumps(settings).encode()
+    return json.dumps(sealed({k: v for k, v in settings.items() if k != SEAL})).encode()
 
 
 def cut(part: float):
@@ -94,7 +95,15 @@ DAMAGE = {
     "settings no text": ("settings.json", lambda _: b"\xff\x00\x80", "settings.json is damaged"),
     "settings a list": ("settings.json", lambda _: b"[]", "settings.json is damaged"),
     "settings gone": ("settings.json", lambda _: None, "it has no settings.json"),
-    "settings newer": ("settings.json", changed("format", value=2), "newer mpkit: update mpkit"),
+    "settings newer": ("settings.json", changed("format", value=3), "newer mpkit: update mpkit"),
+    "settings by another hand": (
+        "settings.json", lambda path: path.read_bytes().replace(b'"seed": 0', b'"seed": 1'),
+        "its checksum is another one",
+    ),
+    "a record by another hand": (
+        "records.jsonl", lambda path: path.read_bytes().replace(b'"loss": ', b'"loss": 1', 1),
+        "line 1: it was changed since it was written",
+    ),
     "attack a text": ("settings.json", changed("attack", value="x"), "settings.json is damaged"),
     "recipe a list": (
         "settings.json", changed("attack", "settings", "recipe", value=[]), "is damaged",
@@ -169,7 +178,7 @@ def test_what_is_no_run_is_not_resumed(folder):
 def test_a_run_that_does_not_name_its_data_is_of_the_digits(copy):
     saved = record.read_json(copy / "settings.json")
     assert saved["attack"].pop("data") == "digits"
-    record.write_json(copy / "settings.json", saved)
+    record.write_json(copy / "settings.json", sealed(saved))
     assert call("attack", "--resume", copy, "--quiet").code == 0
 
 

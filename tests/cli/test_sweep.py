@@ -156,7 +156,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(stop, half, monkeypatch):
 def test_a_sweep_that_does_not_name_its_data_is_of_the_digits(monkeypatch):
     first, second, third = Stand(), Stand(0), Stand()
     wanted = swept(monkeypatch, first, "--pairs", "3").out
-    rows = [json.loads(line) for line in Path("sweep.jsonl").read_text("utf-8").splitlines()]
+    rows = record.read_lines(Path("sweep.jsonl"))  # as before checksums
     for row in rows:
         assert row["attack"].pop("data") == "digits"
     Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
@@ -170,7 +170,7 @@ def test_a_sweep_that_does_not_name_its_data_is_of_the_digits(monkeypatch):
 def test_a_sweep_of_before_a_setting_existed_goes_on(monkeypatch):
     first, second = Stand(), Stand(0)
     wanted = swept(monkeypatch, first, "--pairs", "3").out
-    rows = [json.loads(line) for line in Path("sweep.jsonl").read_text("utf-8").splitlines()]
+    rows = record.read_lines(Path("sweep.jsonl"))  # as before checksums
     for row in rows:
         del row["attack"]["settings"]["compute"], row["attack"]["difficulty"]
     Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

@@ -8,7 +8,6 @@ every byte that was computed must be that of the whole run. A number is repeated
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import multiprocessing
@@ -19,6 +18,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from mpkit.data.schema import SEAL
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from watching import arguments
 
 HOW = [
     "attack", "--scale", "ci", "--data", "digits", "--size", "10", "--n-train", "60", "--n-test",
@@ -43,7 +48,7 @@ def computed(folder: Path) -> dict:
 
     def timeless(name: str) -> list[dict]:
         rows = [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()]
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+        return [{k: v for k, v in row.items() if k not in ("seconds", SEAL)} for row in rows]
 
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     del summary["seconds"]
@@ -56,7 +61,7 @@ def computed(folder: Path) -> dict:
     return parts | {"names": names, "sheet": sheet}
 
 
-def arguments(folder: Path) -> list[str]:
+def how_to_go_on(folder: Path) -> list[str]:
     """How to go on: from the beginning where nothing was begun."""
     if (folder / "settings.json").exists():
         return ["attack", "--resume", str(folder), "--quiet"]
@@ -80,7 +85,7 @@ class Runs:
 
     def start(self, folder: Path):
         process = self.context.Process(
-            target=command, args=(arguments(folder), self.parent / "log")
+            target=command, args=(how_to_go_on(folder), self.parent / "log")
         )
         process.start()
         return process
@@ -124,11 +129,7 @@ def fuzz(count: int, seed: int, first: int, parent: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("count", type=int, nargs="?", default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
+    options = arguments(__doc__, 20).parse_args()
     with tempfile.TemporaryDirectory() as parent:
         return bool(fuzz(options.count, options.seed, options.first, Path(parent)))
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from mpkit.__main__ import main
+from mpkit.data.schema import sealed, unsealed
 from mpkit.evaluation.tally import success_rate
 from mpkit.lab import ReplayLab
 from mpkit.lab.kit.runner import Phase
@@ -76,8 +77,8 @@ def test_a_change_in_mid_run_has_its_mark(run, tmp_path, monkeypatch):
     monkeypatch.setenv("MPKIT_SYNC", "1")
     changed = shutil.copytree(run, tmp_path / "changed")
     rows = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
-    for row in rows[2:]:
-        row |= {"epsilon": 10 / 255, "unroll_steps": 5}
+    later = {"epsilon": 10 / 255, "unroll_steps": 5}
+    rows = [sealed(unsealed(row) | (later if row["step"] > 2 else {})) for row in rows]
     (changed / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     lab = ReplayLab(changed)
     lab.runner.run()

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from mpkit.data.schema import SEAL, sealed
 from mpkit.evaluation.records import VictimRecord
 from mpkit.runs import origin, record
 from mpkit.runs.attack import make_attack
@@ -43,13 +44,44 @@ def test_a_folder_that_is_named_is_used(ready, tmp_path):
         refuse_used(tmp_path / "mine")
 
 
+def resealed(settings: dict) -> str:
+    return json.dumps(sealed({k: v for k, v in settings.items() if k != SEAL}))
+
+
+def test_settings_that_were_changed_by_hand_are_refused(ready, tmp_path):
+    folder = begin(ready, parent=tmp_path)
+    settings = json.loads((folder / "settings.json").read_text())
+    for name in settings:
+        without = {k: v for k, v in settings.items() if k != name}
+        for broken in (without, settings | {name: "x"}):
+            (folder / "settings.json").write_text(json.dumps(broken))
+            with pytest.raises(record.RecordError, match=r"settings\.json is damaged"):
+                open_run(folder)
+    # Another order of names and other spaces say the same.
+    (folder / "settings.json").write_text(json.dumps(dict(sorted(settings.items())), indent=3))
+    assert open_run(folder).attack == ready.attack
+
+
+def test_runs_of_an_earlier_mpkit_need_no_checksums(ready, tmp_path):
+    folder = begin(ready, parent=tmp_path)
+    settings = json.loads((folder / "settings.json").read_text())
+    old = {k: v for k, v in settings.items() if k != SEAL} | {"format": 1}
+    (folder / "settings.json").write_text(json.dumps(old))
+    one = VictimRecord("poisoned", 0, (0,), (True,), (0.9,), (0.1,), 0.5)
+    (folder / "victims.jsonl").write_text(json.dumps(dataclasses.asdict(one)) + "\n")
+    assert open_run(folder).victims() == [one]
+    (folder / "settings.json").write_text(resealed(settings))
+    with pytest.raises(record.RecordError, match=r"line 1: it was changed since"):
+        open_run(folder).victims()
+
+
 def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
     folder = begin(ready, parent=tmp_path)
     settings = json.loads((folder / "settings.json").read_text())
-    (folder / "settings.json").write_text(json.dumps(settings | {"data": "0" * 16}))
+    (folder / "settings.json").write_text(resealed(settings | {"data": "0" * 16}))
     with pytest.raises(record.RecordError, match="the data are not those"):
         open_run(folder).prepare(progress=False)
-    (folder / "settings.json").write_text(json.dumps(settings | {"format": 2}))
+    (folder / "settings.json").write_text(resealed(settings | {"format": 3}))
     with pytest.raises(record.RecordError, match="newer mpkit"):
         open_run(folder)
     assert open_run(begin(ready, parent=tmp_path)).folder != folder
@@ -60,7 +92,7 @@ def test_other_data_and_newer_formats_are_refused(ready, tmp_path):
     wrong += [{"format": "1"}, {"format": True}, {"format": 1.0}, {"format": 0}, {"new": 1}]
     wrong += [{"plan": {"chunk": 1, "workers": 1, "gpus": 8}}]
     for broken in wrong:
-        (folder / "settings.json").write_text(json.dumps(settings | broken))
+        (folder / "settings.json").write_text(resealed(settings | broken))
         with pytest.raises(record.RecordError, match="is damaged"):
             open_run(folder)
 

@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from mpkit.data.schema import sealed
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.metapoison import CraftRecord, craft
 from mpkit.networks import network
@@ -42,7 +43,8 @@ def test_replay_gives_what_craft_gave(folder):
     assert len(given) == how.craft_steps
     lines = (folder / "records.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        dataclasses.asdict(r) | {"losses": list(r.losses), "ages": list(r.ages)} for r in given
+        sealed(dataclasses.asdict(r) | {"losses": list(r.losses), "ages": list(r.ages)})
+        for r in given
     ]
 
 
@@ -91,10 +93,31 @@ def test_replay_refuses_what_no_run_has_recorded(wrong, folder):
         record.replay(folder)
 
 
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(CraftRecord)])
+def test_replay_refuses_a_value_that_was_changed(field, folder):
+    path = folder / "records.jsonl"
+    record.append(path, [craft_record(n) for n in (1, 2)])
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    first[field] = [first[field][0] + 1, *first[field][1:]] if field in ("losses", "ages") else 9
+    path.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    with pytest.raises(RecordError, match="line 1: it was changed since it was written"):
+        record.replay(folder)
+
+
+def test_replay_refuses_a_line_without_a_checksum(folder):
+    record.append(folder / "records.jsonl", [craft_record()])
+    with open(folder / "records.jsonl", "a") as file:
+        file.write(json.dumps(dataclasses.asdict(craft_record(2))) + "\n")
+    with pytest.raises(RecordError, match="line 2: it was changed since it was written"):
+        record.replay(folder)
+
+
 def test_a_file_that_is_too_large_or_endless_is_refused(folder, monkeypatch):
     record.append(folder / "records.jsonl", [craft_record()])
+    monkeypatch.setattr(record, "MAX_LINES", 9)
     with pytest.raises(RecordError, match="more than the 9 bytes"):
-        record.each_line(folder / "records.jsonl", dict, most=9)
+        record.replay(folder)
+    monkeypatch.undo()
     (folder / "records.jsonl").write_bytes(b"{" * 100_000 + b"\n{}\n")
     with pytest.raises(RecordError, match="line 1 is no JSON object"):
         record.replay(folder)
