@@ -24,6 +24,7 @@ from mpkit.data import files
 
 MAX_MEMBERS = 1 << 20
 MAX_WORDS = 1 << 20  # a name or a comment in a tar, which its reader takes whole
+MAX_NAME = 1 << 10
 BLOCK = 1 << 12  # bytes that are unpacked at a time
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
@@ -48,20 +49,27 @@ def read_members(path: Path, chosen: Callable[[str], bool]) -> Iterator[tuple[st
 
     Raises DataError for an archive that is cut off, damaged or of no known kind, and for a member
     that is absolute, leads outside through "..", is a link, a device or encrypted, or has more
-    than MAX_BYTES; or for more than MAX_MEMBERS. No more is held in memory than that one file,
-    whatever an archive says of itself.
+    than MAX_BYTES, or stands there twice; or for more than MAX_MEMBERS. No more is held in memory
+    than that one file, whatever an archive says of itself.
     """
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path} is no folder and no plain file")
     if not path.is_dir() and not path.name.lower().endswith(ARCHIVES):
         raise DataError(f"{path} is no folder and no archive ending in {', '.join(ARCHIVES)}")
-    reader = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
+    seen, reader = (
+        set(),
+        _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar,
+    )
     try:
         for count, (name, size, kind, read) in enumerate(reader(path), 1):
             if count > MAX_MEMBERS:
                 raise DataError(f"{path} has more than the {MAX_MEMBERS:,} files that are read")
             name = _checked(path, name, size, kind)
-            yield name, _read(path, name, size, read) if kind == "file" and chosen(name) else None
+            taken = kind == "file" and chosen(name)
+            if taken and name in seen:
+                raise DataError(f"{path} has {name!r} twice: pack it again, with one of them")
+            seen.update([name] * taken)
+            yield name, _read(path, name, size, read) if taken else None
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}): it is cut off or damaged. "
@@ -96,6 +104,8 @@ def _read(path: Path, name: str, size: int, read: Callable[[], bytes]) -> bytes:
 
 
 def _checked(path: Path, name: str, size: int, kind: str) -> str:
+    if len(name) > MAX_NAME:
+        raise DataError(f"{path} has a member whose name has {len(name):,} characters: shorten it")
     # What lies in a folder of this machine has the names that it allows, and is in the folder.
     if not path.is_dir() and _leads_out(name := name.replace("\\", "/")):
         raise DataError(f"{path} has a member outside its own folder, {name!r}: do not trust it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import tarfile
@@ -266,3 +267,28 @@ def test_names_in_a_folder_are_what_they_are(tmp_path):
     assert splits.train.classes == tuple(sorted(names))
     top = pack(tmp_path, {f"C:top/{name}": blob for name, blob in files.items()}, name="other")
     assert load_dataset(top).train.classes == splits.train.classes
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_a_name_that_stands_there_twice_is_refused(kind, tmp_path):
+    path = pack(tmp_path, tree(), kind)
+    if kind == "zip":
+        with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("train/ant/0.png", encoded((9, 9, 9)))
+    else:
+        with tarfile.open(path) as archive:
+            held = {m.name: archive.extractfile(m).read() for m in archive}
+        blob = encoded((9, 9, 9))
+        with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as archive:
+            for name, old in [*held.items(), ("train/ant/0.png", blob)]:
+                archive.addfile(tar_info(name, len(old)), io.BytesIO(old))
+    with pytest.raises(DataError, match=r"has 'train/ant/0\.png' twice: pack it again"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_a_name_without_end_is_refused_in_a_short_sentence(kind, tmp_path):
+    path = pack(tmp_path, tree() | {"train/ant/" + "x" * 5000 + ".png": b""}, kind)
+    with pytest.raises(DataError, match=r"a member whose name has 5,014 characters") as refused:
+        load_dataset(path)
+    assert len(str(refused.value)) < 300
