@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mpkit.evaluation.margins import known_margins
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.targets import aimed, chosen
 from mpkit.evaluation.victims import predict
 from mpkit.lab.craft_controls import LATER, changed, craft_controls, show_crafting
@@ -130,7 +131,7 @@ class CraftLab(AttackLab):
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
-            f"with {p[wish.label]:.0%} and {wish.wanted} with {wish.of(p):.0%}."
+            f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import ipywidgets as widgets
 
 from mpkit.device import Plan, cores
-from mpkit.evaluation.tally import percent
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
 from mpkit.lab.kit.runner import Runner
@@ -95,8 +95,9 @@ class VictimNow:
         if math.isnan(p.accuracy):
             return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
         return about + (
-            f"it gives {wish.true}, the target's own class, {p.true:.0%} and {wish.wanted} "
-            f"{p.wanted:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
+            f"it gives {wish.true}, the target's own class, {percent(p.true, 0)} and "
+            f"{wish.wanted} {percent(p.wanted, 0)}; its accuracy on other pictures is "
+            f"{percent(p.accuracy)}, "
             f"its clean twin's {percent(p.clean)}."
         )
 

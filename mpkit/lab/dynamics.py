@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mpkit.device import Plan, cores
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import State, init, own, stack
 from mpkit.lab.dynamics_record import TwinRecord, measure
@@ -194,8 +195,8 @@ class DynamicsLab(AttackLab):
         twins = []
         for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
             said = (
-                f"has accuracy {r.accuracies[twin]:.1%} and gives the target {true} "
-                f"{r.true[twin]:.0%}, {wanted} {r.adversarial[twin]:.0%}"
+                f"has accuracy {percent(r.accuracies[twin])} and gives the target {true} "
+                f"{percent(r.true[twin], 0)}, {wanted} {percent(r.adversarial[twin], 0)}"
             )
             twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (

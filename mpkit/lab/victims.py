@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted
 from mpkit.evaluation.victims import VictimRecord, noise_poisons, train_victims
@@ -201,7 +202,7 @@ class VictimsLab(AttackLab):
         epochs = self.attack.victim_recipe.epochs
         lines = [f"{arm}: {counted(self.records, arm, epochs)}" for arm in ARMS]
         names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
-        said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
+        said = ", ".join(f"{name} {percent(p, 0)}" for name, p in names if p >= 0.01)
         return (
             f"{about}Epsilon {255 * self.epsilon:.0f}/255, {self.batch.words}; "
             f"{'; '.join(lines)}. "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS, LAST
 from mpkit.evaluation.tally import diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
@@ -128,7 +129,7 @@ class CountsView:
         for i, artist in enumerate(self.kept):
             line = lines[i] if i < len(lines) else None
             artist.set_data(([line.y[-1]], [0]) if line else ([], []))
-            about = f"{line.label}: {line.y[-1]:.0%} of {line.x[-1]}" if line else "_"
+            about = f"{line.label}: {percent(line.y[-1], 0)} of {line.x[-1]}" if line else "_"
             artist.set_label(about)
         size = font_size(self.figure, 8)
         if lines:

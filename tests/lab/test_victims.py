@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from torch import nn
 
 from mpkit.evaluation import victims as evaluation_module
-from mpkit.evaluation.rates import rate
+from mpkit.evaluation.rates import percent, rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
@@ -149,7 +149,7 @@ def test_the_interval_and_the_mean_are_those_of_the_victims_shown(small, until, 
     mean = sum(r.adversarial_probability[0] for r in poisoned) / 3
     assert lab.view.bars.bars[wanted].get_width() == pytest.approx(mean, abs=1e-6)
     name = lab.source.scenario.train.classes[wanted]
-    assert f"{name} {mean:.0%}" in lab.describe().split("on average")[1]
+    assert f"{name} {percent(mean, 0)}" in lab.describe().split("on average")[1]
 
 
 def test_the_guess_is_a_line_and_waits_for_an_answer(small, until, changed):
