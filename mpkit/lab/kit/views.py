@@ -120,10 +120,10 @@ def legend(axes: Axes, corner: str = "upper right") -> None:
     axes.legend(fontsize=font_size(axes.figure, 8), loc=corner, framealpha=0.85)
 
 
-def legend_below(axes: Axes) -> None:
-    """One line under a plot without ticks, where it hides no point."""
+def legend_below(axes: Axes, at: float = 0.0) -> None:
+    """One line under a plot, where it hides no point; ticks take the room down to `at`."""
     axes.legend(
-        fontsize=font_size(axes.figure, 8), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=5,
+        fontsize=font_size(axes.figure, 8), loc="upper center", bbox_to_anchor=(0.5, at), ncols=5,
         frameon=False, columnspacing=1.0, handletextpad=0.1,
     )  # fmt: skip
 
