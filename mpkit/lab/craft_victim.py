@@ -11,7 +11,8 @@ import ipywidgets as widgets
 from mpkit.device import Plan, cores
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
-from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
+from mpkit.lab.kit.canvas import BLUE, RED, Canvas, new_figure
+from mpkit.lab.kit.legends import hold, legend
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
 from mpkit.lab.wish import wish_of
@@ -113,7 +114,7 @@ class VictimNow:
         self.points = []
         wish = wish_of(self.lab.scenario)
         about = f" ({self.step})" if self.count else ""
-        self.lines, size = {}, font_size(self.figure, 8)
+        self.lines = {}
         looks = (
             (
                 self.axes,
@@ -129,8 +130,9 @@ class VictimNow:
                 parts.items(), (BLUE, RED), ("--", "-"), strict=True
             ):
                 (self.lines[name],) = axes.plot([], [], color=colour, ls=style, lw=2, label=label)
-            axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), ylim=(-0.03, 1.03))
-            axes.legend(loc="center right", fontsize=size)
+            axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), yticks=(0, 0.5, 1))
+            hold(axes, -0.03, 1.03)
+            legend(axes)
 
     def _changed(self) -> None:
         if not hasattr(self, "runner"):

@@ -10,15 +10,15 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
-from mpkit.lab.kit.views import (
+from mpkit.lab.kit.legends import (
     KEPT_STYLES,
     guess_line,
+    hold,
     legend_below,
     show_guess,
     show_kept,
-    show_marks,
-    tidy,
 )
+from mpkit.lab.kit.views import show_marks, tidy
 from mpkit.lab.unroll_toy import Params, Toy, network
 
 GRID, EDGE = 60, 2.4
@@ -118,9 +118,9 @@ class UnrollView:
         self.look_line.set_data(range(len(ahead)), ahead)
         self.move_line.set_data(*run)
         kept = [y for line in self.kept_lines for y in line.get_ydata()]
-        for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or [0, 1])):
+        for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or ahead)):
             low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)
-            axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+            hold(axes, low - 0.15 * (high - low), high + 0.15 * (high - low))
         show_marks(self.history, self._marks, marks)
 
     def show_guess(self, guess: float | None) -> None:

@@ -12,8 +12,9 @@ from mpkit.evaluation.records import ARMS, LAST
 from mpkit.evaluation.tally import diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
+from mpkit.lab.kit.legends import KEPT_STYLES, brief, legend
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
-from mpkit.lab.kit.views import KEPT_STYLES, ProbabilityView, room_for, tidy
+from mpkit.lab.kit.views import ProbabilityView, room_for, tidy
 from mpkit.lab.wish import wish_of
 from mpkit.scenario import Scenario
 
@@ -41,7 +42,7 @@ class CountsView:
         self.accuracy = figure.add_subplot(grid[1, 1:])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        face.set_title(f"target: {self.true}", fontsize=font_size(figure, 10))
+        face.set_title(f"target: {brief(self.true)}", fontsize=font_size(figure, 10))
         face.set_axis_off()
         wish = self.wish
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
@@ -131,6 +132,5 @@ class CountsView:
             artist.set_data(([line.y[-1]], [0]) if line else ([], []))
             about = f"{line.label}: {percent(line.y[-1], 0)} of {line.x[-1]}" if line else "_"
             artist.set_label(about)
-        size = font_size(self.figure, 8)
         if lines:
-            self.rates.legend(fontsize=size, loc="lower right", markerscale=0.4, framealpha=0.85)
+            legend(self.rates, markerscale=0.4)
