@@ -198,7 +198,7 @@ class CompareLab(Lab):
                 label="victims a target",
                 slider=(1, 32),
             ),
-            "pairs": Number("targets", 1, 1, 20, lambda v: self.later(pairs=v), say),
+            "pairs": Number("targets", 1, 1, 20, lambda v: self.later(pairs=v), say, near=True),
             "seed": dial(
                 CRAFTING["seed"],
                 self.seed,

@@ -21,6 +21,7 @@ from mpkit.lab.kit.attack_lab import CRAFTING, AttackLab
 from mpkit.lab.kit.codes import check
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.knobs import Knobs
+from mpkit.lab.kit.notes import beside
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.target_picker import Closed, TargetPicker
@@ -165,7 +166,8 @@ class CraftLab(AttackLab):
         """The same in a thread, so that opening a lab takes no longer. A run waits for it."""
         if self.attack.target_index is not None or self.runner.mode != "thread":
             return
-        self.say("The first picture is shown until clean models have found the target.")
+        with beside(None):  # whoever asked for it, a thread will take it back
+            self.say("The first picture is shown until clean models have found the target.")
         given = self.attack, self.scenario
         threading.Thread(
             target=self._aim_quietly, args=given, name="mpkit margins", daemon=True
@@ -229,7 +231,7 @@ class CraftLab(AttackLab):
         attack = changed(self.attack, values)
         settings = attack.settings
         if attack.fine_tune == self.attack.fine_tune:  # else it brings its own, all of them
-            mine = {name: getattr(settings, name) for name in LATER}
+            mine = {name: getattr(settings, name) for name in (*LATER, "recipe")}
             settings = dataclasses.replace(self.knobs(), **mine)
         self.attack = dataclasses.replace(attack, settings=settings)
         self.knobs.put(settings)

@@ -13,6 +13,7 @@ from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, new_figure
 from mpkit.lab.kit.legends import hold, legend
+from mpkit.lab.kit.notes import Note, beside
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
 from mpkit.lab.wish import wish_of
@@ -48,12 +49,16 @@ class VictimNow:
         )
         self.button.on_click(lambda _: self.start())
         self.words = widgets.HTML()
-        self.widget = widgets.VBox([widgets.HBox([self.button, self.words]), self.canvas.widget])
+        self.note = Note()
+        row = widgets.HBox([self.button, self.words])
+        self.widget = widgets.VBox([row, self.note, self.canvas.widget])
         self.clear()
 
     def start(self) -> None:
         if not self.lab.records:
-            return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
+            with beside(self.note):
+                return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
+        self.note.tell("")
         with self.lab.canvas.lock:  # all of one step
             ready, step, poisons = self.lab.ready, self.lab.records[-1].step, self.lab.poisons()
         self.step = f"craft step {step} of {max(step, self.lab.total())}"
@@ -139,7 +144,7 @@ class VictimNow:
             return
         self.button.disabled = self.runner.phase.value in ("running", "stopping")
         if self.runner.error:
-            self.lab.say(f"The victim failed: {self.runner.error}", bad=True)
+            self.note.tell(f"The victim failed: {self.runner.error}", bad=True)
         if self.runner.phase.ended:
             self.words.value = self.describe()
             self.canvas.draw()

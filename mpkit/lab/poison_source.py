@@ -161,7 +161,7 @@ class PoisonSource:
         ``later(wait=…)``."""
         if not self.live:
             return {}
-        return {"wait": Choice("poisons", WHEN, wait, lambda v: later(wait=v), say)}
+        return {"wait": Choice("poisons", WHEN, wait, lambda v: later(wait=v), say, near=True)}
 
     @property
     def epsilon(self) -> float:

@@ -14,11 +14,9 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from mpkit.lab.kit.closing import close_all
+from mpkit.lab.kit.notes import Say, Trying
 from mpkit.lab.kit.runner import Phase, Runner
 from mpkit.runs.sheet import picture_tag
-
-Say = Callable[[str], object]
-"""Shows a line in the panel."""
 
 
 class Transport:
@@ -64,12 +62,13 @@ class Transport:
         self.buttons["pause"].button_style = "warning" if busy and may["pause"] else ""
 
 
-class Number:
+class Number(Trying):
     """A labelled slider with a number box. `turn(value)` is told of every new value.
 
     The box shows the value in force, in the unit named in the label, and the slider stands at the
     nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
-    the slider's range does not hold, is explained through `say`, and both go back.
+    the slider's range does not hold, is explained through `say`, and both go back. `near`: what is
+    said when it is turned stands under it, and not in the panel's line.
     """
 
     def __init__(
@@ -83,9 +82,11 @@ class Number:
         *,
         step: float = 1,
         tip: str = "",
+        near: bool = False,
     ):
+        super().__init__(say, near)
         self.whole = all(isinstance(v, int) for v in (value, low, high, step))
-        self.label, self.low, self.high, self.turn, self.say = label, low, high, turn, say
+        self.label, self.low, self.high, self.turn = label, low, high, turn
         self.value, self.step = value, step
         self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
         slider = widgets.IntSlider if self.whole else widgets.FloatSlider
@@ -95,7 +96,7 @@ class Number:
         self.box = widgets.FloatText(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
-        self.widget = widgets.HBox([self.name, self.slider, self.box])
+        self.widget = self.under(widgets.HBox([self.name, self.slider, self.box]))
         self._own = False
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
@@ -127,16 +128,15 @@ class Number:
         new = round(change["new"], self.digits) if self.digits else change["new"]
         if self.whole and float(new).is_integer():
             new = int(new)
-        if self.whole and not isinstance(new, int):
-            self.say(f"{self.label} must be a whole number, not {new}.")
-        elif not self.low <= new <= self.high:
-            self.say(f"{self.label} must lie between {self.low} and {self.high}, not {new}.")
-        elif new != self.value:
-            try:
+        with self.trying():
+            if self.whole and not isinstance(new, int):
+                raise ValueError(f"{self.label} must be a whole number, not {new}.")
+            if not self.low <= new <= self.high:
+                ends = f"between {self.low} and {self.high}"
+                raise ValueError(f"{self.label} must lie {ends}, not {new}.")
+            if new != self.value:
                 self.turn(new)
                 self.value = new
-            except ValueError as error:
-                self.say(str(error))
         self.show(self.value)
 
     @contextmanager
@@ -172,26 +172,27 @@ class Number:
         self.slider.disabled = self.box.disabled = not on
 
 
-class Choice:
-    """A labelled drop-down; `turn(value)` as in `Number`."""
+class Choice(Trying):
+    """A labelled drop-down; `turn(value)` and `near` as in `Number`."""
 
-    def __init__(self, label: str, options: Sequence, value, turn: Callable, say: Say):
-        self.turn, self.say, self.value, self._own = turn, say, value, False
+    def __init__(
+        self, label: str, options: Sequence, value, turn: Callable, say: Say, *, near: bool = False
+    ):
+        super().__init__(say, near)
+        self.turn, self.value, self._own = turn, value, False
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.menu = widgets.Dropdown(
             options=list(options), value=value, layout=widgets.Layout(width="180px")
         )
-        self.widget = widgets.HBox([self.name, self.menu])
+        self.widget = self.under(widgets.HBox([self.name, self.menu]))
         self.menu.observe(self._moved, "value")
 
     def _moved(self, change: dict) -> None:
         if self._own:
             return
-        try:
+        with self.trying():
             self.turn(change["new"])
             self.value = change["new"]
-        except ValueError as error:
-            self.say(str(error))
         self.show(self.value)
 
     def show(self, value) -> None:
@@ -203,8 +204,9 @@ class Choice:
             self._own = False
 
 
-class Thumbnails:
-    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`."""
+class Thumbnails(Trying):
+    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`; what is
+    said then stands under them."""
 
     def __init__(
         self,
@@ -216,10 +218,11 @@ class Thumbnails:
         say: Say,
     ):
         """pictures (N, C, H, W) in [0, 1], one name each; `value` is the index picked."""
-        self.label, self.turn, self.say = label, turn, say
+        super().__init__(say, near=True)
+        self.label, self.turn = label, turn
         self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         name = widgets.Label(label, layout=widgets.Layout(width="132px"))
-        self.widget = widgets.HBox([name, self.row])
+        self.widget = self.under(widgets.HBox([name, self.row]))
         self.put(pictures, names, value)
 
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
@@ -253,11 +256,9 @@ class Thumbnails:
             button.disabled = not on
 
     def _picked(self, index: int) -> None:
-        try:
+        with self.trying():
             self.turn(index)
             self.value = index
-        except ValueError as error:
-            self.say(str(error))
         self._mark()
 
     def _mark(self) -> None:

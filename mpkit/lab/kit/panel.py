@@ -10,9 +10,9 @@ ShareError and ValueError) for share codes, `save() -> Path` for writing the run
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import ipywidgets as widgets
@@ -23,6 +23,7 @@ from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.keeping import Keeping
+from mpkit.lab.kit.notes import notes_in, place, spoken
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
@@ -41,6 +42,8 @@ from mpkit.lab.kit.warmup import warm_up
 
 __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
+SIGNS = {"▶": ("Run", "run"), "↺": ("Reset", "reset")}
+"""Ways out that words may name."""
 
 
 class Lab(Keeping, ABC):
@@ -215,9 +218,18 @@ class Lab(Keeping, ABC):
         self.panel.close()
 
     def say(self, text: str, bad: bool = False) -> None:
-        """A line under the status; `bad` for what went wrong."""
-        colour = "color:var(--jp-error-color1,#b00020);font-weight:600" if bad else ""
-        self.message.value = f'<span role="status" style="{colour}">{html.escape(text)}</span>'
+        """A line beside what was pressed or turned, with the buttons whose signs are in it; or else
+        under the status. `bad` for what went wrong."""
+        if (note := place()) is None:
+            self.message.value = spoken(text, bad)
+        else:
+            signs = [sign for sign in SIGNS if sign in text]
+            note.tell(text, bad, [(f"{s} {SIGNS[s][0]}", partial(self._way, s)) for s in signs])
+
+    def _way(self, sign: str) -> None:
+        button = self.transport.buttons[SIGNS[sign][1]]
+        if not button.disabled:
+            button.click()
 
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
@@ -253,6 +265,9 @@ class Lab(Keeping, ABC):
             self.canvas.draw()
 
     def _before(self, action: str) -> bool:
+        new = action == "reset" or self.runner.phase is Phase.READY
+        for note in notes_in(self.panel if new else self.panel.children[-1]):
+            note.tell("")  # it was said of what was before
         if action == "reset":
             x, y = self.curve()
             if len(x):

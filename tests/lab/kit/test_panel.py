@@ -71,7 +71,7 @@ def test_a_name_that_is_no_formula_stays_a_name(name, until):
     try:
         lab.moves = 2
         finished(lab, until)
-        text, keep = lab.panel.children[-1].children[0].children[:2]
+        text, keep = lab.panel.children[-1].children[0].children[0].children[:2]
         text.value = name
         frames = lab.canvas.frames
         keep.click()
