@@ -4,7 +4,7 @@
 #   PYTHON=python3.12             the interpreter that makes the environment
 #   VENV=.venv                    where it is made (no spaces; an existing environment will do)
 #   JUPYTER_ARGS=--no-browser     handed to JupyterLab
-#   PIP_ARGS=…                    handed to pip
+#   PIP_ARGS=…                    handed to pip, such as where to find PyTorch for CPUs (README.md)
 #
 # What mpkit itself reads (MPKIT_SCALE, MPKIT_SYNC, MPKIT_DATA …) passes through from the shell.
 
@@ -34,31 +34,43 @@ $(VENV)/.created:
 	command -v "$$found" >/dev/null || { \
 	    echo "There is no '$$found' here. Install Python 3.11 or newer, or name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }; \
 	"$$found" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "mpkit needs Python 3.11 or newer, and '$$found' is $$("$$found" --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	    echo "mpkit needs Python 3.11 or newer, and '$$found' is $$("$$found" --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }; \
+	"$$found" -c 'import sys; sys.exit(sys.version_info >= (3, 15))' || { \
+	    echo "The versions in constraints.txt are for Python 3.11 to 3.14, and '$$found' is $$("$$found" --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.14"; exit 1; }
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)" || { \
 	    echo "'$(PYTHON) -m venv $(VENV)' failed, for the reason above. On Debian and Ubuntu: sudo apt-get install python3-venv, and then make $(MAKECMDGOALS) again."; exit 1; }
 	@touch "$@"
 
+# Whoever has no NVIDIA card need not wait for its libraries. What pip's settings say is not seen here.
+define tell_size
+[ "$$(uname -s)" != Linux ] || [ -n "$(PIP_ARGS)" ] || [ -e /proc/driver/nvidia ] || command -v nvidia-smi >/dev/null \
+|| "$(BIN)/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))' || { \
+echo "There is no NVIDIA driver here, and yet pip may bring PyTorch for NVIDIA cards: 2.7 GB to download, where PyTorch for CPUs has 0.2 GB."; \
+echo "For that: Ctrl-C, and make $(MAKECMDGOALS) PIP_ARGS='--extra-index-url ADDRESS', with the address that"; \
+echo "https://pytorch.org/get-started/locally names for Linux, Pip and CPU."; }
+endef
+
 # $(call install,[extras])
 define install
+@$(tell_size)
 @echo "Installing mpkit$(1) into $(VENV) (minutes the first time: torch is large)"
 @"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".$(1)"
 @touch "$@"
 endef
 
-$(VENV)/.with-library: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-library: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,)
 
-$(VENV)/.with-notebooks: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-notebooks: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,[notebooks])
 	@touch "$(VENV)/.with-library"
 
-$(VENV)/.with-dev: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-dev: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,[dev])
 	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
 
 # Also what only the benchmarks need.
-$(VENV)/.with-bench: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.with-bench: $(VENV)/.created pyproject.toml setup.py constraints.txt
 	$(call install,[bench])
 	@touch "$(VENV)/.with-library" "$(VENV)/.with-notebooks"
 

@@ -75,17 +75,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _fetch(_: argparse.Namespace) -> int:
+    from mpkit.cli.output import show
     from mpkit.data import datasets
 
-    print(f"CIFAR-10 is in {datasets.fetch_cifar10()}")
+    show(f"CIFAR-10 is in {datasets.fetch_cifar10()}")
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 refused (one line says why), 130 interrupted."""
-    with contextlib.suppress(AttributeError):  # streams that stand in for the real ones
-        sys.stdout.reconfigure(errors="replace")  # no stop for an ε that a terminal lacks
     with quietly():
+        from mpkit.cli.output import ready_streams, say
+
+        ready_streams()
         from mpkit.device import out_of_memory
 
         parser = build_parser()
@@ -95,17 +97,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not out_of_memory(error):
             raise
-        print(
+        say(
             "mpkit: memory ran out: use fewer --models or --victims, a smaller --batch, or less "
-            "and smaller data",
-            file=sys.stderr,
+            "and smaller data"
         )
         return 2
     except ValueError as error:  # DataError and RecordError among them
-        print(f"mpkit: {error}", file=sys.stderr)
+        say(f"mpkit: {error}")
         return 2
     except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr, end="")
+        say(STOPPED.rstrip("\n"))
         return 130
 
 

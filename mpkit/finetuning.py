@@ -61,7 +61,7 @@ def load_weights(name: str = DEFAULT_WEIGHTS) -> Weights:
     """
     path = SHIPPED / f"{name}.safetensors"
     if "/" in name or name.endswith(".safetensors"):
-        path = Path(name).expanduser()
+        path = places.at(name)
     try:
         stamp = path.stat()
     except OSError as error:

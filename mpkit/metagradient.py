@@ -18,7 +18,7 @@ of one step only. `matching` is gradient matching (Witches' Brew). All are about
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -87,11 +87,14 @@ def adjoint(
     average: str = "mean",
     poisoned_steps: str = "first",
     keep: int = 16,
+    replay: bool = False,
 ) -> MetaGradient:
     """The same gradient as `reverse`, by the adjoint recursion above; the arguments are the same.
 
     The graphs of the last `keep` steps are kept from the way out; those of earlier steps are built
-    again on the way back, one at a time, so that memory does not grow with K's activations.
+    again on the way back, one at a time, so that memory does not grow with K's activations. With
+    `replay` it does not grow with K's weights either: each w_k is trained again, from w_0, when it
+    is wanted, which takes K²/2 training steps more.
     """
     steps, rows = len(batches.x), batches.rows(poisons)
     weight = 1 / steps if average == "mean" else 1.0
@@ -111,30 +114,40 @@ def adjoint(
         value = weight * adversarial_loss(w, batches.fill(r, k))
         return value, value
 
-    states, pulls = [state], {}
+    def at(k: int) -> State:
+        if k not in states:
+            states[k] = reduce(lambda w, j: step(j, w, rows[j]), range(k), state)
+        return states[k]
+
+    w, states, pulls = state, {0: state}, {}
     for k in range(steps):
         if k >= steps - keep:
-            w, pulls[k] = linear(k, states[k])
+            pulls[k] = linear(k, w)
+            w = pulls[k][0]
         else:
-            w = step(k, states[k], rows[k])
-        states.append(w)
+            w = step(k, w, rows[k])
+        if not replay or k == steps - 1:
+            states[k + 1] = w
 
     cotangent, by_rows, loss = None, torch.zeros_like(rows[0]), 0
     for k in range(steps, 0, -1):
         if cotangent is not None:
-            pull = pulls.pop(k, None) or linear(k, states[k])[1]
+            pull = (pulls.pop(k, None) or linear(k, at(k)))[1]
             cotangent, *found = pull(cotangent)
             del pull  # the graph, before another is built
             by_rows = sum(found, by_rows)
         if average == "mean" or k == steps:
             look = grad(looked_at, argnums=(0, 1), has_aux=True)
-            (slope, found), own = look(states[k], rows[k - 1], k - 1)
+            (slope, found), own = look(at(k), rows[k - 1], k - 1)
             loss = loss + own
             cotangent = slope if cotangent is None else tree_map(torch.add, cotangent, slope)
             if k == 1 or poisoned_steps == "all":  # batch norm may see the rows beside the target
                 by_rows = by_rows + found
-    (found,) = (pulls.pop(0, None) or linear(0, state)[1])(cotangent)
-    return MetaGradient(batches.scatter(by_rows + found, poisons), loss, states[1])
+        if replay:
+            states.pop(k, None)
+    first, pull = pulls.pop(0, None) or linear(0, state)
+    (found,) = pull(cotangent)
+    return MetaGradient(batches.scatter(by_rows + found, poisons), loss, first)
 
 
 def _first_step(
@@ -193,7 +206,9 @@ METAGRADIENTS: dict[str, Callable[..., MetaGradient]] = {
     "reverse": reverse,
     "adjoint": adjoint,
     "adjoint-lean": partial(adjoint, keep=1),
+    "adjoint-flat": partial(adjoint, keep=1, replay=True),
     "matching": matching,
 }
 """The strategies by name: each is a value, called as `reverse` is. "adjoint" keeps the graphs of up
-to sixteen steps, which is faster where memory allows; "adjoint-lean" keeps one."""
+to sixteen steps, which is faster where memory allows; "adjoint-lean" keeps one; "adjoint-flat" one,
+and no weights between the first step's and the last's, for networks of many weights."""

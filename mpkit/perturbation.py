@@ -50,7 +50,8 @@ class Perturbation(Protocol):
         """The nearest parameters within the bounds whose pictures lie in [0, 1]."""
 
     def bounds(self, epsilon: float, epsilon_c: float) -> Parameters | dict[str, float]:
-        """The bound of each parameter, in whose unit its learning rate is given."""
+        """The bound of each parameter, in whose unit its learning rate is given. What ε bounds may
+        move no pixel by more than ε (see `to_8bit`)."""
 
 
 class Additive:
@@ -235,13 +236,16 @@ def to_8bit(
 ) -> Tensor:
     """The poisons as pictures: uint8 (P, C, H, W), valid, and still within ε after rounding.
 
-    A pixel that rounding would carry out of [recoloured base − ε, recoloured base + ε] is rounded
-    the other way. Where no grey level is that near, which takes a recoloured pixel and ε under
-    half a level, the recoloured base itself is rounded.
+    Within ε of the centre: the picture with all at zero that ε bounds (`Perturbation.bounds`), such
+    as the recoloured base. A pixel that rounding would carry farther is rounded the other way.
+    Where no grey level is that near, which takes a recoloured pixel and ε under half a level, the
+    centre itself is rounded.
     """
     with torch.no_grad():
         images = perturbation.apply(parameters, bases)
-        centre = images - parameters["delta"] if "delta" in parameters else images
+        bounds = perturbation.bounds(1.0, 0.0).items()
+        zero = {k: torch.zeros_like(parameters[k]) for k, b in bounds if torch.as_tensor(b).any()}
+        centre = perturbation.apply(parameters | zero, bases)
         slack = 1e-3  # of one grey level: float32 rounding of a pixel that sits on the bound
         low = torch.ceil(255 * (centre - epsilon) - slack)
         high = torch.floor(255 * (centre + epsilon) + slack)

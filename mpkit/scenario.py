@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpkit.data import Dataset
+from mpkit.data.names import composed
 
 GOALS = ("targeted", "self-concealment", "multi-class")
 
@@ -73,8 +74,8 @@ class Scenario:
 def class_index(dataset: Dataset, name: str | int) -> int:
     """A class by name or number. Raises ValueError listing the classes."""
     names = list(dataset.classes)
-    if str(name) in names:
-        return names.index(str(name))
+    if composed(str(name)) in names:
+        return names.index(composed(str(name)))
     if str(name).isdecimal() and int(name) < len(names):
         return int(name)
     raise ValueError(f"class {name!r} is unknown; there are: {', '.join(names)}")

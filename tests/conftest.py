@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,21 @@ def own_surroundings(cache, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", str(cache))
     for name in ("MPKIT_SCALE", "MPKIT_SYNC"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """A user without a home folder, as containers have them."""
+    if os.name == "nt":
+        for name in ("USERPROFILE", "HOMEPATH"):
+            monkeypatch.delenv(name, raising=False)
+        return
+
+    def unknown(uid: int):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
 
 
 SMALL_DIGITS = {"data": "digits", "n_train": 60, "n_test": 100, "size": 10, "noise": 0}

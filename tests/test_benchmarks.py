@@ -370,7 +370,7 @@ def test_peak_memory_of_something_known():
 def test_peak_memory(capsys):
     found = cost.memory("mlp", (1, 2), TINY["mlp"])
     cost.report_memory(found)
-    assert len(found) == 2 * 2 * len(cost.STRATEGIES)
+    assert len(found) == 2 * 2 * (len(cost.STRATEGIES) + 1)
     assert all(row["bytes"] > 0 for row in found)
     assert "adjoint-lean" in capsys.readouterr().out
 

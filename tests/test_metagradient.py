@@ -30,6 +30,7 @@ STRATEGIES = {
     "adjoint": adjoint,
     "adjoint, one graph kept": partial(adjoint, keep=1),
     "adjoint, no graph kept": partial(adjoint, keep=0),
+    "adjoint, no weights kept": partial(adjoint, keep=1, replay=True),
 }
 
 

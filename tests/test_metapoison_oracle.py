@@ -195,6 +195,7 @@ def test_crafting_equals_the_slow_one(plan):
         {"unroll_steps": 5},
         {"metagradient": "reverse"},
         {"metagradient": "adjoint-lean"},
+        {"metagradient": "adjoint-flat", "unroll_steps": 4},
         {"compute": "plain"},
         {"signed": True},
         {"craft_warmup": 2},

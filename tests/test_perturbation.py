@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from mpkit.perturbation import PERTURBATIONS, Additive, Composed, Recolor, to_8bit
+from tests.conftest import ROOT
 
 GREY, RGB = (1, 5, 6), (3, 5, 6)
 
@@ -213,6 +216,25 @@ def test_an_epsilon_lowered_afterwards_is_obeyed(shape):
         levels = to_8bit(Additive(), parameters, bases, epsilon).double()
         off = (levels - (255 * bases.double()).round()).abs().max()
         assert off == int(255 * epsilon + 1e-6)
+
+
+def blocks_of_the_docs():
+    """The perturbation that docs/extending.md shows: an additive one with a name of its own."""
+    text = (ROOT / "docs/extending.md").read_text("utf-8")
+    code = re.search(r"```python\n(class Blocks:.*?)```", text, re.DOTALL)[1]
+    names = {"torch": torch, "Tensor": torch.Tensor, "Parameters": dict}
+    exec(code, names)
+    return names["Blocks"]()
+
+
+@SHAPES
+def test_another_additive_perturbation_is_within_epsilon_after_rounding(shape):
+    blocks, bases = blocks_of_the_docs(), pictures(4, shape)
+    for seed, epsilon in enumerate(epsilons(10, 3)):
+        drawn = blocks.random(bases, epsilon, 0.0, gen(seed))
+        drawn = blocks.project({"blocks": 2 * drawn["blocks"]}, bases, epsilon, 0.0)
+        levels = to_8bit(blocks, drawn, bases, epsilon).double()
+        assert (levels - 255 * bases).abs().max() <= 255 * epsilon + 1e-3, epsilon
 
 
 def test_whole_levels_survive_unchanged():

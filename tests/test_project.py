@@ -181,7 +181,7 @@ def test_what_a_run_leaves_is_seen():
 def test_no_file_names_a_package_index():
     # Where packages come from is for each user's pip and conda to say.
     hosts = "pypi[.]org/simple|pythonhosted|download[.]pytorch|registry[.]npmjs|deb[.]debian"
-    options = "--(extra-)?index-url|--find-links|trusted-host"
+    options = "--(extra-)?index-url(?! ADDRESS)|--find-links|trusted-host"
     pattern = re.compile(f"{hosts}|{options}".encode())
     for path in repository():
         if path != Path(__file__).resolve() and path.stat().st_size < 4_000_000:
@@ -275,3 +275,27 @@ def test_the_front_door_holds_what_is_used_and_nothing_else():
     unused = {name for name in mpkit.__all__ if not re.search(rf"\b{name}\b", taken)}
     assert unused == SCRIPTS
     assert all(hasattr(mpkit, name) for name in mpkit.__all__)
+
+
+# ── the editable install ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("above", ["plain", "Übung 1"])
+def test_an_editable_install_is_found_from_the_folder_above_the_clone(above: str, tmp_path: Path):
+    """In whatever locale, be it one that lacks a letter of the path."""
+    clone, site = tmp_path / above / "mpkit", tmp_path / "site"
+    (clone / "mpkit").mkdir(parents=True)
+    for name in ("pyproject.toml", "setup.py", "LICENSE", "mpkit/__init__.py"):
+        shutil.copy(ROOT / name, clone / name)
+    build = "from setuptools import build_meta as b; import sys; b.build_editable(sys.argv[1])"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"LC_ALL": "C"}
+    how = {"env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", build, site], cwd=clone, **how)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = site.glob("*.whl")
+    shutil.unpack_archive(wheel, site, "zip")
+    use = f"import site; site.addsitedir({str(site)!r}); import mpkit; print(mpkit.__version__)"
+    for folder in (clone.parent, clone, clone / "mpkit"):
+        # -S: nothing of this environment's packages
+        done = subprocess.run([sys.executable, "-S", "-c", use], cwd=folder, **how)
+        assert done.stdout == f"{mpkit.__version__}\n", done.stderr

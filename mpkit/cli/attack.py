@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from mpkit.cli.options import attack_from, filled, given
+from mpkit.cli.options import attack_from, filled, given, homed
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
 from mpkit.data.files import clear_parts
+from mpkit.data.places import quoted
 from mpkit.device import describe
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import Rate
@@ -38,7 +38,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume", type=filled, metavar="DIR", help="go on with the run in this folder"
     )
-    group.add_argument("--json", metavar="FILE", help="write the summary there too; - for stdout")
+    group.add_argument(
+        "--json", type=homed, metavar="FILE", help="write the summary there too; - for stdout"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
                     say(f"mpkit: {line}")
             _complete(folder, ready, began, options)
     except KeyboardInterrupt:
-        say(f"\n{_stopped(folder)}")
+        say(f"\n{_stopped(folder, options)}")
         return 130
     return 0
 
@@ -72,28 +74,29 @@ def _complete(folder: Path, ready: Prepared, began: float, options: argparse.Nam
         if options.json not in (None, "-"):
             Path(options.json).write_text(text, encoding="utf-8")
     except OSError as error:  # a full disk, a folder taken away
-        raise ValueError(f"{error}. {_go_on(folder)}") from error
+        raise ValueError(f"{error}. {_go_on(folder, options)}") from error
     show(text.rstrip() if options.json == "-" else "\n".join(_lines(ready, result)))
     if not options.quiet:
         say(f"\nEverything is in {folder}")
 
 
-def _go_on(folder: Path) -> str:
-    return f"Go on with: mpkit attack --resume {shlex.quote(str(folder))}"
+def _go_on(folder: Path, options: argparse.Namespace) -> str:
+    moved = f" --data {quoted(options.data)}" if options.resume and options.data else ""
+    return f"Go on with: mpkit attack --resume {quoted(folder)}{moved}"
 
 
-def _stopped(folder: Path | None) -> str:
+def _stopped(folder: Path | None, options: argparse.Namespace) -> str:
     """What Ctrl-C leaves. Told by the folder, so that it is true whatever was cut short."""
     if folder is None:
         return "mpkit: stopped before anything was recorded"
     if (folder / "summary.json").exists():
         return f"Stopped. The run in {folder} is complete"
     if (folder / "poisons.safetensors").exists():
-        return f"Stopped after crafting, before all victims were trained. {_go_on(folder)}"
+        return f"Stopped after crafting, before all victims were trained. {_go_on(folder, options)}"
     # By the state and not the records, which are one step ahead for a moment.
     if step := record.saved_step(folder):
-        return f"Stopped after craft step {step}. {_go_on(folder)}"
-    return f"Stopped before the first craft step was done. {_go_on(folder)}"
+        return f"Stopped after craft step {step}. {_go_on(folder, options)}"
+    return f"Stopped before the first craft step was done. {_go_on(folder, options)}"
 
 
 Run = tuple[Path, Prepared, Sequence[Target]]
@@ -133,8 +136,10 @@ def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
 
 
 def _resumed(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:
-    """The run in a folder as it was asked for; flags beside --resume could only contradict it."""
-    if also := [k for k in given(options) if k != "device"] + ["out"] * bool(options.out):
+    """The run in a folder as it was asked for; flags beside --resume could only contradict it,
+    but for where the data are now."""
+    own = ("device", "data")
+    if also := [k for k in given(options) if k not in own] + ["out"] * bool(options.out):
         raise ValueError(
             f"--resume takes every setting from the run: leave out --{also[0].replace('_', '-')}"
         )
@@ -147,7 +152,8 @@ def _resumed(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:
     except OSError as error:
         raise ValueError(f"the run can't be written to: {error}; copy it elsewhere") from error
     run = open_run(folder)
-    return run.folder, run.prepare(not options.quiet, options.device), run.targets
+    ready = run.prepare(not options.quiet, options.device, options.data)
+    return run.folder, ready, run.targets
 
 
 def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:

@@ -8,6 +8,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -82,10 +83,14 @@ def _scale():
 
 
 def _data():
-    folder = cache_folder()
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    usable = there.is_dir() and os.access(there, os.W_OK)
-    yield usable, f"data folder {folder}", "" if usable else "not writable: set MPKIT_DATA"
+    try:
+        folder = cache_folder()
+        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        usable = there.is_dir() and os.access(there, os.W_OK)
+        advice = "not writable: set MPKIT_DATA"
+    except ValueError as error:  # in a home folder that is not there
+        folder, usable, advice = Path("?"), False, str(error)
+    yield usable, f"data folder {folder}", "" if usable else advice
     digits = bool(find_spec("sklearn")) or (folder / "digits-8x8.npy").exists()
     advice = "" if digits else "they come with scikit-learn: pip install scikit-learn"
     yield digits, "digits: here, no download" if digits else "digits are missing", advice

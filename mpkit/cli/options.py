@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
+from mpkit.data.places import at
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.scale import SCALES, by_scale
@@ -50,11 +51,19 @@ def switch(text: str) -> bool:
     return text.lower() == "yes"
 
 
+def homed(text: str) -> str:
+    """A path, with ~ for the home folder: the shell itself does not see it in --out=~/runs."""
+    try:
+        return str(at(text)) if text.startswith("~") else text
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def filled(text: str) -> str:
-    """A text that is not empty, as an unset variable of the shell would be."""
+    """A path that is not empty, as an unset variable of the shell would be."""
     if not text:
         raise argparse.ArgumentTypeError("an empty text names nothing")
-    return text
+    return homed(text)
 
 
 PARTS = {"": Attack, "settings": Settings, "recipe": Recipe}
@@ -123,7 +132,7 @@ def attack_from(options: argparse.Namespace) -> Attack:
     attack = make_attack(**asked)
     if attack.data in NAMED and Path(attack.data).exists():
         say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
-    there = attack.data in NAMED or (attack.data and Path(attack.data).exists())
+    there = attack.data in NAMED or (attack.data and at(attack.data).exists())
     for name in asked if there else ():  # else loading says what is wrong
         s, holder = flags()[name], attack.settings if name in CRAFTING else attack
         if not s.acts(holder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -9,6 +10,31 @@ from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
+
+PLAIN = str.maketrans({
+    "✓": "ok", "✗": "NO", "→": "->", "ε": "epsilon", "δ": "delta", "σ": "sigma", "−": "-",
+    "–": "-", "…": "...", "×": "x", "≤": "<=", "≥": ">=", "±": "+-",
+})  # fmt: skip
+"""What mpkit's own letters become where a stream lacks them."""
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    lacking = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(c if c.isascii() else "?" for c in lacking), error.end
+
+
+codecs.register_error("mpkit", _plainly)
+
+
+def ready_streams() -> None:
+    """Streams that take whatever is said. One that the shell closed (>&-) becomes a sink: else
+    printing fails, and the next file that is opened would get its number and what it is sent."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not one that stands in for the real one
+            stream.reconfigure(errors="mpkit")
 
 
 def show(text: str) -> None:
@@ -22,12 +48,16 @@ def say(text: str) -> None:
 
 
 def _print(text: str, stream: TextIO) -> None:
-    """A letter that the stream lacks becomes "?", and a reader that has gone is no error."""
+    """A letter that the stream lacks is written out or "?", and a reader that has gone is no error.
+    Raises ValueError for a result that can't be written."""
     encoding = stream.encoding or "utf-8"
     try:
-        print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
-    except BrokenPipeError:  # … | head. Python flushes again at its end, and would complain there.
+        print(text.encode(encoding, "mpkit").decode(encoding), file=stream, flush=True)
+    except OSError as error:
+        # Python flushes again at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):  # … | head
+            raise ValueError(f"the output can't be written: {error.strerror}") from error
 
 
 def refuse_unwritable(path: str | None) -> None:

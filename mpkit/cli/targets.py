@@ -11,7 +11,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from mpkit.cli.options import attack_from
+from mpkit.cli.options import attack_from, homed
 from mpkit.cli.output import refuse_unwritable, say, show
 from mpkit.evaluation.margins import write_margins
 from mpkit.evaluation.targets import MODELS, THIRDS, Target
@@ -22,9 +22,14 @@ from mpkit.runs.record import strict
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What to write, and where."""
     group = parser.add_argument_group("results")
-    group.add_argument("--json", metavar="FILE", help="write the list there too; - for stdout")
     group.add_argument(
-        "--keep", metavar="DIR", help="also put the file of all margins into this folder"
+        "--json", type=homed, metavar="FILE", help="write the list there too; - for stdout"
+    )
+    group.add_argument(
+        "--keep",
+        type=homed,
+        metavar="DIR",
+        help="also put the file of all margins into this folder",
     )
     group.add_argument("--quiet", action="store_true", help="no progress")
 

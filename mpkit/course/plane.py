@@ -96,7 +96,7 @@ def draw(toy: Toy, borders: dict[str, Params], arrows: Tensor | None = None, gro
     if arrows is not None:
         style = {"angles": "xy", "scale_units": "xy"}
         axes.quiver(*toy.poisons.T, *drawn(arrows).T, **style, scale=1, width=0.006, zorder=5)
-        note_lengths(axes, 9).set_text(lengths(arrows))
+        note_lengths(axes, 9).set_text("\n".join(lengths(arrows)))
         axes.set_title("arrows: −∂L_adv/∂x")
     axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
     axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.05), frameon=False)

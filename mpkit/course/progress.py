@@ -1,6 +1,6 @@
 """What a student has solved, in one small file of theirs; nothing leaves the machine.
 
-``MPKIT_PROGRESS`` names another file; "off" keeps nothing.
+``MPKIT_PROGRESS`` names another file; "off" keeps nothing. Nor is it kept without a home folder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from mpkit.data import files
+from mpkit.data.places import at
 
 
 def file() -> Path | None:
@@ -18,7 +19,10 @@ def file() -> Path | None:
     named = os.environ.get("MPKIT_PROGRESS", "")
     if named == "off":
         return None
-    return Path(named) if named else Path.home() / ".mpkit" / "progress.json"
+    try:
+        return at(named or "~/.mpkit/progress.json")
+    except ValueError:  # no home folder: the course goes on without
+        return None
 
 
 def solved() -> dict[str, str]:

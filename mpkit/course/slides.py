@@ -11,6 +11,7 @@ from torch import Tensor
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import VictimRecord
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS
 from mpkit.runs.sheet import picture_tag
 
@@ -51,7 +52,9 @@ def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
 
     figure, (slide, all_of_them) = plt.subplots(1, 2, figsize=(9.5, 2.8), layout="constrained")
     colours = [colour for colour, *_ in LOOKS.values()]
-    bars = slide.barh([wanted, true, "all others"], shares(records, "poisoned"), color=colours)
+    bars = slide.barh(
+        [shown(wanted), shown(true), "all others"], shares(records, "poisoned"), color=colours
+    )
     slide.bar_label(bars, fmt=lambda share: percent(share, 0), padding=3)
     slide.set(xlim=(0, 1.15), title="as on the slide", xlabel="mean probability for the target")
     slide.invert_yaxis()
@@ -63,5 +66,5 @@ def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
         all_of_them.plot(seen, height, marker, color=colour, alpha=0.75)
     all_of_them.set_yticks(range(len(ARMS)), ARMS)
     all_of_them.set(xlim=(-0.03, 1.03), ylim=(2.5, -0.5), title="every victim, and the controls")
-    all_of_them.set_xlabel(f'probability of "{wanted}" for the target')
+    all_of_them.set_xlabel(shown(f'probability of "{wanted}" for the target'))
     return figure

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mpkit.data.archives import DataError, read_members
-from mpkit.data.pictures import SPLITS, Pictures, check_classes
+from mpkit.data.layout import SPLITS
+from mpkit.data.pictures import Pictures, check_classes
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"

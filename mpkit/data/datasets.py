@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -18,8 +19,10 @@ from mpkit.data import cifar10, fashion, signs
 from mpkit.data.archives import ARCHIVES, DataError, fingerprint
 from mpkit.data.digits import DIGITS, camera, read_digits
 from mpkit.data.faces import SIGNS, USUAL_SIGNS
-from mpkit.data.pictures import SPLITS, Pictures, read_pictures, remember
-from mpkit.data.places import cache_folder
+from mpkit.data.layout import SPLITS, is_picture
+from mpkit.data.names import composed
+from mpkit.data.pictures import Pictures, read_pictures, remember
+from mpkit.data.places import at, cache_folder
 
 NAMED = ("digits", "signs", "fashion", "cifar10")
 """The data sets that are called by name: drawn, shipped with mpkit, or fetched once."""
@@ -133,14 +136,16 @@ def load_dataset(
         return _draw_splits(pictures, numbers, limits, classes, generator, source)
     if source == "fashion":
         return _draw_splits(fashion.read(), numbers, limits, classes, generator, source)
-    path = Path(source).expanduser()
+    path = at(source)
     if not str(source) or not path.exists():
         raise DataError(
             f"no data at {str(source)!r}: give {', '.join(map(repr, NAMED))}, or the path of "
             f"a folder or of an archive ({', '.join(ARCHIVES)})"
         )
-    key = f"pictures-{fingerprint(path)}"
+    key = f"pictures-{fingerprint(path, is_picture)}"
     pictures = remember(folder, key, lambda: read_pictures(path, progress))
+    for note in pictures.notes:
+        warnings.warn(note, stacklevel=2)
     return _draw_splits(pictures, numbers, limits, classes, generator, path.resolve().name)
 
 
@@ -220,6 +225,7 @@ def _kept(names: tuple[str, ...], classes: Iterable[str | int] | None) -> list[i
     asked = [classes] if isinstance(classes, str | int) else list(classes)
     kept = []
     for name in asked:
+        name = composed(name) if isinstance(name, str) else name
         known = names if isinstance(name, str) else range(len(names))
         if name not in known:
             allowed = f"{', '.join(names)}, or their positions 0 to {len(names) - 1}"

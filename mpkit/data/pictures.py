@@ -6,11 +6,10 @@ folder. A file in the cache is whole or absent, and never a pickle.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -18,14 +17,10 @@ import numpy as np
 
 from mpkit.data import files
 from mpkit.data.archives import DataError, read_members
+from mpkit.data.decoding import decode
+from mpkit.data.layout import ENDINGS, LAYOUT, SPLITS, Place, found_in, no_layout, places
+from mpkit.data.names import composed
 
-SPLITS = ("train", "test")
-LAYOUT = "pictures belong in train/<class>/ and test/<class>/, the same classes in both"
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-# The decoders that may look at a file, whatever its name says: Pillow's for EPS starts a program.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
-JUNK = ("__macosx", "thumbs.db", "desktop.ini")
-MAX_PIXELS = 1 << 24  # one picture: 4096 × 4096, checked before anything is decoded
 MAX_TOTAL = 1 << 30  # bytes of all pictures, decoded: 1 GiB, seven times CIFAR-10
 
 
@@ -33,13 +28,15 @@ class Pictures(NamedTuple):
     """Decoded pictures: pixels (N, C, H, W) uint8, class names, and how many each class has.
 
     `train` and `test` hold one count per class, none of them zero. All of train stands before all
-    of test in `pixels`, and each is sorted by class, so the counts are the labels.
+    of test in `pixels`, and each is sorted by class, so the counts are the labels. `notes` say in
+    words what was done to them that their owner should know.
     """
 
     pixels: np.ndarray
     classes: tuple[str, ...]
     train: tuple[int, ...]
     test: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def remember(folder: Path, key: str, build: Callable[[], Pictures]) -> Pictures:
@@ -49,13 +46,12 @@ def remember(folder: Path, key: str, build: Callable[[], Pictures]) -> Pictures:
         fields = [tuple(about[field]) for field in ("classes", *SPLITS)]
         pixels = load_array(folder / f"{key}.npy")
         if pixels is not None and pixels.ndim == 4 and len(pixels) == sum(fields[1] + fields[2]):
-            return Pictures(pixels, *fields)
+            return Pictures(pixels, *fields, tuple(map(str, about.get("notes", ()))))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     pictures = build()
-    about = json.dumps(
-        {field: getattr(pictures, field) for field in ("classes", *SPLITS)}, allow_nan=False
-    )
+    fields = ("classes", *SPLITS, "notes")
+    about = json.dumps({field: getattr(pictures, field) for field in fields}, allow_nan=False)
     # The description goes last: where it stands, the pixels stand too.
     if save(folder / f"{key}.npy", lambda file: np.save(file, pictures.pixels)):
         save(folder / f"{key}.json", lambda file: file.write(about.encode()))
@@ -91,49 +87,64 @@ def load_array(path: Path) -> np.ndarray | None:
 
 
 def read_pictures(path: Path, progress: bool = True) -> Pictures:
-    """Decode train/<class>/* and test/<class>/*, possibly inside one more folder, at `path`.
+    """Decode the pictures at `path`, a folder or an archive, laid out as `places` reads it.
 
-    `path` is a folder or an archive. Grey pictures stay one channel when all are grey; else all
-    become RGB, without transparency. Hidden files are passed over, and so, with one warning, are
-    files that are no pictures of a class.
+    Grey pictures stay one channel when all are grey; else all become RGB. Each is seen upright and
+    on white (`decode`). Hidden files are passed over, and so, with a note, are files that are no
+    pictures of a class.
 
-    Raises DataError as `read_members` does, and for a picture that does not decode or has another
-    size than the rest, no train/ or test/, fewer than two classes, or a class with no pictures.
+    Raises DataError as `read_members` and `places` do, and for a picture that does not decode or
+    has another size than the rest, fewer than two classes, a class with no pictures, or pictures
+    that are all the same.
     """
     from tqdm import tqdm
 
-    total, arrays = 0, {}  # (split, class, file) → pixels, (H, W) or (H, W, 3)
-    counts = {split: {} for split in SPLITS}
-    tops, strangers, first = set(), [], None
-    members = read_members(path, lambda name: (_place(name) or " ")[-1] != "")
+    guessed: list[str] = []
+    names = [name for name, _ in read_members(path, lambda name: False, guessed)]
+    at, strangers = places(str(path), names)
+    total, arrays = 0, {}  # place → pixels, (H, W) or (H, W, 3)
+    first, clear = None, []
+    members = read_members(path, lambda name: name in at)
     label = f"decoding {path.name}"
     for name, blob in tqdm(members, label, unit=" files", delay=1, disable=not progress):
-        place = _place(name)
-        if place is None:
-            strangers += [] if name.endswith("/") or _is_junk(name) else [name]
+        if blob is None:
             continue
-        top, *place = place
-        tops.add(top)
-        if place[1]:
-            counts[place[0]].setdefault(place[1], 0)
-        if blob is not None:
-            array = arrays[tuple(place)] = _decode(f"{name!r} in {path}", blob)
-            total += array.nbytes
-            _check_total(path, total)
-            first = first or (name, array.shape[:2])
-            _check_size(*first, name, array.shape[:2])
-    for split, class_, _ in arrays:
-        counts[split][class_] += 1
-    if len(tops) > 1:
-        places = ", ".join(repr(top + "/") for top in sorted(tops))
-        raise DataError(f"{path} has train/ or test/ in several places, {places}: keep one")
-    classes = check_classes(str(path), counts)
-    _warn_of(strangers, path)
-    order = sorted(arrays, key=lambda place: (SPLITS.index(place[0]), place[1:]))
+        array, see_through = _decode(f"{name!r} in {path}", blob)
+        arrays[at[name]] = array
+        clear += [name] * see_through
+        total += array.nbytes
+        _check_total(path, total)
+        first = first or (name, array.shape[:2])
+        _check_size(path, *first, name, array.shape[:2])
+    spelt, counts = _counted(path, at, arrays, names)
+    order = sorted(arrays, key=lambda p: (SPLITS.index(p.split), p.spelt, p.file))
     grey = all(array.ndim == 2 for array in arrays.values())
     _check_total(path, total if grey else 3 * len(arrays) * math.prod(first[1]))
     pixels = _stack([arrays.pop(place) for place in order], 1 if grey else 3)
-    return Pictures(pixels, classes, *(tuple(counts[s][c] for c in classes) for s in SPLITS))
+    if len(pixels) > 1 and all(np.array_equal(picture, pixels[0]) for picture in pixels):
+        raise DataError(
+            f"all {len(pixels)} pictures in {path} are the same{', seen on white' * bool(clear)}: "
+            "there is nothing to learn. Look at one of them, and bring others"
+        )
+    notes = _notes(path, strangers, clear, guessed)
+    return Pictures(pixels, tuple(map(composed, spelt)), *counts, notes)
+
+
+def _counted(path: Path, at: dict[str, Place], arrays: dict, names: list[str]):
+    """The classes as they are spelt, sorted, and their numbers of pictures, a tuple a split."""
+    counts = {split: {} for split in SPLITS}
+    for split, spelt, _ in at.values():
+        counts[split].setdefault(spelt, 0)
+    for split, spelt, _ in arrays:
+        counts[split][spelt] += 1
+    for split in SPLITS:
+        if not counts[split]:
+            raise DataError(no_layout(str(path), split, names))
+    try:
+        spelt = check_classes(str(path), counts)
+    except DataError as error:
+        raise DataError(f"{error}. Found: {found_in(names)}") from error
+    return spelt, (tuple(counts[split][name] for name in spelt) for split in SPLITS)
 
 
 def check_classes(source: str, counts: dict[str, dict[str, int]]) -> tuple[str, ...]:
@@ -157,54 +168,41 @@ def check_classes(source: str, counts: dict[str, dict[str, int]]) -> tuple[str, 
     return classes
 
 
-def _place(name: str) -> tuple[str, str, str, str] | None:
-    # (folder around train/ and test/ or "", split, class or "", file or ""); None if elsewhere
-    parts = name.rstrip("/").split("/")
-    top = "" if parts[0] in SPLITS else parts.pop(0)
-    if not parts or parts[0] not in SPLITS or _is_junk(name):
-        return None
-    if name.endswith("/"):
-        return top, parts[0], "".join(parts[1:2]), ""
-    if len(parts) < 3 or not name.lower().endswith(ENDINGS):
-        return None
-    return top, parts[0], parts[1], "/".join(parts[2:])
-
-
-def _is_junk(name: str) -> bool:
-    return any(part.startswith(".") or part.lower() in JUNK for part in name.split("/"))
-
-
-def _warn_of(strangers: list[str], path: Path) -> None:
+def _notes(
+    path: Path, strangers: list[str], clear: Sequence[str], guessed: Sequence[str]
+) -> tuple[str, ...]:
+    notes = []
     if strangers:
-        warnings.warn(
+        notes.append(
             f"{path}: {len(strangers)} files are ignored, such as {strangers[0]!r}; {LAYOUT}, and "
-            f"end in {', '.join(ENDINGS)}",
-            stacklevel=3,
+            f"end in {', '.join(ENDINGS)}"
         )
+    if clear:
+        notes.append(
+            f"{path}: {len(clear)} pictures are transparent in places, such as {clear[0]!r}: they "
+            "are seen on white"
+        )
+    if guessed:
+        notes.append(
+            f"{path} does not say in which letters its names are: {guessed[0]!r} is a guess. Where "
+            "it is wrong, pack or name them anew, in UTF-8"
+        )
+    return tuple(notes)
 
 
-def _decode(name: str, blob: bytes) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(blob), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} × {image.height} is over {MAX_PIXELS:,} pixels")
-            if image.mode[0] in "IF":
-                raise ValueError(f"mode {image.mode} is over 8 bits a channel: save it with 8")
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise whatever they please over damaged bytes
-        raise DataError(f"{name} is no readable picture ({error}): replace or remove it") from error
+def _decode(name: str, blob: bytes) -> tuple[np.ndarray, bool]:
+    image, clear = decode(name, blob)
+    return np.asarray(image), clear
 
 
-def _check_size(first: str, expected: tuple[int, int], name: str, size: tuple[int, int]) -> None:
+def _check_size(
+    path: Path, first: str, expected: tuple[int, int], name: str, size: tuple[int, int]
+) -> None:
     if size != expected:
         one, other = (f"{width} × {height}" for height, width in (expected, size))
         raise DataError(
             f"pictures differ in size: {first!r} is {one} (width × height), {name!r} is {other}. "
-            "Resize them all to one size"
+            f"Resize them all to one size: `mpkit pictures {path} --out pets` does"
         )
 
 

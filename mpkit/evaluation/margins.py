@@ -138,8 +138,10 @@ def _shown(clean: Clean, progress: bool) -> Margins:
     from tqdm import tqdm
 
     looks = {"desc": f"{MODELS} clean models", "unit": "epoch", "delay": 1}
-    looks |= {"mininterval": 0.1 if sys.stderr.isatty() else 5}  # a log is no place for a bar
-    with tqdm(total=clean.recipe.epochs, disable=not progress, **looks) as bar:
+    looks |= {"disable": not progress or sys.stderr is None}  # closed by the shell: 2>&-
+    if not looks["disable"]:
+        looks |= {"mininterval": 0.1 if sys.stderr.isatty() else 5}  # a log is no place for a bar
+    with tqdm(total=clean.recipe.epochs, **looks) as bar:
         return compute_margins(clean, lambda *_: bar.update())
 
 

@@ -11,6 +11,7 @@ from mpkit.finetuning import features
 from mpkit.functional import State, own
 from mpkit.lab.kit import legends, views
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.letters import shown
 from mpkit.scenario import Scenario
 
 
@@ -55,7 +56,7 @@ class CollisionView:
 
     def _face(self, axes, title: str):
         image = axes.imshow(_shown(self.base), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(title, fontsize=font_size(self.figure, 10))
+        axes.set_title(shown(title), fontsize=font_size(self.figure, 10))
         axes.set_axis_off()
         return image
 

@@ -11,6 +11,7 @@ from mpkit.evaluation.tally import diverged
 from mpkit.evaluation.victims import VictimRecord, mean_accuracy
 from mpkit.lab.kit.canvas import RED, font_size, new_figure
 from mpkit.lab.kit.legends import KEPT_STYLES, guess_line, legend
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import tidy
 
@@ -85,7 +86,7 @@ class CompareView:
 
     def say(self, text: str) -> None:
         """The line above the rates."""
-        self.rates.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
+        self.rates.set_title(shown(text), loc="left", fontsize=font_size(self.figure, 10))
 
     def guess_at(self, share: float) -> None:
         """A dotted line at the share that was guessed."""
@@ -115,6 +116,6 @@ class CompareView:
             line = lines[i] if i < len(lines) else None
             fits = line and len(line.y) == len(self.parts)
             artist.set_data((line.y, line.x) if fits else ([], []))
-            artist.set_label(line.label if fits else "_")
+            artist.set_label(shown(line.label) if fits else "_")
         if lines:
             legend(self.rates, markerscale=0.4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.notes import beside
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
+from mpkit.lab.kit.threads import Worker
 from mpkit.lab.target_picker import Closed, TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
-from mpkit.runs.folder import begin
+from mpkit.runs.folder import begin, hold, name_of
 from mpkit.runs.prepared import (
     by_rule,
     clean_margins,
@@ -168,10 +169,8 @@ class CraftLab(AttackLab):
             return
         with beside(None):  # whoever asked for it, a thread will take it back
             self.say("The first picture is shown until clean models have found the target.")
-        given = self.attack, self.scenario
-        threading.Thread(
-            target=self._aim_quietly, args=given, name="mpkit margins", daemon=True
-        ).start()
+        aim = functools.partial(self._aim_quietly, self.attack, self.scenario)
+        Worker(aim, "mpkit margins", self.picker.close).start()
 
     def _aim_quietly(self, attack: Attack, scenario: Scenario) -> None:
         try:
@@ -273,10 +272,12 @@ class CraftLab(AttackLab):
         ready = dataclasses.replace(self.ready, attack=attack)
         margins = known_margins(clean_setup(attack, ready.scenario))
         targets = chosen(ready.scenario, margins) if margins else []
-        folder = begin(ready, targets, parent=parent)
-        record.append(folder / "records.jsonl", records)
-        record.save_state(folder, state)
-        record.save_poisons(folder, self.poisons(), ready.scenario.bases)
+        folder = record.new_folder(parent / name_of(attack))
+        with hold(folder):  # nobody goes on with what is not whole yet
+            begin(ready, targets, out=folder)
+            record.append(folder / "records.jsonl", records)
+            record.save_state(folder, state)
+            record.save_poisons(folder, self.poisons(), ready.scenario.bases)
         return folder
 
     def now(self) -> Attack:

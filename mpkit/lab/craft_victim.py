@@ -13,6 +13,7 @@ from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, new_figure
 from mpkit.lab.kit.legends import hold, legend
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.notes import Note, beside
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
@@ -134,7 +135,8 @@ class VictimNow:
             for (name, label), colour, style in zip(
                 parts.items(), (BLUE, RED), ("--", "-"), strict=True
             ):
-                (self.lines[name],) = axes.plot([], [], color=colour, ls=style, lw=2, label=label)
+                look = {"color": colour, "ls": style, "lw": 2, "label": shown(label)}
+                (self.lines[name],) = axes.plot([], [], **look)
             axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), yticks=(0, 0.5, 1))
             hold(axes, -0.03, 1.03)
             legend(axes)

@@ -14,6 +14,7 @@ from mpkit.finetuning import features
 from mpkit.functional import State, own
 from mpkit.lab.kit import legends, views
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.landscape import Losses, flatten, landscape, plane_through
 from mpkit.lab.wish import wish_of
 from mpkit.scenario import Scenario
@@ -49,7 +50,7 @@ class TwinsView:
         for axes in self.axes:
             axes.set_xlim(0, epochs)
             self.lines.append(
-                [axes.plot([], [], color=c, ls=s, lw=2, label=n)[0] for c, s, n in LOOKS]
+                [axes.plot([], [], color=c, ls=s, lw=2, label=shown(n))[0] for c, s, n in LOOKS]
             )
         legends.hold(loss, 0, 1.1 * math.log(len(scenario.train.classes)))  # who only guesses
         accuracy.set_ylim(0, 1.02)
@@ -87,11 +88,11 @@ class TwinsView:
 
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
-        self.axes[0].set_title(words, loc="left", fontsize=font_size(self.figure, 9))
+        self.axes[0].set_title(shown(words), loc="left", fontsize=font_size(self.figure, 9))
 
     def tell(self, poisons: str) -> None:
         """Which poisons the twin trains on, under the plots."""
-        self.poisons.set_text(poisons)
+        self.poisons.set_text(shown(poisons))
 
     @staticmethod
     def flat(state: State) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 
-from mpkit.data.places import SHIPPED
+from mpkit.data.places import SHIPPED, at
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted, diverged, success_rate
@@ -14,6 +16,7 @@ from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Put
@@ -33,7 +36,8 @@ class ReplayLab(Lab):
 
     `run`: a run folder (`mpkit attack` and a `CraftLab`'s Save write them), or the name of a run
     that ships with mpkit in data/recorded. Nothing is computed, and the run's pictures are not
-    needed. `rate` is in steps a second. Raises `RecordError` (a ValueError) for what is no run.
+    needed. `rate` is in steps a second, above 0. Raises `RecordError` (a ValueError) for what is no
+    run.
     """
 
     name, unit = "replay", "recorded step"
@@ -45,6 +49,8 @@ class ReplayLab(Lab):
         large: bool = False,
         rate: float = 4,
     ):
+        if not (isinstance(rate, Real) and 0 < rate < math.inf):
+            raise ValueError(f"rate is in steps a second, a number above 0, and not {rate!r}")
         saved, self.rate = open_run(find(run)), rate
         self.attack, self.about = saved.attack, _told(saved)
         self.steps, self.victims = replay(saved.folder), saved.victims()
@@ -121,7 +127,7 @@ class ReplayLab(Lab):
         for axes in (self.rates, self.levels):
             name_rows(axes, ARMS)
             axes.set_xlim(-0.03, 1.03)
-        self.figure.suptitle(self.about, x=0.01, ha="left", fontsize=size)
+        self.figure.suptitle(shown(self.about), x=0.01, ha="left", fontsize=size)
         self.redraw_kept()
 
     def _count(self) -> None:
@@ -136,7 +142,7 @@ class ReplayLab(Lab):
 
 def find(run: str | Path) -> Path:
     """The folder of a run, by its path or by the name of one that ships with mpkit."""
-    for folder in (Path(run), RECORDED / run):
+    for folder in (at(run), RECORDED / run):
         if (folder / "settings.json").is_file():
             return folder
     names = sorted(p.parent.name for p in RECORDED.glob("*/settings.json"))

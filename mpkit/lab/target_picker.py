@@ -17,6 +17,7 @@ from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.targets import MODELS, THIRDS, Target, target_index, whole_test_set
 from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.controls import Say, Thumbnails
+from mpkit.lab.kit.threads import Worker
 from mpkit.lab.kit.tools import fold
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import clean_margins, clean_setup
@@ -116,7 +117,7 @@ class TargetPicker:
 
     def _sort(self) -> None:
         self.sort.disabled = True
-        threading.Thread(target=self._compute, name="mpkit margins", daemon=True).start()
+        Worker(self._compute, "mpkit margins", self._closed.set).start()
 
     def told(self, epoch: int, epochs: int) -> None:
         """How far the clean models are; raises `Closed` where nobody waits for them."""

@@ -117,7 +117,7 @@ class UnrollLab(Lab):
             f"Points of two classes, {len(self.poisons)} poisons. After K = {look.unroll_steps} "
             f"steps at learning rate {look.lr:g} the adversarial loss is {self.losses[-1]:.2f} "
             f"(it was {self.losses[0]:.2f}): the target is called {says}. "
-            f"{lengths(self.arrows).replace(chr(10), ', ').capitalize()}."
+            f"{', '.join(lengths(self.arrows)).capitalize()}."
             + (f" {len(self.records)} moves along the arrows." if self.records else "")
         )
 

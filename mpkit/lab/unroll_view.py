@@ -18,6 +18,7 @@ from mpkit.lab.kit.legends import (
     show_guess,
     show_kept,
 )
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.views import show_marks, tidy
 from mpkit.lab.unroll_toy import Params, Toy, network
 
@@ -34,10 +35,10 @@ def drawn(arrows: Tensor) -> Tensor:
     return arrows / length.clamp(min=1e-12) * (0.15 + 0.17 * tens) * (length > 1e-12)
 
 
-def lengths(arrows: Tensor) -> str:
+def lengths(arrows: Tensor) -> list[str]:
     """How long the arrow (P, 2) of each poison is, by its number: a line each."""
     long = enumerate(arrows.norm(dim=1).tolist(), 1)
-    return "\n".join(["length of arrow", *(f"{i}:  {length:.2g}" for i, length in long)])
+    return ["length of arrow", *(f"{i}: {length:.2g}" for i, length in long)]
 
 
 def note_lengths(axes: Axes, size: float) -> Text:
@@ -78,7 +79,7 @@ class UnrollView:
             vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
         )  # fmt: skip
         self.clean = [
-            self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=name)[0]
+            self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=shown(name))[0]
             for marker, c, name in (("s", BLUE, "class 0"), ("o", RED, "class 1"))
         ]
         (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=9, mec=BLACK, label="poisons")
@@ -100,7 +101,7 @@ class UnrollView:
         self.target.set_data(*toy.target.T.numpy())
         self.quiver.set_offsets(poisons.numpy())
         self.quiver.set_UVC(*drawn(arrows).T.numpy())
-        self.lengths.set_text(lengths(arrows))
+        self.lengths.set_text("\n".join(shown(line) for line in lengths(arrows)))
         for name, place in zip(self.numbers, poisons.tolist(), strict=True):
             name.set_position((place[0] + 0.1, place[1] - 0.03))
 
@@ -111,7 +112,7 @@ class UnrollView:
         spots = torch.cartesian_prod(line, line).flip(1)
         said = network(weights, spots).softmax(-1)[:, 1].view(GRID, GRID)
         self.ground.set_data(said.numpy())
-        self.plane.set_title(title, loc="left", fontsize=font_size(self.figure, 10))
+        self.plane.set_title(shown(title), loc="left", fontsize=font_size(self.figure, 10))
 
     def curves(self, ahead: Sequence[float], run: tuple[Sequence, Sequence], marks) -> None:
         """L_adv after 0 … K training steps, and after every move of the run (moves, losses)."""

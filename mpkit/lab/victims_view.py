@@ -13,6 +13,7 @@ from mpkit.evaluation.tally import diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
 from mpkit.lab.kit.legends import KEPT_STYLES, brief, legend
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import ProbabilityView, room_for, tidy
 from mpkit.lab.wish import wish_of
@@ -42,7 +43,7 @@ class CountsView:
         self.accuracy = figure.add_subplot(grid[1, 1:])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        face.set_title(f"target: {brief(self.true)}", fontsize=font_size(figure, 10))
+        face.set_title(f"target: {brief(shown(self.true))}", fontsize=font_size(figure, 10))
         face.set_axis_off()
         wish = self.wish
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
@@ -77,16 +78,16 @@ class CountsView:
 
     def say(self, text: str) -> None:
         """The line above the dots."""
-        self.dots.set_title(text, loc="left", fontsize=font_size(self.figure, 10))
+        self.dots.set_title(shown(text), loc="left", fontsize=font_size(self.figure, 10))
 
     def tell(self, poisons: str) -> None:
         """Which poisons these victims trained on."""
-        self.accuracy.set_title(poisons, loc="left", fontsize=font_size(self.figure, 9))
+        self.accuracy.set_title(shown(poisons), loc="left", fontsize=font_size(self.figure, 9))
 
     def guess(self, guess: float, text: str) -> None:
         """A line at the guess, and `text` above it."""
         self.line.set_xdata([guess, guess])
-        self.rates.set_title(text, loc="left", fontsize=font_size(self.figure, 9))
+        self.rates.set_title(shown(text), loc="left", fontsize=font_size(self.figure, 9))
 
     def update(self, records: Sequence[VictimRecord], probabilities: Sequence[float]) -> None:
         """Show these victims and twins, and the poisoned ones' mean probabilities (classes,).
@@ -105,7 +106,7 @@ class CountsView:
         self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)
         size = font_size(self.figure, 8)
-        self.dots.set_xlabel(self._held(records), fontsize=size, loc="left")
+        self.dots.set_xlabel(shown(self._held(records)), fontsize=size, loc="left")
 
     def _held(self, records: Sequence[VictimRecord]) -> str:
         """Under the dots: whether the poisoned victims' flips hold, and what they would be by the
@@ -130,7 +131,7 @@ class CountsView:
         for i, artist in enumerate(self.kept):
             line = lines[i] if i < len(lines) else None
             artist.set_data(([line.y[-1]], [0]) if line else ([], []))
-            about = f"{line.label}: {percent(line.y[-1], 0)} of {line.x[-1]}" if line else "_"
-            artist.set_label(about)
+            about = f"{line.label}: {percent(line.y[-1], 0)} of {line.x[-1]}" if line else ""
+            artist.set_label(shown(about) or "_")
         if lines:
             legend(self.rates, markerscale=0.4)

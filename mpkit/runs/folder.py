@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpkit.data import files
+from mpkit.data.datasets import NAMED
+from mpkit.data.places import quoted
 from mpkit.data.schema import sealed, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
@@ -51,9 +53,15 @@ def begin(
         "data": origin.digest(ready.scenario),
         "weights": ready.attack.digest_of_weights(),
         "versions": origin.versions(),
-    }
+    } | ({"place": os.getcwd()} if _paths_of(ready.attack) else {})
     record.write_json(folder / "settings.json", sealed(record.strict(settings)))
     return folder
+
+
+def _paths_of(attack: Attack) -> list[str]:
+    """Of an attack, what names a file or folder that may be elsewhere one day."""
+    paths = [] if attack.data in NAMED else ["data"]
+    return paths + ["weights"] * (attack.tuned and Path(attack.weights).suffix != "")
 
 
 def name_of(attack: Attack) -> str:
@@ -61,8 +69,8 @@ def name_of(attack: Attack) -> str:
     stamp, what = time.strftime("%Y%m%d-%H%M%S"), attack.goal
     adversarial = attack.adversarial_class or attack.poison_class
     if attack.target_class and adversarial:
-        what = f"{attack.target_class}-as-{adversarial}"
-    name = f"{stamp}-{Path(attack.data).stem}-{what}-seed{attack.settings.seed}"
+        what = f"{attack.target_class[:40]}-as-{adversarial[:40]}"
+    name = f"{stamp}-{Path(attack.data).stem[:40]}-{what}-seed{attack.settings.seed}"
     return re.sub(r"[^\w.-]+", "_", name)
 
 
@@ -72,6 +80,7 @@ LATER = {
     "weights": (str | None, None),
     "title": (str | None, None),
     "device": (str | None, None),
+    "place": (str | None, None),
 }
 """What settings.json holds beside the attack; and what that of an earlier mpkit may lack."""
 
@@ -95,14 +104,15 @@ def refuse_used(folder: Path) -> None:
     if any((folder / name).exists() for name in LEFT):
         raise ValueError(
             f"{folder} holds a run already: name another folder, "
-            f"or go on with --resume {shlex.quote(str(folder))}"
+            f"or go on with --resume {quoted(folder)}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
     """What settings.json says of a run. Targets and their margins are those it began with; of runs
-    by an earlier mpkit the latter are not known, and `title` and `device` may be None."""
+    by an earlier mpkit the latter are not known, and `title` and `device` may be None. `place` is
+    the folder that paths of data and weights lead from, None where there are none."""
 
     folder: Path
     attack: Attack
@@ -112,15 +122,34 @@ class SavedRun:
     weights: str | None
     title: str | None
     device: str | None
+    place: str | None
     format: int
 
-    def prepare(self, progress: bool = True, device: str | None = None) -> Prepared:
-        """The attack ready to go on. Raises RecordError where data or weights are other ones."""
-        attack = dataclasses.replace(self.attack, device=device) if device else self.attack
-        ready = prepare(attack, progress, *self.plans)
+    def prepare(
+        self, progress: bool = True, device: str | None = None, data: str | None = None
+    ) -> Prepared:
+        """The attack ready to go on, `data` being where they are now. Raises RecordError where data
+        or weights are other ones, or not where they were."""
+        moved = {name: self._found(name) for name in _paths_of(self.attack)}
+        moved |= {k: v for k, v in (("device", device), ("data", data)) if v}
+        attack = dataclasses.replace(self.attack, **moved)
+        if attack.data not in NAMED and not Path(attack.data).expanduser().exists():
+            raise RecordError(
+                f"the pictures of the run in {self.folder} are not at {attack.data!r}: say where "
+                "they are now with --data"
+            )
+        try:
+            ready = prepare(attack, progress, *self.plans)
+        except ValueError as error:  # classes or pictures that are not there
+            if not data:
+                raise
+            raise RecordError(
+                f"the data at {data!r} are not those of the run in {self.folder}: {error}"
+            ) from error
         if origin.digest(ready.scenario) != self.data:
             raise RecordError(
-                f"the data are not those of the run in {self.folder}: start a new run"
+                f"the data are not those of the run in {self.folder}: bring those back, name them "
+                "with --data, or start a new run"
             )
         if self.weights not in (None, attack.digest_of_weights()):
             raise RecordError(
@@ -128,6 +157,12 @@ class SavedRun:
                 "with: bring those back, or start a new run"
             )
         return ready
+
+    def _found(self, name: str) -> str:
+        """The path of data or weights from where the run began, or else as it is."""
+        path = getattr(self.attack, name)
+        there = Path(self.place or "", path)
+        return str(there) if there.exists() else path
 
     def victims(self) -> list[VictimRecord]:
         """Its victims and twins; none if it was not judged. Raises RecordError."""
@@ -168,7 +203,7 @@ def open_run(folder: Path) -> SavedRun:
         if (parts["weights"] is None) == attack.tuned:
             raise ValueError("weights must be there for what is fine-tuned, and for nothing else")
         plans = parts["plan"], parts["victim_plan"]
-        known = (parts[name] for name in ("data", "weights", "title", "device"))
+        known = (parts[name] for name in ("data", "weights", "title", "device", "place"))
         return SavedRun(folder, attack, parts["targets"], plans, *known, number)
     except RecordError:
         raise

@@ -62,7 +62,8 @@ def write_json(path: Path, value: object) -> None:
     """`value` as readable JSON, written atomically. Raises ValueError for what JSON has no word
     for, such as NaN."""
     text = json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False)
-    files.write(path, (text + "\n").encode())
+    # Bytes of a path that are no text are written as JSON has them, \udce9.
+    files.write(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def read_json(path: Path) -> dict:
@@ -158,7 +159,8 @@ def _line(record: object) -> bytes:
     """A record as strict JSON, which has no NaN and no infinity: they are written as words; and
     with a checksum."""
     value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
-    return (json.dumps(sealed(strict(value)), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(sealed(strict(value)), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode(errors="backslashreplace")
 
 
 def strict(value: object) -> object:

@@ -7,8 +7,10 @@ import html
 import io
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
+
+from mpkit.runs.letters import width, write
 
 INK, PAPER, MUTED, LINE = (20, 20, 20), (255, 255, 255), (90, 90, 90), (205, 205, 205)
 SMALL, NORMAL, LARGE = 15, 17, 26
@@ -16,14 +18,12 @@ SMALL, NORMAL, LARGE = 15, 17, 26
 
 def lines(lines: list[tuple[str, int, tuple]], gap: int = 6) -> Image.Image:
     """Lines of text (text, size, colour) under one another, as wide and high as they need."""
-    fonts = [ImageFont.load_default(size) for _, size, _ in lines]
-    widths = [font.getlength(text) for font, (text, *_) in zip(fonts, lines, strict=True)]
     heights = [round(1.25 * size) for _, size, _ in lines]
-    size = int(max(widths)) + 2, sum(heights) + gap * (len(lines) - 1)
-    sheet, top = Image.new("RGB", size, PAPER), 0
-    draw = ImageDraw.Draw(sheet)
-    for font, (text, _, colour), height in zip(fonts, lines, heights, strict=True):
-        draw.text((0, top), text, colour, font)
+    wide = int(max(width(text, size) for text, size, _ in lines)) + 2
+    sheet = Image.new("RGB", (wide, sum(heights) + gap * (len(lines) - 1)), PAPER)
+    draw, top = ImageDraw.Draw(sheet), 0
+    for (text, size, colour), height in zip(lines, heights, strict=True):
+        write(draw, (0, top), text, size, colour)
         top += height + gap
     return sheet
 

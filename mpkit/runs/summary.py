@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mpkit.data import files
@@ -16,6 +15,7 @@ from mpkit.evaluation.rates import Rate, percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import with_diverged
 from mpkit.runs.ghost import Changes, change, changes, likeness, spread
+from mpkit.runs.letters import ADVICE, write, written
 from mpkit.runs.sheet import (
     INK,
     LARGE,
@@ -52,8 +52,7 @@ def summary_picture(
     and poison; columns are chosen by `ghost.spread`. Beside them stand the targets (up to
     three), and the ghost: the mean change over all poisons, with its `likeness` to each target.
     Changes are shown around grey, magnified as far as the largest fits, their mean as far as 95 of
-    100 of its values fit; the factors are written beside them (in letters that Pillow's own font
-    has).
+    100 of its values fit; the factors are written beside them.
     """
     found = changes(scenario, poisons)
     rows, side = _rows(scenario, poisons, found), _side(scenario, found)
@@ -91,7 +90,11 @@ def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Imag
         f"{'was' if many == 1 else 'were'} changed, by at most {found.largest} of 255 levels. "
         f"All labels are right, and the target{'s' * (len(scenario.targets) > 1)} never changed."
     )
-    return lines([(title(scenario, arms), LARGE, INK), (changed, NORMAL, MUTED)])
+    said = [(title(scenario, arms), LARGE, INK), (changed, NORMAL, MUTED)]
+    if "[U+" in said[0][0]:
+        lacking = f"[U+…]: a letter that no font on this machine has. Install one, {ADVICE}."
+        said.append((lacking, SMALL, MUTED))
+    return lines(said)
 
 
 def _called(scenario: Scenario) -> str:
@@ -101,10 +104,8 @@ def _called(scenario: Scenario) -> str:
 
 
 def _named(name: str) -> str:
-    """A class's name in quotes, on one line, not longer than a title bears, and without the accents
-    that Pillow's own font lacks."""
-    parts = unicodedata.normalize("NFKD", " ".join(name.split()))
-    name = "".join(c for c in parts if not unicodedata.combining(c))
+    """A class's name in quotes, in letters that can be drawn, not longer than a title bears."""
+    name = written(name)
     return f"“{name if len(name) <= 32 else name[:31] + '…'}”"
 
 
@@ -178,27 +179,26 @@ def _counts(scenario: Scenario, arms: Mapping[str, dict]) -> Image.Image:
     width = left + wide + 520
     sheet = Image.new("RGB", (width, head + high * len(shown) + 30), PAPER)
     draw = ImageDraw.Draw(sheet)
-    normal, small = (ImageFont.load_default(size) for size in (NORMAL, SMALL))
     who = "Fresh victims that call the target"
     if len(scenario.targets) > 1:
         who = "Cases in which a fresh victim calls a target"
     text = f"{who} {_called(scenario)}, with 95 % intervals"
-    draw.text((0, 0), text, INK, normal)
+    write(draw, (0, 0), text, NORMAL, INK)
     bottom = head + high * len(shown)
     for share in (0, 0.5, 1):
         x = left + wide * share
         draw.line([(x, head), (x, bottom)], LINE)
-        draw.text((x, bottom + 4), percent(share, 0), MUTED, small, anchor="ma")
+        write(draw, (x, bottom + 4), percent(share, 0), SMALL, MUTED, "ma")
     for i, arm in enumerate(shown):
         (name, colour), found, y = CALLED[arm], Rate(**arms[arm]["success"]), head + high * i + 15
-        draw.text((0, y), name, INK, small, anchor="lm")
+        write(draw, (0, y), name, SMALL, INK, "lm")
         draw.line([(left + wide * found.low, y), (left + wide * found.high, y)], colour, 5)
         x = left + wide * found.rate
         draw.ellipse([x - 7, y - 7, x + 7, y + 7], colour)
         ends = f"{percent(found.low, 0)} to {percent(found.high, 0)}"
         words = f"{found.successes:,} of {found.n:,} ({ends})"
         words = with_diverged(words, arms[arm].get("diverged", 0))
-        draw.text((left + wide + 24, y), words, INK, small, anchor="lm")
+        write(draw, (left + wide + 24, y), words, SMALL, INK, "lm")
         words = f"accuracy on other pictures {percent(arms[arm]['accuracy'])}"
-        draw.text((left + wide + 260, y), words, MUTED, small, anchor="lm")
+        write(draw, (left + wide + 260, y), words, SMALL, MUTED, "lm")
     return sheet

@@ -144,7 +144,7 @@ def memory(name: str, steps: Sequence[int] = (2, 16), size=None) -> list[dict]:
     for k in steps:
         problem = make_problem(name, k, 1, size=size)
         for way in ("traced", "plain"):
-            for s in STRATEGIES:
+            for s in (*STRATEGIES, "adjoint-flat"):
                 work = ours(problem, s, Plan(), way)  # in the calling thread, the one that is seen
                 begin({s: work})
                 what = {"network": name, "K": k, "what": s, "way": way}

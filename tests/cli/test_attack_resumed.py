@@ -12,7 +12,7 @@ import pytest
 from mpkit import finetuning
 from mpkit.data.schema import SEAL, sealed
 from mpkit.runs import record
-from tests.cli.conftest import call, flags, numbers, refused
+from tests.cli.conftest import call, flags, interrupt, numbers, refused
 
 # ── stopped and resumed ─────────────────────────────────────────────────────────────────────────
 
@@ -36,11 +36,43 @@ def test_a_run_resumed_may_move_and_be_on_a_named_device(copy):
 
 @pytest.mark.parametrize(
     "flag", ["--epsilon 0.2", "--seed 0", "--craft-steps 9", "--scale ci", "--out elsewhere",
-             "--victim-lr 0.1", "--stagger no", "--data digits"],
+             "--victim-lr 0.1", "--stagger no", "--size 20"],
 )  # fmt: skip
 def test_flags_that_contradict_a_resumed_run_are_refused(flag, copy):
     line = refused("attack", "--resume", copy, *flag.split())
     assert f"leave out {flag.split()[0]}" in line
+
+
+OF_PICTURES = {"data": "few", "network": "mlp", "n-train": None, "n-test": None,
+               "target-class": "a", "poison-class": "b"}  # fmt: skip
+
+
+def test_a_run_follows_its_pictures(few, tmp_path, monkeypatch):
+    assert call("attack", *flags(**OF_PICTURES, out="run"), "--quiet").code == 0
+    before, run = numbers(Path("run")), tmp_path / "run"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert call("attack", "--resume", run, "--quiet").code == 0
+    moved = (tmp_path / "few").rename(tmp_path / "my few")
+    line = refused("attack", "--resume", run)
+    assert "are not at 'few': say where they are now with --data" in line
+    assert call("attack", "--resume", run, "--quiet", "--data", moved).code == 0
+    assert numbers(run) == before
+    for other in ("digits", "../my few/train"):
+        assert refused("attack", "--resume", run, "--data", other)
+    monkeypatch.setattr("mpkit.cli.attack._craft", interrupt)
+    said = call("attack", "--resume", run, "--data", "../my few")
+    assert said.code == 130
+    assert "The run in" in said.err
+    (run / "summary.json").unlink()
+    said = call("attack", "--resume", run, "--data", "../my few")
+    assert said.err.endswith(f"Go on with: mpkit attack --resume {run} --data '../my few'\n")
+
+
+def test_data_that_is_called_by_name_may_be_named_again(copy):
+    assert call("attack", "--resume", copy, "--data", "digits", "--quiet").code == 0
+    line = refused("attack", "--resume", copy, "--data", "signs", "--quiet")
+    assert "the data at 'signs' are not those of the run" in line
 
 
 def test_a_device_that_is_not_here_is_refused_on_resuming(copy):

@@ -127,3 +127,11 @@ def test_the_doctor_looks_at_the_scale(monkeypatch):
     code, findings = examined()
     assert code == 0
     assert line_with("'huge' is unknown", findings).endswith("→ unset MPKIT_SCALE")
+
+
+def test_the_doctor_sees_that_there_is_no_home(no_home, monkeypatch):
+    monkeypatch.setenv("MPKIT_DATA", "~/mpkit")
+    _, findings = examined()
+    line = line_with("data folder", findings)
+    assert line.startswith("✗")
+    assert "no home folder ~ here; write the path in full" in line

@@ -158,7 +158,19 @@ def test_help_needs_no_letter_that_a_stream_lacks(monkeypatch):
     with pytest.raises(SystemExit, match="0"):
         main(["attack", "--help"])
     sys.stdout.flush()
-    assert b"? of the digits' camera noise" in blob.getvalue()
+    assert b"sigma of the digits' camera noise" in blob.getvalue()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("doctor", 0), ("attack --epsilon 7", 2)])
+def test_streams_may_be_closed(closed, command, code):
+    line = f'exec "{sys.executable}" -m mpkit {command} {closed}'
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, env=environment, text=True)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("epsilon must lie" in done.stderr) == (code == 2 and "2>&-" not in closed)
 
 
 def test_a_reader_that_has_gone_is_no_error(unbroken):

@@ -15,7 +15,7 @@ from mpkit.cli.options import given
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
 from mpkit.settings import Settings
-from tests.cli.conftest import from_flags
+from tests.cli.conftest import from_flags, refused
 
 # A value for every setting, other than what it has by itself.
 SAMPLES = {
@@ -147,3 +147,16 @@ def test_a_name_means_the_data_set_also_beside_a_folder_of_that_name(capsys):
     assert "for yours say ./digits" in capsys.readouterr().err
     assert from_flags("--data", "./digits").data == "./digits"
     assert not capsys.readouterr().err
+
+
+def test_a_path_that_the_shell_left_alone_begins_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    parse = build_parser().parse_args
+    for flag in ("out", "resume", "json"):
+        assert getattr(parse(["attack", f"--{flag}=~/x"]), flag) == str(tmp_path / "x")
+    assert parse(["attack", "--out=./x"]).out == "./x"
+
+
+def test_a_path_in_the_home_of_nobody_is_refused():
+    line = refused("attack", "--out=~no-such-user/x")
+    assert "there is no home folder ~no-such-user here" in line

@@ -82,8 +82,41 @@ def test_letters_that_a_stream_lacks_do_not_stop_a_run(monkeypatch):
     for name, tell in (("stdout", output.show), ("stderr", output.say)):
         blob = io.BytesIO()
         monkeypatch.setattr(sys, name, io.TextIOWrapper(blob, "cp1252"))
-        tell("ε = 8/255, ✓, é")
-        assert blob.getvalue().decode("cp1252").strip() == "? = 8/255, ?, é"
+        tell("ε = 8/255 ± 1, ✓ → ✗, é, 猫")
+        said = blob.getvalue().decode("cp1252").strip()
+        assert said == "epsilon = 8/255 ± 1, ok -> NO, é, ?"
+
+
+def test_an_ascii_terminal_tells_good_from_bad(monkeypatch):
+    blob = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(blob, "ascii"))
+    output.ready_streams()
+    print("✓ is not ✗", flush=True)
+    assert blob.getvalue() == b"ok is not NO\n"
+
+
+def test_streams_that_the_shell_closed_become_sinks(monkeypatch):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    output.ready_streams()
+    output.show("a result")
+    output.say("a word")
+    with output.Progress("crafting", "step", 4) as progress:
+        progress.reach(4)
+    assert sys.stdin.read() == ""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_disk_is_an_error_for_results_alone(monkeypatch):
+    with open("/dev/full", "w") as full:  # closing it flushes again, as Python does at its end
+        monkeypatch.setattr(sys, "stderr", full)
+        output.say("how it goes")
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(ValueError, match="the output can't be written: No space left"):
+            output.show("a result")
 
 
 @pytest.mark.parametrize("path", [None, "-", "new.json", "old.json"])

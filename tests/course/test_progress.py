@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from mpkit.course import begin, check, progress
 
 
@@ -21,7 +23,7 @@ def test_progress_is_kept_and_survives_damage(kept):
 
 def test_progress_can_be_off(monkeypatch, tmp_path):
     monkeypatch.setenv("MPKIT_PROGRESS", "off")
-    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     assert check("00.clip", 255).right
     assert not list(tmp_path.glob("**/*.json"))
 
@@ -34,3 +36,18 @@ def test_a_student_who_comes_back_sees_what_is_solved(kept, capsys):
     check("00.clip", 255)
     begin("00")
     assert "1 of 4 solved; open: 00.margin" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("named", ["", "~/progress.json", "~no-such-user/progress.json"])
+def test_the_course_goes_on_where_nothing_can_be_kept(named, no_home, monkeypatch, capsys):
+    monkeypatch.setenv("MPKIT_PROGRESS", named)
+    assert progress.file() is None
+    assert check("00.clip", 255).right
+    begin("00")
+    assert "Chapter 00: 0 of 4 solved" in capsys.readouterr().out
+
+
+def test_progress_may_be_kept_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MPKIT_PROGRESS", "~/mine.json")
+    assert progress.file() == tmp_path / "mine.json"

@@ -67,9 +67,10 @@ def test_a_member_outside_the_folder_is_refused_by_name(name, kind, tmp_path):
 
 
 def test_a_backslash_does_not_hide_the_way_out(tmp_path):
-    path = pack(tmp_path, tree() | {"train\\..\\..\\evil.png": encoded(0)}, "tar")
-    with pytest.raises(DataError, match="outside its own folder"):
-        load_dataset(path)
+    for i, name in enumerate(("train\\..\\..\\evil.png", "..\\evil.png", ".hidden/../../x")):
+        path = pack(tmp_path, tree() | {name: encoded(0)}, "tar", name=f"pets{i}")
+        with pytest.raises(DataError, match="outside its own folder"):
+            load_dataset(path)
 
 
 @pytest.mark.parametrize(
@@ -169,20 +170,44 @@ def test_only_what_is_wanted_is_read_and_everything_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_a_fingerprint_changes_with_what_may_have_changed(kind, tmp_path):
+def test_a_fingerprint_is_of_the_content_and_of_nothing_else(kind, tmp_path):
     path = pack(tmp_path, tree(1, 1), kind)
-    seen = [fingerprint(path)]
-    assert fingerprint(path) == seen[0]
+    first = fingerprint(path)
     touched = path / "train/ant/0.png" if kind == "folder" else path
     os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))
-    seen.append(fingerprint(path))
-    with open(touched, "ab") as file:
-        file.write(b"more")
-    seen.append(fingerprint(path))
-    seen.append(fingerprint(path.rename(tmp_path / f"other{path.suffix}")))
-    assert len(set(seen)) == 4
-    with pytest.raises(DataError, match="cannot be read"):
+    path = path.rename(tmp_path / f"other{path.suffix}")
+    assert fingerprint(path) == first
+    (path / "train/ant/.hidden").touch() if kind == "folder" else None
+    assert fingerprint(path) == first
+    touched = path / "train/ant/0.png" if kind == "folder" else path
+    before = touched.stat()
+    blob = bytearray(touched.read_bytes())
+    blob[-20] ^= 1
+    touched.write_bytes(blob)  # as many bytes, at the same time
+    os.utime(touched, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert fingerprint(path) != first
+    with pytest.raises(DataError, match="is no folder and no plain file"):
         fingerprint(tmp_path / "gone")
+
+
+def test_a_fingerprint_changes_with_names_and_empty_folders(tmp_path):
+    path = pack(tmp_path, tree(1, 1))
+    seen = [fingerprint(path)]
+    (path / "train/dog").mkdir()
+    seen.append(fingerprint(path))
+    (path / "train/ant").rename(path / "train/t")
+    (path / "train/bee").rename(path / "train/ant")
+    (path / "train/t").rename(path / "train/bee")
+    seen.append(fingerprint(path))
+    assert len(set(seen)) == 3
+    assert fingerprint(path, lambda name: False) != seen[-1]
+
+
+def test_what_is_not_asked_for_may_be_as_large_as_it_likes(tmp_path, monkeypatch):
+    path = pack(tmp_path, tree() | {"train/ant/film.mp4": bytes(2000)})
+    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
+    with pytest.warns(UserWarning, match=r"1 files are ignored, such as .*film\.mp4"):
+        load_dataset(path)
 
 
 # --- what is held in memory -----------------------------------------------------------------------

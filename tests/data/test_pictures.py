@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mpkit.data import DataError, archives, load_dataset, pictures
+from mpkit.data import DataError, archives, decoding, load_dataset, pictures
 from mpkit.data import datasets as data
 from tests.data.conftest import colours, encoded, pack, same, tree, without
 
@@ -32,27 +32,28 @@ def test_channels_rows_and_columns_keep_their_places(tmp_path):
         assert ((x * 255).round().numpy() == expected).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*seen on white")
 def test_grey_pictures_keep_one_channel_and_mixed_ones_become_rgb(tmp_path):
     grey = {
         "train/a/0.png": encoded(10, "L"),
         "train/b/0.png": encoded(1, "1"),
-        "test/a/0.png": encoded((30, 128), "LA"),
+        "test/a/0.png": encoded((30, 51), "LA"),  # a fifth of it, on white
         "test/b/0.pgm": encoded(40, "L", form="PPM"),
     }
     train, test = load_dataset(pack(tmp_path, grey))
     assert train.shape == (1, 3, 4)
-    assert sorted(colours(train) + colours(test)) == [(10,), (30,), (40,), (255,)]
+    assert sorted(colours(train) + colours(test)) == [(10,), (40,), (210,), (255,)]
     palette = Image.new("RGB", (4, 3), (1, 2, 3)).convert("P", palette=Image.Palette.ADAPTIVE)
     file = io.BytesIO()
     palette.save(file, "GIF")
     mixed = grey | {
         "test/a/1.gif": file.getvalue(),
-        "test/a/2.png": encoded((7, 8, 9, 100), "RGBA"),
+        "test/a/2.png": encoded((7, 8, 9, 255), "RGBA"),
         "test/b/3.BMP": encoded((4, 5, 6), form="BMP"),
     }
     train, test = load_dataset(pack(tmp_path, mixed, name="mixed"))
     assert sorted(colours(train)) == [(10,) * 3, (255,) * 3]
-    assert sorted(colours(test)) == [(1, 2, 3), (4, 5, 6), (7, 8, 9), (30,) * 3, (40,) * 3]
+    assert sorted(colours(test)) == [(1, 2, 3), (4, 5, 6), (7, 8, 9), (40,) * 3, (210,) * 3]
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -130,10 +131,11 @@ def test_an_empty_class_folder_is_an_error(tmp_path):
 
 
 def test_a_picture_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 11)
-    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
+    path = pack(tmp_path, tree())
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 11)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match="4 × 3 is over 11 pixels"):
-        load_dataset(pack(tmp_path, tree()))
+        load_dataset(path)
 
 
 def test_pillows_own_bomb_alarm_is_our_error(tmp_path, monkeypatch):
@@ -161,12 +163,49 @@ def test_pictures_that_changed_are_decoded_again(kind, tmp_path, decodings):
     changed = tree() | {"train/ant/0.png": encoded((99, 99, 99))}
     pack(tmp_path, changed, kind)
     touched = path / "train/ant/0.png" if kind == "folder" else path
-    os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))
     assert (99, 99, 99) in colours(load_dataset(path).train)
     assert len(decodings) == 30
-    os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))  # of the same size, but later
-    load_dataset(path)
-    assert len(decodings) == 45
+    os.utime(touched, ns=(1, touched.stat().st_mtime_ns + 1))  # the same, but later
+    load_dataset(path.rename(path.with_name(f"moved{path.suffix}")))  # and elsewhere
+    assert len(decodings) == 30
+
+
+def test_folders_that_changed_places_change_their_labels(tmp_path):
+    files = {
+        f"{split}/{name}/{i}.ppm": encoded((c, c, i), form="PPM")
+        for split in ("train", "test")
+        for c, name in enumerate(("ant", "bee"))
+        for i in range(2)
+    }
+    path = pack(tmp_path, files)
+    for file in path.rglob("*.ppm"):  # of one size and time, as an archive leaves them
+        os.utime(file, ns=(10**18, 10**18))
+    before = load_dataset(path).train
+    for old, new in (("ant", "t"), ("bee", "ant"), ("t", "bee")):
+        (path / "train" / old).rename(path / "train" / new)
+    after = load_dataset(path).train
+    for part, labels in ((before, [0, 1]), (after, [1, 0])):
+        assert {(c[0], int(y)) for c, y in zip(colours(part), part.y, strict=True)} == set(
+            zip([0, 1], labels, strict=True)
+        )
+
+
+def test_notes_are_kept_with_what_was_decoded(tmp_path, decodings):
+    files = tree() | {"test/ant/9.png": encoded((7, 8, 9, 0), "RGBA")}
+    path = pack(tmp_path, files)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"1 pictures are transparent.*ant/9.*on white"):
+            assert (255, 255, 255) in colours(load_dataset(path).test)
+    assert len(decodings) == 16
+
+
+def test_pictures_that_are_all_the_same_are_refused(tmp_path):
+    files = {name: encoded((9, 9, 9)) for name in tree()}
+    with pytest.raises(DataError, match=r"all 15 pictures in .* are the same: there is nothing"):
+        load_dataset(pack(tmp_path, files))
+    files = {name: encoded((9, 9, 9, 0), "RGBA") for name in tree()}
+    with pytest.raises(DataError, match="are the same, seen on white"):
+        load_dataset(pack(tmp_path, files, name="clear"))
 
 
 def test_a_file_takes_its_place_whole_and_in_one_move(tmp_path, own_cache, monkeypatch):

@@ -8,36 +8,48 @@ import signal
 import time
 from collections.abc import Callable
 
-SECONDS, GROWTH = 5, 500_000  # kB
+SECONDS, GROWTH = 5, 500_000  # of the processor's time; kB
+ASLEEP = 60
+"""Seconds after which what takes no processor's time hangs, also on a machine that is busy."""
 
 
 class Slow(BaseException):
     """It hangs; no code catches it."""
 
 
+def late(*_):
+    raise Slow
+
+
 def watched(call: Callable[[], str], allowed: tuple[type[Exception], ...]) -> tuple[str, str]:
     """How a call ended, and what is wrong with that, or "". The call itself says what is wrong with
     its result; it may also end in one of the `allowed` errors, with a message that is not long."""
-
-    def late(*_):
-        raise Slow
-
-    signal.signal(signal.SIGALRM, late)
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    signal.alarm(SECONDS)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
-        end, wrong = "read", call()
-    except allowed as error:
-        end, wrong = "refused", "" if len(str(error)) < 2000 else "a long message"
+        end, wrong = _ended(call, allowed)
     except Slow:
         end, wrong = "slow", f"takes more than {SECONDS} s"
-    except BaseException as error:
-        end, wrong = "error", repr(error)[:200]
-    finally:
-        signal.alarm(0)
     if (grown := resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) > GROWTH:
         wrong = wrong or f"grows by {grown // 1000} MB"
-    return end, wrong and f"{end} after {time.perf_counter() - began:.1f} s: {wrong}"
+    return end, wrong and f"{end} after {time.process_time() - began:.1f} s: {wrong}"
+
+
+def _ended(call: Callable[[], str], allowed: tuple[type[Exception], ...]) -> tuple[str, str]:
+    """The same, but for what it took. Raises Slow."""
+    timers = (signal.ITIMER_PROF, SECONDS), (signal.ITIMER_REAL, ASLEEP)
+    for kind in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(kind, late)
+    for timer, seconds in timers:
+        signal.setitimer(timer, seconds)
+    try:
+        return "read", call()
+    except allowed as error:
+        return "refused", "" if len(str(error)) < 2000 else "a long message"
+    except Exception as error:
+        return "error", repr(error)[:200]
+    finally:
+        for timer, _ in timers:
+            signal.setitimer(timer, 0)
 
 
 def peak() -> int:

@@ -113,3 +113,9 @@ def test_every_run_that_ships_can_be_replayed(monkeypatch):
         assert lab.runner.phase is Phase.DONE
         assert len(lab.arrived) == len(open_run(RECORDED / name).victims()) > 0
         lab.close()
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "4", None])
+def test_a_rate_that_is_none_is_refused_in_words(run, rate):
+    with pytest.raises(ValueError, match=f"a number above 0, and not {rate!r}"):
+        ReplayLab(run, rate=rate)

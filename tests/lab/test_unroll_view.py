@@ -33,7 +33,7 @@ def test_arrows_are_as_long_in_every_picture_and_their_lengths_can_be_read(view)
         view.points(toy, toy.poisons, arrows)
         tips = torch.stack([torch.tensor(view.quiver.U), torch.tensor(view.quiver.V)], 1)
         shown[steps] = tips.norm(dim=1), view.lengths.get_text().splitlines()[1:]
-        assert shown[steps][1] == [f"{i}:  {a.norm():.2g}" for i, a in enumerate(arrows, 1)]
+        assert shown[steps][1] == [f"{i}: {a.norm():.2g}" for i, a in enumerate(arrows, 1)]
     assert (shown[10][0] > shown[1][0] + 0.05).all()  # K = 10 looks otherwise than K = 1
     assert not set(shown[1][1]) & set(shown[10][1])
     far, near = drawn(torch.tensor([[1.0, 0.0], [0.01, 0.0]]))[:, 0]
@@ -59,7 +59,7 @@ def test_every_point_is_where_it_is(view):
     tips = torch.stack([torch.tensor(view.quiver.U), torch.tensor(view.quiver.V)], 1).float()
     assert torch.allclose(tips, drawn(arrows))
     assert [t.get_text() for t in view.numbers] == ["1", "2", "3", "4"]
-    assert view.lengths.get_text() == lengths(arrows)
+    assert view.lengths.get_text().splitlines() == lengths(arrows)
     for text, (x, y) in zip(view.numbers, toy.poisons.tolist(), strict=True):
         assert math.dist(text.get_position(), (x, y)) < 0.2
 

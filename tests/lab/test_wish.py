@@ -13,7 +13,7 @@ from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED
 from mpkit.lab.wish import most_poisons, wanted_by, wish_of
 from mpkit.runs.prepared import load_scenario
-from tests.lab.conftest import SMALL, small_attack
+from tests.lab.conftest import SMALL, said, small_attack
 
 THREE = SMALL | {"classes": ("1", "3", "7"), "n_train": 90, "n_test": 60, "craft_steps": 1}
 GOALS = {

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import time
 
 import pytest
 
+from mpkit.data import places
 from mpkit.data.schema import SEAL, sealed
 from mpkit.evaluation.records import VictimRecord
 from mpkit.runs import origin, record
 from mpkit.runs.attack import make_attack
 from mpkit.runs.folder import begin, name_of, open_run, refuse_used
 from mpkit.runs.prepared import prepare
+from tests.data.conftest import encoded, pack, tree
 
 
 @pytest.fixture
@@ -114,6 +118,43 @@ def test_a_run_may_go_on_on_another_device(ready, tmp_path):
     )
 
 
+@pytest.fixture
+def brought(tmp_path, monkeypatch):
+    """A run in tmp_path/run on pictures and weights that were named from tmp_path/here."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    pack(tmp_path / "here", tree(10, 4, size=(32, 32)), name="caf\udce9")
+    shutil.copy(places.SHIPPED / "pretrained/cifar10-small.safetensors", "mine.safetensors")
+    how = {"data": "caf\udce9", "fine_tune": "last", "weights": "mine.safetensors"}
+    begin(prepare(make_attack("ci", **how, target_index=(0,))), out=tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_run_finds_its_pictures_and_weights_from_where_it_began(brought):
+    run = open_run(brought / "run")
+    assert run.attack.data == "caf\udce9"  # as it was named
+    assert run.prepare(progress=False).attack.weights == str(brought / "here/mine.safetensors")
+
+
+def test_pictures_that_moved_are_named_and_must_be_the_same(brought):
+    moved = (brought / "here/caf\udce9").rename(brought / "moved")
+    run = open_run(brought / "run")
+    with pytest.raises(record.RecordError, match="say where they are now with --data"):
+        run.prepare(progress=False)
+    assert run.prepare(progress=False, data=str(moved)).scenario.train.name == "moved"
+    assert run.prepare(progress=False, data="moved").scenario.train.name == "moved"
+    (moved / "train/ant/0.png").write_bytes(encoded((99, 99, 99), size=(32, 32)))
+    with pytest.raises(record.RecordError, match="the data are not those of the run"):
+        run.prepare(progress=False, data="moved")
+
+
+def test_the_folder_that_paths_lead_from_may_be_gone(brought):
+    (brought / "here").rename(brought / "there")
+    os.chdir(brought / "there")
+    open_run(brought / "run").prepare(progress=False)  # as it was named, from here
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [
@@ -123,6 +164,10 @@ def test_a_run_may_go_on_on_another_device(ready, tmp_path):
         ({"goal": "self-concealment", "target_class": "3"}, "digits-self-concealment-seed0"),
         ({"data": "/a b/my pets.zip"}, "my_pets-targeted-seed0"),
         ({"target_class": "../x", "poison_class": "a/b"}, "digits-.._x-as-a_b-seed0"),
+        (
+            {"target_class": "x" * 300, "poison_class": "y" * 300, "data": "z" * 300},
+            f"{'z' * 40}-{'x' * 40}-as-{'y' * 40}-seed0",
+        ),
         ({"target_class": "猫", "poison_class": "Kätzchen"}, "digits-猫-as-Kätzchen-seed0"),
     ],
 )

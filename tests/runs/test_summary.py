@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mpkit.runs import summary
 from mpkit.runs.ghost import changes, spread
+from mpkit.runs.sheet import lines
 from mpkit.runs.summary import COLUMNS, EDGE, summary_picture, title
 from tests.runs.conftest import arms, changed, levels, scenario
 
@@ -127,9 +129,9 @@ def test_nothing_is_cut_off(tmp_path):
             "A “a” is called something else by 3 of 8 victims",
         ),
         (
-            {"classes": ("Kätzchen\n", "n" * 50)},
+            {"classes": ("Kitten\n", "n" * 50)},
             arms(),
-            f"A “Katzchen” is called “{'n' * 31}…” by 1 of 2 victims",
+            f"A “Kitten” is called “{'n' * 31}…” by 1 of 2 victims",
         ),
     ],
 )
@@ -143,6 +145,18 @@ def test_the_title_says_what_happened(how, counted, words):
 def test_any_class_name_can_be_written(names, tmp_path):
     s = scenario(classes=names)
     drawn(tmp_path / "bild 图.png", s, changed(s, 1))
+
+
+def test_letters_that_no_font_has_are_told_in_words(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(summary, "lines", lambda rows, *gap: said.extend(rows) or lines(rows, *gap))
+    names = ("a", "b"), ("\U00012000", "b")
+    for i, classes in enumerate(names):
+        s = scenario(classes=classes)
+        drawn(tmp_path / f"{i}.png", s, changed(s, 1))
+        words = " ".join(text for text, *_ in said)
+        assert ("A “[U+12000]” is called “b”" in words) == (i == 1)
+        assert ("a letter that no font on this machine has. Install one" in words) == (i == 1)
 
 
 @pytest.mark.parametrize("goal", ["self-concealment", "multi-class"])

@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mpkit.lab.kit.letters import find_letters
+
 # Okabe and Ito's colours, told apart by nearly everybody: https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, RED, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#767676"
@@ -31,6 +33,7 @@ SHARPNESS = 1.5
 def new_figure(width: float, height: float, large: bool = False) -> Figure:
     """A figure of `width` × `height` inches, a hundred CSS pixels each, on white, so that it can be
     read in light and dark themes. `large` makes letters for the back of a lecture room."""
+    find_letters()
     figure = Figure((width, height), dpi=100 * SHARPNESS, facecolor="white")
     figure.large = large
     FigureCanvasAgg(figure)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from mpkit.data import cache_folder, cifar10
 from mpkit.data.datasets import NAMED
+from mpkit.data.places import at
 from mpkit.lab.kit.share import ShareError, decode, differences, encode, merged
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import loaded_at_once
@@ -60,7 +60,7 @@ def refuse_absent(data: str) -> None:
                 "This code needs CIFAR-10, which is not here: 162 MiB, fetched once by "
                 "`mpkit fetch cifar10`. Then Use it again."
             )
-    elif data not in NAMED and not (data and Path(data).expanduser().exists()):
+    elif data not in NAMED and not (data and at(data).exists()):
         raise ShareError(
             f"This code needs the pictures at {data!r}, and there is nothing here: put them there, "
             "and Use it again."

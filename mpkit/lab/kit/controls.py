@@ -18,6 +18,9 @@ from mpkit.lab.kit.notes import Say, Trying
 from mpkit.lab.kit.runner import Phase, Runner
 from mpkit.runs.sheet import picture_tag
 
+COARSE = 2
+"""How many times as wide a slider may get for a value that lies outside its range."""
+
 
 class Transport:
     """▶ ⏸ ⏭ ⏹ ↺ for a runner, always in this order; each enabled only where it does something.
@@ -67,8 +70,9 @@ class Number(Trying):
 
     The box shows the value in force, in the unit named in the label, and the slider stands at the
     nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
-    the slider's range does not hold, is explained through `say`, and both go back. `near`: what is
-    said when it is turned stands under it, and not in the panel's line.
+    the range does not hold, is explained through `say`, and both go back. A value in force outside
+    the range widens it, for the box; and for the slider if that then is not too coarse. `near`:
+    what is said when it is turned stands under it, and not in the panel's line.
     """
 
     def __init__(
@@ -86,7 +90,8 @@ class Number(Trying):
     ):
         super().__init__(say, near)
         self.whole = all(isinstance(v, int) for v in (value, low, high, step))
-        self.label, self.low, self.high, self.turn = label, low, high, turn
+        self.label, self.turn = label, turn
+        self._range(low, high)
         self.value, self.step = value, step
         self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
         slider = widgets.IntSlider if self.whole else widgets.FloatSlider
@@ -101,6 +106,17 @@ class Number(Trying):
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
         self.show(value)  # a value outside the range widens it
+
+    def _range(self, low: float, high: float) -> None:
+        """The slider's ends, and those of the box: what a value in force needs may be beyond."""
+        self.low, self.high = self.least, self.most = low, high
+        self.widest = COARSE * (high - low)
+
+    def _widen(self, value: float) -> None:
+        ends = (math.floor, math.ceil) if self.whole else (float, float)
+        self.least, self.most = min(self.least, ends[0](value)), max(self.most, ends[1](value))
+        if self.most - self.least <= self.widest:
+            self.low, self.high = self.slider.min, self.slider.max = self.least, self.most
 
     def _place(self, value: float) -> float:
         """Where the slider stands for a value.
@@ -131,8 +147,8 @@ class Number(Trying):
         with self.trying():
             if self.whole and not isinstance(new, int):
                 raise ValueError(f"{self.label} must be a whole number, not {new}.")
-            if not self.low <= new <= self.high:
-                ends = f"between {self.low} and {self.high}"
+            if not self.least <= new <= self.most:
+                ends = f"between {self.least} and {self.most}"
                 raise ValueError(f"{self.label} must lie {ends}, not {new}.")
             if new != self.value:
                 self.turn(new)
@@ -150,12 +166,10 @@ class Number(Trying):
             self._own = before
 
     def show(self, value: float) -> None:
-        """Set both parts without telling anybody; a value in force outside the range widens it."""
+        """Set both parts without telling anybody."""
         with self._quietly():
-            if not self.low <= value <= self.high and math.isfinite(value):
-                ends = (math.floor, math.ceil) if self.whole else (float, float)
-                self.low, self.high = min(self.low, ends[0](value)), max(self.high, ends[1](value))
-                self.slider.min, self.slider.max = self.low, self.high
+            if not self.least <= value <= self.most and math.isfinite(value):
+                self._widen(value)
             self.value = self.box.value = value
             self.slider.value = self._place(value)
 
@@ -164,7 +178,8 @@ class Number(Trying):
         end. Nobody is told."""
         # A slider that saw the range first would send back the end of it, after the value is set.
         with self._quietly():
-            self.low, self.high = self.slider.min, self.slider.max = low, high
+            self._range(low, high)
+            self.slider.min, self.slider.max = low, high
             self.show(min(max(self.value, low), high) if value is None else value)
 
     def enable(self, on: bool) -> None:

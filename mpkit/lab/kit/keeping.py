@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mpkit.data.places import quoted
 from mpkit.lab.kit.runner import Phase
-from mpkit.lab.kit.tools import Line, plain
+from mpkit.lab.kit.tools import Line
 
 
 class Keeping:
@@ -27,7 +28,7 @@ class Keeping:
         x, y = self.curve()
         if not len(x):
             return self.say("There is nothing to keep yet: ▶ first.")
-        label = plain(name) or f"run {len(self.named) + 1}"
+        label = name or f"run {len(self.named) + 1}"
         self.named = [line for line in self.named if line.label != label][-1:]
         self.named.append(Line(label, list(x), list(y)))
         self.say(f"Kept as “{name or label}”; the last two kept runs stay on the plot.")
@@ -37,7 +38,8 @@ class Keeping:
 
     def _save(self) -> None:
         try:
-            self.say(f"Saved in {self.save()}")
+            folder = str(self.save().resolve())  # a terminal may be elsewhere
+            self.say(f"Saved. Go on with: mpkit attack --resume {quoted(folder)}")
         except (OSError, ValueError) as error:
             self.say(str(error), bad=True)
 

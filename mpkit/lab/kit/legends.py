@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mpkit.lab.kit.canvas import BLUE, GREY, PURPLE, font_size
+from mpkit.lab.kit.letters import shown
 
 KEPT_STYLES = ((GREY, ":"), (BLUE, "-."), (PURPLE, (0, (5, 1, 1, 1))))
 """For the last run, and for two that were named."""
@@ -20,7 +21,7 @@ def show_kept(axes: Axes, artists: Sequence, lines: Sequence) -> None:
     for i, artist in enumerate(artists):
         line = lines[i] if i < len(lines) else None
         artist.set_data((line.x, line.y) if line else ((), ()))
-        artist.set_label(line.label if line else "_")
+        artist.set_label(shown(line.label) if line else "_")
     if hasattr(axes, "held"):
         seen = [*seen_of(artists), *axes.held]
         axes.held = min(seen), max(seen)

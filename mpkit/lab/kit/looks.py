@@ -11,6 +11,7 @@ from mpkit.evaluation.rates import Rate
 from mpkit.evaluation.tally import with_diverged
 from mpkit.lab.kit.canvas import BLUE, GREY, RED, font_size
 from mpkit.lab.kit.legends import hold
+from mpkit.lab.kit.letters import shown
 
 LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY, "^", ":")}
 """Colour, marker and line of every arm."""
@@ -35,12 +36,12 @@ class RateRow:
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """One row for each name, from the top down."""
-    axes.set_yticks(range(len(names)), names, fontsize=font_size(axes.figure, 8))
+    axes.set_yticks(range(len(names)), map(shown, names), fontsize=font_size(axes.figure, 8))
     hold(axes, max(1, len(names)) - 0.5, -0.5)
 
 
 def show_count(words: Text, found: Rate, diverged: int = 0) -> None:
     """8 of 8, say, above the point that stands at the rate; at an end it is written inwards."""
-    words.set_text(with_diverged(f"{found.successes} of {found.n}", diverged))
+    words.set_text(shown(with_diverged(f"{found.successes} of {found.n}", diverged)))
     words.set_x(found.rate)
     words.set_ha("left" if found.rate < 0.2 else "right" if found.rate > 0.8 else "center")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import math
 import os
 import sys
@@ -16,6 +17,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
+
+from mpkit.lab.kit.threads import Worker
 
 Item = TypeVar("Item")
 
@@ -172,9 +175,8 @@ class Runner(Generic[Item]):
             job, job.owed, self.phase = self._job, count, Phase.RUNNING
             new = self.mode == "thread" and self._thread is None
             if new:
-                self._thread = threading.Thread(
-                    target=self._work, args=(job,), name="mpkit lab", daemon=True
-                )
+                work = functools.partial(self._work, job)
+                self._thread = Worker(work, "mpkit lab", lambda: self.close(0))
             self._condition.notify_all()
         self._changed()
         if new:

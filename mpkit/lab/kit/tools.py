@@ -95,12 +95,6 @@ def fold(title: str, children: Sequence[widgets.Widget]) -> widgets.Widget:
     return widgets.VBox([opener, inside])
 
 
-def plain(text: str) -> str:
-    """Letters that a legend shows as they are: no formula between $, and also behind a _."""
-    text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
-
-
 def keep_row(keep: Callable[[str], object], save: Callable[[], object] | None) -> widgets.Widget:
     """Keep this run's curve under a name, and the run as a folder, where it can be saved."""
     name, note = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px")), Note()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -22,8 +23,8 @@ from mpkit.lab.kit.legends import (
     seen_of,
     show_guess,
     show_kept,
-    width,
 )
+from mpkit.lab.kit.letters import shown
 from mpkit.metapoison import CraftRecord
 
 # For the small decompositions of a frame (PCA, LDA): with more threads they wait for one another,
@@ -38,9 +39,9 @@ COUNTED = ("epoch", "step", "craft step", "move", "training steps k")
 def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """The house's look: small letters that still read, no box around the plot."""
     size = font_size(axes.figure)
-    axes.set_title(title, fontsize=size + 1, loc="left")
-    axes.set_xlabel(xlabel, fontsize=size)
-    axes.set_ylabel(ylabel, fontsize=size)
+    axes.set_title(shown(title), fontsize=size + 1, loc="left")
+    axes.set_xlabel(shown(xlabel), fontsize=size)
+    axes.set_ylabel(shown(ylabel), fontsize=size)
     axes.tick_params(labelsize=size - 1)
     if xlabel in COUNTED:
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -54,7 +55,7 @@ class LossView:
         self.axes, self.steps = axes, steps
         tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
         size = font_size(axes.figure, 8)
-        axes.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {adversarial}")
+        axes.axhline(0, color=RED, ls="--", lw=1, label=shown(f"below: called {adversarial}"))
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
@@ -113,7 +114,7 @@ class CloudView:
         axes.set_xticks([])
         axes.set_yticks([])
         self.groups = [
-            axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=label)[0]
+            axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=shown(label))[0]
             for m, c, ms, label in looks
         ]
         legend_below(axes)
@@ -141,7 +142,7 @@ def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) ->
         artists.append(axes.axvline(x, color=GREY, ls=":", lw=1))
         artists.append(
             axes.text(
-                x, 0.02 + 0.07 * (i % 4), f" {text}", transform=axes.get_xaxis_transform(),
+                x, 0.02 + 0.07 * (i % 4), f" {shown(text)}", transform=axes.get_xaxis_transform(),
                 fontsize=font_size(axes.figure, 8), color=BLACK,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )
@@ -151,8 +152,10 @@ def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) ->
 def room_for(classes: Sequence[str], figure: Figure) -> float:
     """How much wider, in a grid of inches, the gap left of a `ProbabilityView` must be than usual:
     classes are named there."""
-    letter = 0.0085 * font_size(figure, 10)
-    return max(0.01, letter * max(width(brief(name)) for name in classes) - 0.7)
+    size, ask = FontProperties(size=font_size(figure, 8)), figure.canvas.get_renderer()
+    names = (brief(shown(name)) for name in classes)
+    widest = max(ask.get_text_width_height_descent(name, size, False)[0] for name in names)
+    return max(0.01, 1.3 * widest / figure.dpi - 0.75)
 
 
 class ProbabilityView:
@@ -167,7 +170,7 @@ class ProbabilityView:
         ]
         self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)
         tidy(axes, title, "probability")
-        names = [brief(name) for name in classes]
+        names = [brief(shown(name)) for name in classes]
         axes.set_yticks(range(len(classes)), names, fontsize=font_size(axes.figure, 8))
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
@@ -208,7 +211,7 @@ class StripView:
         last = min(first + self.columns, len(self.bases))
         self.axes.get_yticklabels()[1].set_text(f"change ×{self.factor:.0f}")
         self.axes.set_yticklabels(["base", f"change ×{self.factor:.0f}", "poison"])
-        self.title.set_text(f"poisons {first + 1}–{last} of {len(self.bases)}")
+        self.title.set_text(shown(f"poisons {first + 1}–{last} of {len(self.bases)}"))
 
     def _sheet(self, poisons: Tensor, factor: float) -> np.ndarray:
         rows = slice(self.page * self.columns, (self.page + 1) * self.columns)

@@ -7,6 +7,8 @@ import functools
 import importlib
 import threading
 
+from mpkit.lab.kit.threads import Worker
+
 
 @functools.cache
 def warm_up() -> threading.Thread:
@@ -15,7 +17,7 @@ def warm_up() -> threading.Thread:
     `torch.func.grad` imports it when it is first used, which takes a second. Where that fails here
     the first `grad` will say why.
     """
-    thread = threading.Thread(target=_import, name="mpkit warm-up", daemon=True)
+    thread = Worker(_import, "mpkit warm-up", lambda: None)
     thread.start()
     return thread
 

@@ -229,3 +229,27 @@ def test_a_fold_opens_and_closes():
     assert inside.layout.display != "none"
     opener.value = False
     assert inside.layout.display == "none"
+
+
+def test_a_value_far_outside_the_range_leaves_the_slider_its_fine_places(heard, said):
+    number = Number("ε", 255, 0, 64, heard.append, said.append)
+    browser = Browser(number)
+    browser.answer()
+    assert (number.value, number.box.value) == (255, 255)
+    assert (number.slider.value, number.slider.max) == (64, 64)
+    number.slider.value = 40  # every move of the slider acts
+    number.box.value = 200  # and the box takes all that was in force
+    assert (heard, number.slider.value, said) == ([40, 200], 64, [])
+    number.box.value = 256
+    assert said == ["ε must lie between 0 and 255, not 256."]
+    number.show(100)
+    number.limit(0, 64)
+    number.box.value = 100
+    assert said[-1] == "ε must lie between 0 and 64, not 100."
+
+
+def test_a_value_a_little_outside_the_range_widens_the_slider(heard, said):
+    number = Number("K", 12, 1, 10, heard.append, said.append)
+    assert (number.slider.max, number.slider.value) == (12, 12)
+    number.show(20)
+    assert (number.slider.max, number.slider.value) == (12, 12)

@@ -15,7 +15,6 @@ from mpkit.lab.kit.tools import (
     guess_row,
     keep_row,
     picture_row,
-    plain,
     share_row,
 )
 
@@ -61,13 +60,6 @@ def test_a_fold_hides_what_is_in_it_until_it_is_opened():
     assert (box.layout.display, opener.icon) == ("", "caret-down")
     opener.value = False
     assert (box.layout.display, opener.icon) == ("none", "caret-right")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"), [("run 1", "run 1"), ("$x$", r"\$x\$"), ("_x", " _x"), ("_$", r" _\$")]
-)
-def test_letters_of_a_legend_are_shown_as_they_are(text, shown):
-    assert plain(text) == shown
 
 
 def test_a_run_is_kept_under_its_name(heard):
