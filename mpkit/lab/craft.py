@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -79,7 +79,7 @@ class CraftLab(AttackLab):
     def items(self) -> Iterator[tuple[CraftState, CraftRecord, Settings]]:
         attack, scenario = self.attack, self.scenario
         if attack.target_index is None:
-            index = self._found(attack, scenario)
+            index = self._found(attack, scenario, self.runner.breath())
             yield Put(lambda: self._aim(attack, index))
             attack = dataclasses.replace(attack, target_index=index)
             scenario = aimed(scenario, index)
@@ -92,7 +92,7 @@ class CraftLab(AttackLab):
             begun[:] = [self.knobs()]
             return begun[0]
 
-        for state, step in ready.craft(settings=settings):
+        for state, step in ready.craft(settings=settings, tell=self.within()):
             yield state, step, begun[0]
 
     def take(self, item: tuple[CraftState, CraftRecord, Settings]) -> None:
@@ -115,6 +115,9 @@ class CraftLab(AttackLab):
 
     def work(self) -> float:
         return pace.crafting_work(self.now(), len(self.scenario.train))
+
+    def pictures(self):
+        return self.scenario.train
 
     def curve(self):
         return [r.step for r in self.records], [r.loss for r in self.records]
@@ -147,10 +150,17 @@ class CraftLab(AttackLab):
         index = attack.target_index  # None as long as clean models have not found it
         self.attack = dataclasses.replace(resolved(attack, self.scenario), target_index=index)
 
-    def _found(self, attack: Attack, scenario: Scenario) -> tuple[int, ...]:
+    def _found(
+        self, attack: Attack, scenario: Scenario, breath: Callable[..., None] = lambda: None
+    ) -> tuple[int, ...]:
         """The target by the rule, which clean models may have to train for. Raises ValueError where
         no picture is a target, and `Closed` where nobody waits for it."""
-        return by_rule(scenario, clean_margins(attack, scenario, tell=self.picker.told))
+
+        def tell(epoch: int, epochs: int) -> None:
+            breath()
+            self.picker.told(epoch, epochs)
+
+        return by_rule(scenario, clean_margins(attack, scenario, tell=tell))
 
     def _aim(self, attack: Attack, index: tuple[int, ...]) -> None:
         """Take the target that was found for `attack`, if that is still asked for."""

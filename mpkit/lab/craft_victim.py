@@ -77,7 +77,9 @@ class VictimNow:
         sources = (pictures, scenario.train.x)
         data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
         seeds, seen = [seed] * 2, sources.__getitem__
-        runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
+        breath = self.runner.breath()
+        given = {"plan": plan, "own_x": seen, "tell": lambda *_: breath()}
+        runs = train(network, *data, attack.victim_recipe, seeds, **given)
         for state, record in runs:
             arms = [("poisoned", self.count), ("clean", self.count)]
             victim, twin = judge(scenario, network, state, arms, other=False)

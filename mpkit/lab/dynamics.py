@@ -74,7 +74,7 @@ class DynamicsLab(AttackLab):
         yield Put(lambda: self._begin(look, ready))
         batch = look.batch
         if batch is None:
-            batch = yield from self.source.craft(ready)
+            batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while the twins train.
         strongest = strength(ready.scenario, batch)
         yield Put(lambda: self._start(batch, strongest))
@@ -136,7 +136,8 @@ class DynamicsLab(AttackLab):
         start = stack([init(network, seed)] * 2).map(lambda t: t.to(scenario.train.x))
         yield start, measure(ready, start, 0, (float("nan"),) * 2, now())
         data = scenario.train.x, scenario.train.y
-        runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures)
+        tell = self.within()
+        runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures, tell=tell)
         for state, record in runs:
             told = record.epoch, record.losses, used["epsilon"]
             yield state, measure(ready, state, *told)
@@ -180,6 +181,9 @@ class DynamicsLab(AttackLab):
         rows = len(self.ready.scenario.train)
         crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, 2)
+
+    def pictures(self):
+        return self.ready.scenario.train
 
     def curve(self):
         return [r.epoch for r in self.records], [r.adversarial[POISONED] for r in self.records]

@@ -83,7 +83,7 @@ class VictimsLab(AttackLab):
         ready = prepare(attack, progress=False, scenario=look.scenario)
         batch, seed, strength = look.batch, self.seed, self.strength
         if batch is None:
-            batch = yield from self.source.craft(ready)
+            batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while its victims train.
         yield self.put(batch=batch, epsilon=batch.settings.epsilon * strength / 100)
         sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
@@ -96,6 +96,7 @@ class VictimsLab(AttackLab):
                 victims=some,
                 seed=seed,
                 plan=ready.victim_plan,
+                tell=self.within(),
             )
             yield records
 
@@ -148,6 +149,9 @@ class VictimsLab(AttackLab):
         rows = len(self.source.scenario.train)
         crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.count)
+
+    def pictures(self):
+        return self.source.scenario.train
 
     def curve(self):
         """The share of poisoned victims that turned, against their number."""

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import ipywidgets as widgets
 
@@ -96,3 +97,25 @@ class Trying:
             except ValueError as error:
                 self._refused = True
                 self.say(str(error))
+
+
+SIGNS = {"▶": ("Run", "run"), "↺": ("Reset", "reset")}
+"""Ways out that words may name."""
+
+
+class Speaking:
+    """The part of a panel that speaks; it has a `message` and a `transport`."""
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """A line beside what was pressed or turned, with the buttons whose signs are in it; or else
+        under the status. `bad` for what went wrong."""
+        if (note := place()) is None:
+            self.message.value = spoken(text, bad)
+        else:
+            signs = [sign for sign in SIGNS if sign in text]
+            note.tell(text, bad, [(f"{s} {SIGNS[s][0]}", partial(self._way, s)) for s in signs])
+
+    def _way(self, sign: str) -> None:
+        button = self.transport.buttons[SIGNS[sign][1]]
+        if not button.disabled:
+            button.click()

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from mpkit.data import Dataset
 from mpkit.device import make_reproducible, pick_device
 from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.keeping import Keeping
-from mpkit.lab.kit.notes import notes_in, place, spoken
+from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
@@ -39,14 +39,13 @@ from mpkit.lab.kit.tools import (
     share_row,
 )
 from mpkit.lab.kit.warmup import warm_up
+from mpkit.training import Tell
 
 __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
-SIGNS = {"▶": ("Run", "run"), "↺": ("Reset", "reset")}
-"""Ways out that words may name."""
 
 
-class Lab(Keeping, ABC):
+class Lab(Speaking, Keeping, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
@@ -71,6 +70,18 @@ class Lab(Keeping, ABC):
     @abstractmethod
     def clear(self) -> None:
         """Forget the run (a reset), and bring the picture back to its beginning."""
+
+    def within(self) -> Tell:
+        """For `items`, asked there: what a step that takes long tells of its batches. The panel
+        shows how far it is, and Pause and Stop act after the batch under way."""
+        breath = self.runner.breath()
+
+        def tell(done: int, of: int) -> None:
+            breath(lambda: self.clock.batch(done, of))
+            if self.clock.due():
+                self._tell()
+
+        return tell
 
     def put(self, **values: object) -> Put:
         """For `items`, to be yielded: these become attributes of the lab."""
@@ -97,6 +108,10 @@ class Lab(Keeping, ABC):
     def work(self) -> float | None:
         """How much a whole run of `attack` computes (see `pace`), to foretell its time;
         None for labs that take a few seconds."""
+        return None
+
+    def pictures(self) -> Dataset | None:
+        """What is trained on, where `work` says how much."""
         return None
 
     def curve(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -217,20 +232,6 @@ class Lab(Keeping, ABC):
         self.end(timeout)
         self.panel.close()
 
-    def say(self, text: str, bad: bool = False) -> None:
-        """A line beside what was pressed or turned, with the buttons whose signs are in it; or else
-        under the status. `bad` for what went wrong."""
-        if (note := place()) is None:
-            self.message.value = spoken(text, bad)
-        else:
-            signs = [sign for sign in SIGNS if sign in text]
-            note.tell(text, bad, [(f"{s} {SIGNS[s][0]}", partial(self._way, s)) for s in signs])
-
-    def _way(self, sign: str) -> None:
-        button = self.transport.buttons[SIGNS[sign][1]]
-        if not button.disabled:
-            button.click()
-
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
         self.marks.append((where, text))
@@ -242,6 +243,7 @@ class Lab(Keeping, ABC):
         return self.describe() + guess
 
     def _taken(self, item) -> None:
+        self.clock.batches = None
         with self.canvas.lock:
             self.take(item)
         self.canvas.update()
