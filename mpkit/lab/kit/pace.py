@@ -47,12 +47,12 @@ def multiplications(module: nn.Module, shape: tuple[int, int, int]) -> int:
     module, found = own(module), []
 
     def count(layer: nn.Module, _: object, out: Tensor) -> None:
-        found.append(out.numel() * layer.weight[0].numel())
+        found.append(out[0].numel() * layer.weight[0].numel())
 
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(count)
-    module(torch.empty(1, *shape, device="meta"))
+    module(torch.empty(2, *shape, device="meta"))  # batch norm refuses one
     return sum(found)
 
 

@@ -62,6 +62,7 @@ def test_multiplications_are_those_of_the_layers():
     assert pace.multiplications(network("convnet", (3, 32, 32), 10), (3, 32, 32)) == convnet
     for name in NETWORKS:
         assert pace.multiplications(network(name, (3, 32, 32), 10), (3, 32, 32)) > 10**5
+        assert pace.multiplications(network(name, (1, 8, 8), 2), (1, 8, 8)) > 1000
 
 
 def test_what_trains_a_last_layer_only_is_not_guessed_by_its_network(small):
