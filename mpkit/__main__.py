@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 
 import mpkit
@@ -44,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
-    from mpkit.cli import attack, doctor, pretrain, sweep, targets
+    from mpkit.cli import attack, doctor, pictures, pretrain, sweep, targets
     from mpkit.cli.options import add_attack_flags
 
     parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
@@ -64,6 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
     fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
     fetch.set_defaults(run=_fetch)
+    mine = commands.add_parser(
+        "pictures", help="make a data set of your photographs", description=pictures.__doc__
+    )
+    pictures.add_flags(mine)
+    mine.set_defaults(run=pictures.run)
     made = commands.add_parser(
         "pretrain", help="make weights to fine-tune", description=pretrain.__doc__
     )
@@ -82,8 +88,14 @@ def _fetch(_: argparse.Namespace) -> int:
     return 0
 
 
+def _in_words(message: Warning | str, *_) -> str:
+    """A warning as a line of the command, and not as one of the library's code."""
+    return f"mpkit: {message}\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 refused (one line says why), 130 interrupted."""
+    warnings.formatwarning = _in_words
     with quietly():
         from mpkit.cli.output import ready_streams, say
 

@@ -13,6 +13,7 @@ import torch
 
 from mpkit.cli.options import attack_from, filled, given, homed
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
+from mpkit.data.datasets import NAMED
 from mpkit.data.files import clear_parts
 from mpkit.data.places import quoted
 from mpkit.device import describe
@@ -20,7 +21,7 @@ from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import Rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import BY, percent, tallies, with_diverged, words
-from mpkit.evaluation.targets import Target, chosen, misleading
+from mpkit.evaluation.targets import Target, chosen, misleading, outlook
 from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.runs import record
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
             folder, ready, targets = (_resumed if options.resume else _new)(options, held)
             if not options.quiet:
                 say(_opening(ready, folder, targets))
-                for line in filter(None, map(misleading, targets)):
+                for line in filter(None, [*map(misleading, targets), _outlook(ready)]):
                     say(f"mpkit: {line}")
             _complete(folder, ready, began, options)
     except KeyboardInterrupt:
@@ -133,6 +134,16 @@ def _targets(attack: Attack, scenario: Scenario, quiet: bool) -> list[Target]:
         return chosen(scenario, clean_margins(attack, scenario, not quiet))
     known = known_margins(clean_setup(attack, scenario))
     return chosen(scenario, known) if known else []
+
+
+def _outlook(ready: Prepared) -> str:
+    """What clean models make of somebody's own pictures, or who says it; "" of all others."""
+    if ready.attack.data in NAMED:
+        return ""
+    known = known_margins(clean_setup(ready.attack, ready.scenario))
+    if known is None:
+        return "mpkit targets trains clean models on these data, and says what can succeed there"
+    return outlook(ready.scenario, known)
 
 
 def _resumed(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from mpkit.cli.options import attack_from, homed
 from mpkit.cli.output import refuse_unwritable, say, show
+from mpkit.data.datasets import NAMED
 from mpkit.evaluation.margins import write_margins
-from mpkit.evaluation.targets import MODELS, THIRDS, Target
+from mpkit.evaluation.targets import MODELS, THIRDS, Target, outlook
 from mpkit.runs.prepared import clean_margins, clean_setup, load_scenario
 from mpkit.runs.record import strict
 
@@ -52,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
     names = scenario.train.classes
     called = "anything else" if attack.goal == "self-concealment" else names[adversarial]
     show(text if options.json == "-" else "\n".join(table(found, names[true], called)))
+    if attack.data not in NAMED:
+        say(f"mpkit: {outlook(scenario, margins)}")
     if not options.quiet and options.json != "-":
         say("\nName one with --target-index; without it mpkit attack takes the one marked *")
     return 0

@@ -20,6 +20,7 @@ from mpkit.data.archives import DataError, read_members
 from mpkit.data.decoding import decode
 from mpkit.data.layout import ENDINGS, LAYOUT, SPLITS, Place, found_in, no_layout, places
 from mpkit.data.names import composed
+from mpkit.data.places import quoted
 
 MAX_TOTAL = 1 << 30  # bytes of all pictures, decoded: 1 GiB, seven times CIFAR-10
 
@@ -202,7 +203,7 @@ def _check_size(
         one, other = (f"{width} × {height}" for height, width in (expected, size))
         raise DataError(
             f"pictures differ in size: {first!r} is {one} (width × height), {name!r} is {other}. "
-            f"Resize them all to one size: `mpkit pictures {path} --out pets` does"
+            f"Resize them all to one size: `mpkit pictures {quoted(path)} --out pets` does"
         )
 
 

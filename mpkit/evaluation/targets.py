@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mpkit.data import Dataset
+from mpkit.evaluation.rates import rate
 from mpkit.scenario import Scenario
 
 MODELS = 8
@@ -157,6 +158,33 @@ def chosen(scenario: Scenario, margins: Margins) -> list[Target]:
     true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
     by_row = {t.row: t for t in margins.targets(true, adversarial)}
     return [by_row[row] for row in scenario.target_rows]
+
+
+def outlook(scenario: Scenario, margins: Margins) -> str:
+    """One line on what clean models make of pictures that nobody has tried before: how often they
+    are right, by what margins the targets can be had, and whether an attack can show anything."""
+    count, labels = len(margins.labels), margins.labels
+    right = margins.votes.gather(1, labels[:, None]).sum().item() / MODELS
+    usual = labels.bincount().max().item() / count
+    true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
+    found = margins.targets(true, adversarial)
+    good = [t.margin for t in found if t.third]
+    words = (
+        f"{MODELS} clean models are right on {right / count:.0%} of the {count} test pictures "
+        f"(guessing: {usual:.0%}), and {len(good)} of {len(found)} of class "
+        f"{scenario.train.classes[true]} are targets"
+    )
+    if rate(round(right), count).low <= usual:
+        return (
+            f"{words}. They hardly tell the classes apart, so an attack shows nothing here: bring "
+            "more pictures a class, or classes that differ more"
+        )
+    if not good:
+        return f"{words}: an attack on any of them shows nothing"
+    return (
+        f"{words}, with margins of {min(good):+.1f} to {max(good):+.1f} that poisons have to "
+        "overcome: an attack can succeed here, on the near ones sooner"
+    )
 
 
 def misleading(target: Target) -> str:

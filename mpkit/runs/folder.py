@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mpkit.data import files
 from mpkit.data.datasets import NAMED
-from mpkit.data.places import quoted
+from mpkit.data.places import at, quoted
 from mpkit.data.schema import sealed, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
@@ -133,7 +133,7 @@ class SavedRun:
         moved = {name: self._found(name) for name in _paths_of(self.attack)}
         moved |= {k: v for k, v in (("device", device), ("data", data)) if v}
         attack = dataclasses.replace(self.attack, **moved)
-        if attack.data not in NAMED and not Path(attack.data).expanduser().exists():
+        if attack.data not in NAMED and not at(attack.data).exists():
             raise RecordError(
                 f"the pictures of the run in {self.folder} are not at {attack.data!r}: say where "
                 "they are now with --data"

@@ -155,7 +155,13 @@ def by_rule(scenario: Scenario, found: targets.Margins) -> tuple[int, ...]:
     names = scenario.train.classes
     true, adversarial = int(scenario.target_labels[0]), int(scenario.adversarial[0])
     called = "any other class" if scenario.goal == "self-concealment" else names[adversarial]
-    return (targets.default_target(found.targets(true, adversarial), names[true], called).index,)
+    try:
+        mine = found.targets(true, adversarial)
+        return (targets.default_target(mine, names[true], called).index,)
+    except ValueError as error:
+        if not found.margin.isfinite().all():
+            raise
+        raise ValueError(f"{error}. {targets.outlook(scenario, found)}") from error
 
 
 def prepare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -144,3 +145,30 @@ def test_the_whole_test_set_is_put_together_again(small_digits):
         assert torch.equal(whole.x, small_digits.test.x)
         assert torch.equal(whole.y, small_digits.test.y)
         assert targets.target_index(s) == index
+
+
+def of_votes(per_picture: list[list[int]], labels: list[int]) -> str:
+    votes, names = torch.tensor(per_picture), SimpleNamespace(classes=("cat", "dog"))
+    margin = torch.linspace(0.5, 4, len(labels))[:, None].expand(-1, 2)
+    who = SimpleNamespace(
+        train=names, target_labels=torch.tensor([0]), adversarial=torch.tensor([1])
+    )
+    return targets.outlook(who, targets.Margins(margin, votes, torch.tensor(labels)))
+
+
+def test_the_outlook_says_what_clean_models_make_of_the_pictures():
+    labels = [0] * 10 + [1] * 10
+    good = of_votes([[8, 0]] * 10 + [[0, 8]] * 10, labels)
+    assert good.startswith(
+        "8 clean models are right on 100% of the 20 test pictures (guessing: 50%), and 10 of 10 of "
+        "class cat are targets, with margins of +0.5 to +2.2 that poisons have to overcome"
+    )
+    assert "an attack can succeed here" in good
+    hard = of_votes([[5, 3]] * 10 + [[3, 5]] * 10, labels)
+    assert "right on 62%" in hard
+    assert "They hardly tell the classes apart, so an attack shows nothing here" in hard
+    lost = of_votes([[0, 8]] * 2 + [[0, 8]] * 18, [0] * 2 + [1] * 18)
+    assert "right on 90% of the 20 test pictures (guessing: 90%)" in lost
+    assert "shows nothing here" in lost  # the others are the most frequent class
+    none = of_votes([[3, 5]] * 4 + [[0, 8]] * 4 + [[0, 8]] * 92, [0] * 4 + [1] * 96)
+    assert "shows nothing" in none
