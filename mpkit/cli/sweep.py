@@ -20,7 +20,7 @@ from mpkit.cli.output import Progress, say, show
 from mpkit.cli.thirds import thirds_table
 from mpkit.data.files import locked
 from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
-from mpkit.evaluation.targets import Target
+from mpkit.evaluation.targets import DIVERGED, Target
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
@@ -132,7 +132,7 @@ def _drawn(
     numbers = list(itertools.permutations(range(len(names)), 2))
     found = {(names[a], names[b]): margins.targets(a, b) for a, b in numbers}
     if any("diverged" in t.why for targets in found.values() for t in targets):
-        raise ValueError("the training of the clean models diverged: use a lower --lr")
+        raise ValueError(DIVERGED)
     good = {pair: [t.index for t in targets if t.third] for pair, targets in found.items()}
     old = _drawn_of_old(margins.labels, names, options)
     keys = {_key(_with_pair(cell, pair)) for pair in old for cell in grid}
