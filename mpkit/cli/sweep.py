@@ -98,6 +98,10 @@ def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
             f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
         )
     axes = []
+    if options.epsilons and "epsilon" not in base.settings.bounds:
+        raise ValueError(
+            f"--epsilons does nothing with --perturbation {base.settings.perturbation}: leave it out"
+        )
     for name, values in (("epsilon", options.epsilons), ("unroll_steps", options.unrolls)):
         if values is not None and name in given(options):
             raise ValueError(f"--{name.replace('_', '-')} beside a list of its values: give one")
@@ -191,14 +195,15 @@ def _measure(attack: Attack) -> dict:
 def table(rows: list[tuple[Attack, dict, dict]]) -> list[str]:
     """Of each cell of the grid and each arm: targets that fell, victims that turned, and means; and
     the thirds side by side. `rows`: attack, its arms, its target as JSON."""
-    cells: dict[tuple[float, int], list[tuple[dict, dict]]] = {}
+    cells: dict[tuple, list[tuple[dict, dict]]] = {}
     for attack, arms, target in rows:
-        cell = attack.settings.epsilon, attack.settings.unroll_steps
+        s = attack.settings
+        cell = s.epsilon, s.unroll_steps, s.bounds_in_words
         cells.setdefault(cell, []).append((target, arms))
     epochs, lines = min(a.victim_recipe.epochs for a, *_ in rows), []
-    for (epsilon, unroll_steps), both in sorted(cells.items()):
+    for (_, unroll_steps, bounds), both in sorted(cells.items(), key=lambda cell: cell[0]):
         found = [arms for _, arms in both]
-        lines.append(f"ε = {epsilon:.4g} ({255 * epsilon:.1f}/255), K = {unroll_steps}:")
+        lines.append(f"{bounds}, K = {unroll_steps}:")
         for arm in found[0]:
             lines += _arm(arm, [arms[arm] for arms in found], epochs)
         lines += thirds_table(both)
