@@ -7,6 +7,7 @@ in the browser a slider sends back what it is shown, rounded to its step, as if 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -100,7 +101,7 @@ class Number:
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
         self.widget = widgets.HBox([self.name, self.slider, self.box])
-        self._own = False
+        self._own, self._unanswered = False, deque(maxlen=50)  # places that the slider was put at
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
         self.show(value)  # a value outside the range widens it
@@ -132,9 +133,22 @@ class Number:
         place = self.high if percent >= 100 else percent * width / 100 + self.low
         return round(place) if self.whole else place
 
-    def _echoed(self, place: float) -> bool:
-        """Whether the slider is where it was put: then nobody has moved it."""
-        return abs(self._place(place) - self._place(self.value)) < 1e-6 * self.step
+    def _echoed(self, sent: float) -> bool:
+        """Whether the slider is where it was put: then nobody has moved it.
+
+        A browser that computes places otherwise may still answer those of before; each is heard
+        once, and only told which one is in force, or both would answer each other without end.
+        """
+        near = lambda place: abs(self._place(sent) - place) < 1e-6 * self.step  # noqa: E731
+        if near(self._place(self.value)):
+            self._unanswered.clear()
+            return True
+        before = list(self._unanswered)
+        late = [i for i, place in enumerate(before) if near(place) and sent != place]
+        if late:
+            self._unanswered = deque(before[late[0] + 1 :], self._unanswered.maxlen)
+            self.show(self.value)
+        return bool(late)
 
     def _moved(self, change: dict) -> None:
         if self._own or (change["owner"] is self.slider and self._echoed(change["new"])):
@@ -170,7 +184,9 @@ class Number:
             if not self.least <= value <= self.most and math.isfinite(value):
                 self._widen(value)
             self.value = self.box.value = value
-            self.slider.value = self._place(value)
+            if (place := self._place(value)) != self.slider.value:
+                self._unanswered.append(place)
+            self.slider.value = place
 
     def limit(self, low: float, high: float, value: float | None = None) -> None:
         """Another range, and maybe value; without one, a value that is now outside moves to the
