@@ -60,10 +60,10 @@ class Scenario:
         return self.train.x.index_copy(0, self.bases, poisons.to(self.train.x))
 
     def succeeded(self, logits: Tensor) -> Tensor:
-        """Logits (…, T, classes) → bool (…, T), whether the attacker got their way with each target.
+        """Logits (…, T, classes) → bool (…, T), whether the attacker got their way with each.
 
-        What is wanted must stand alone at the top: of equals argmax names the first. No where
-        logits are not finite.
+        What is wanted must stand alone at the top: of equals argmax names the first. Where logits
+        are not finite they did not.
         """
         aim = self.adversarial.expand(logits.shape[:-1])[..., None]
         own = logits.gather(-1, aim)[..., 0]

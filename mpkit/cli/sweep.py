@@ -98,10 +98,9 @@ def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
             f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
         )
     axes = []
+    way = base.settings.perturbation
     if options.epsilons and "epsilon" not in base.settings.bounds:
-        raise ValueError(
-            f"--epsilons does nothing with --perturbation {base.settings.perturbation}: leave it out"
-        )
+        raise ValueError(f"--epsilons does nothing with --perturbation {way}: leave it out")
     for name, values in (("epsilon", options.epsilons), ("unroll_steps", options.unrolls)):
         if values is not None and name in given(options):
             raise ValueError(f"--{name.replace('_', '-')} beside a list of its values: give one")

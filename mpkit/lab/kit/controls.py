@@ -101,7 +101,8 @@ class Number:
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
         self.widget = widgets.HBox([self.name, self.slider, self.box])
-        self._own, self._unanswered = False, deque(maxlen=50)  # places that the slider was put at
+        self._own = False
+        self._unanswered = deque([self.slider.value], maxlen=50)  # places that it was put at
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
         self.show(value)  # a value outside the range widens it
@@ -140,15 +141,13 @@ class Number:
         once, and only told which one is in force, or both would answer each other without end.
         """
         near = lambda place: abs(self._place(sent) - place) < 1e-6 * self.step  # noqa: E731
-        if near(self._place(self.value)):
-            self._unanswered.clear()
-            return True
-        before = list(self._unanswered)
-        late = [i for i, place in enumerate(before) if near(place) and sent != place]
-        if late:
-            self._unanswered = deque(before[late[0] + 1 :], self._unanswered.maxlen)
-            self.show(self.value)
-        return bool(late)
+        put, now = list(self._unanswered), near(self._place(self.value))
+        answered = [i for i, place in enumerate(put) if near(place) and sent != place]
+        if answered:  # and so were those before it, or they needed no answer
+            self._unanswered = deque(put[answered[0] + 1 :], self._unanswered.maxlen)
+            if not now:
+                self.show(self.value)
+        return now or bool(answered)
 
     def _moved(self, change: dict) -> None:
         if self._own or (change["owner"] is self.slider and self._echoed(change["new"])):
