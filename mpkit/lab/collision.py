@@ -18,7 +18,6 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
-from mpkit.lab.kit.runner import Put
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import load_scenario
 from mpkit.setting import changes, settings_of
@@ -59,9 +58,8 @@ class CollisionLab(AttackLab):
             train_set = scenario.train
             seed = stream(self.seed, "collision")
             recipe = dataclasses.replace(self.attack.victim_recipe, epochs=10)
-            runs = train(network, train_set.x, train_set.y, recipe, [seed])
-            for state, _ in runs:  # noqa: B007
-                yield Put()  # is anybody still waiting for it?
+            runs = train(network, train_set.x, train_set.y, recipe, [seed], tell=self.within())
+            *_, (state, _) = runs
             trained = state.pick(0)
             yield self.put(trained=trained)
         base, target = scenario.base_images[0], scenario.targets[0]

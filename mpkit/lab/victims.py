@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted
 from mpkit.evaluation.victims import VictimRecord, noise_poisons, train_victims
@@ -82,7 +83,7 @@ class VictimsLab(AttackLab):
         ready = prepare(attack, progress=False, scenario=look.scenario)
         batch, seed, strength = look.batch, self.seed, self.strength
         if batch is None:
-            batch = yield from self.source.craft(ready)
+            batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while its victims train.
         bounds = {name: strength / 100 * e for name, e in batch.settings.bounds.items()}
         yield self.put(batch=batch, dose=bounds_told(bounds))
@@ -96,6 +97,7 @@ class VictimsLab(AttackLab):
                 victims=some,
                 seed=seed,
                 plan=ready.victim_plan,
+                tell=self.within(),
             )
             yield records
 
@@ -148,6 +150,9 @@ class VictimsLab(AttackLab):
         rows = len(self.source.scenario.train)
         crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.count)
+
+    def pictures(self):
+        return self.source.scenario.train
 
     def curve(self):
         """The share of poisoned victims that turned, against their number."""
@@ -202,7 +207,7 @@ class VictimsLab(AttackLab):
         epochs = self.attack.victim_recipe.epochs
         lines = [f"{arm}: {counted(self.records, arm, epochs)}" for arm in ARMS]
         names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
-        said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
+        said = ", ".join(f"{name} {percent(p, 0)}" for name, p in names if p >= 0.01)
         return (
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "

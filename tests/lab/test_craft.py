@@ -10,7 +10,7 @@ import pytest
 from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.kit.share import encode
-from tests.lab.conftest import crafted, finished, press
+from tests.lab.conftest import crafted, finished, press, said
 
 
 def test_a_run_from_start_to_end(lab, until):
@@ -92,7 +92,7 @@ def test_later_settings_wait_for_a_reset(lab, until):
     press(lab, "step")
     until(lambda: lab.runner.phase is Phase.PAUSED)
     lab.controls["models"].slider.value = 3
-    assert "After reset" in lab.message.value
+    assert "After reset" in said(lab)
     press(lab, "step")
     until(lambda: lab.runner.steps == 2 and lab.runner.phase is Phase.PAUSED)
     assert len(lab.records[-1].losses) == 2

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from torch import nn
 
 from mpkit.evaluation import victims as evaluation_module
-from mpkit.evaluation.rates import rate
+from mpkit.evaluation.rates import percent, rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
@@ -19,7 +19,7 @@ from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
-from tests.lab.conftest import SMALL, finished
+from tests.lab.conftest import SMALL, finished, said
 
 
 def reset(lab) -> None:
@@ -158,7 +158,7 @@ def test_the_interval_and_the_mean_are_those_of_the_victims_shown(small, until, 
     mean = sum(r.adversarial_probability[0] for r in poisoned) / 3
     assert lab.view.bars.bars[wanted].get_width() == pytest.approx(mean, abs=1e-6)
     name = lab.source.scenario.train.classes[wanted]
-    assert f"{name} {mean:.0%}" in lab.describe().split("on average")[1]
+    assert f"{name} {percent(mean, 0)}" in lab.describe().split("on average")[1]
 
 
 def test_the_guess_is_a_line_and_waits_for_an_answer(small, until, changed):
@@ -190,7 +190,7 @@ def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
     step(lab, until)
     there = list(lab.arrivals)
     lab.controls["victims"].slider.value = 1
-    assert "already" in lab.message.value
+    assert "already" in said(lab)
     assert lab.count == lab.controls["victims"].slider.value == 2
     lab.controls["victims"].slider.value = 5
     assert "of 3" in lab.status.value
@@ -225,7 +225,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
         lab.controls[name].slider.value = value
     lab.controls["augment"].menu.value = True
     lab.controls["network"].menu.value = "convnet"
-    assert "After reset" in lab.message.value
+    assert "After reset" in said(lab)
     assert lab.attack.victim_recipe.lr != 0.05
     reset(lab)
     finished(lab, until)
@@ -289,7 +289,7 @@ def test_more_victims_can_be_asked_for_in_mid_run(small, until):
     lab.transport.buttons["step"].click()
     until(lambda: lab.runner.phase is Phase.PAUSED)
     lab.controls["victims"].slider.value = 1
-    assert "arrived already" in lab.message.value
+    assert "arrived already" in said(lab)
     lab.controls["victims"].slider.value = 3
     finished(lab, until)
     assert lab.records[: len(two)] == two
