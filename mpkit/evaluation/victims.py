@@ -101,7 +101,7 @@ def turned(
     found = {}
     for name, module in evaluations(network).items():
         z = predict(module, state, scenario.targets, scenario.train.x, plan=plan)
-        found[name] = scenario.succeeded(z.argmax(-1)) & z.isfinite().all(-1)
+        found[name] = scenario.succeeded(z)
     return found
 
 
@@ -143,7 +143,7 @@ def _answers(
     weights = (_finite(t) for part in state for t in part.values())
     fine = torch.stack([_finite(said), _finite(seen), *weights]).all(0)
     p, predicted = said.softmax(-1), said.argmax(-1)
-    success = scenario.succeeded(predicted) & said.isfinite().all(-1)
+    success = scenario.succeeded(said)
     pick = lambda labels: p.gather(-1, labels.expand(len(p), -1)[..., None])[..., 0].tolist()  # noqa: E731
     columns = {
         "predicted": predicted.tolist(),

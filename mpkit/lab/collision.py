@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -62,7 +63,10 @@ class CollisionLab(AttackLab):
             trained = state.pick(0)
             yield self.put(trained=trained)
         base, target = scenario.base_images[0], scenario.targets[0]
-        yield from collide(network, trained, base, target, self.knobs)
+        for item in collide(network, trained, base, target, self.knobs):
+            if not math.isfinite(item[1].features):  # argmax would call it class 0
+                raise ValueError("the network's training diverged: take a lower victim_lr")
+            yield item
 
     def take(self, item: tuple[Tensor, CollisionRecord]) -> None:
         self.poison, record = item

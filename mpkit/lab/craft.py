@@ -122,11 +122,11 @@ class CraftLab(Aiming, AttackLab):
         return [r.step for r in self.records], [r.loss for r in self.records]
 
     def describe(self) -> str:
-        s, scenario = self.records[-1] if self.records else self.knobs(), self.scenario
+        s, scenario = self.used if self.records else self.knobs(), self.scenario
         wish = wish_of(scenario)
         about = (
             f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
-            f"{wish.wanted}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
+            f"{wish.wanted}; {s.bounds_in_words}, K = {s.unroll_steps}. "
         )
         if not self.records:
             return about + "Nothing has run yet."

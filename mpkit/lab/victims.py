@@ -26,7 +26,7 @@ from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
 from mpkit.scenario import Scenario
-from mpkit.settings import Settings
+from mpkit.settings import Settings, bounds_told
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
@@ -85,7 +85,8 @@ class VictimsLab(AttackLab):
         if batch is None:
             batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while its victims train.
-        yield self.put(batch=batch, epsilon=batch.settings.epsilon * strength / 100)
+        bounds = {name: strength / 100 * e for name, e in batch.settings.bounds.items()}
+        yield self.put(batch=batch, dose=bounds_told(bounds))
         sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
         while some := (yield Put(self._next)):
             *_, (_, records) = train_victims(
@@ -124,7 +125,7 @@ class VictimsLab(AttackLab):
             return
         self.arrivals.append(item)
         self.view.update(self.records, self.probabilities)
-        some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, ε {255 * self.epsilon:.0f}/255"
+        some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, {self.dose}"
         self.view.say(f"{some}: probability of {self.view.wanted}")
         self.view.tell(self.batch.words)
 
@@ -208,7 +209,7 @@ class VictimsLab(AttackLab):
         names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
         said = ", ".join(f"{name} {percent(p, 0)}" for name, p in names if p >= 0.01)
         return (
-            f"{about}Epsilon {255 * self.epsilon:.0f}/255, {self.batch.words}; "
+            f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
         )

@@ -7,6 +7,7 @@ in the browser a slider sends back what it is shown, rounded to its step, as if 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -103,6 +104,7 @@ class Number(Trying):
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
         self.widget = self.under(widgets.HBox([self.name, self.slider, self.box]))
         self._own = False
+        self._unanswered = deque([self.slider.value], maxlen=50)  # places that it was put at
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
         self.show(value)  # a value outside the range widens it
@@ -134,9 +136,20 @@ class Number(Trying):
         place = self.high if percent >= 100 else percent * width / 100 + self.low
         return round(place) if self.whole else place
 
-    def _echoed(self, place: float) -> bool:
-        """Whether the slider is where it was put: then nobody has moved it."""
-        return abs(self._place(place) - self._place(self.value)) < 1e-6 * self.step
+    def _echoed(self, sent: float) -> bool:
+        """Whether the slider is where it was put: then nobody has moved it.
+
+        A browser that computes places otherwise may still answer those of before; each is heard
+        once, and only told which one is in force, or both would answer each other without end.
+        """
+        near = lambda place: abs(self._place(sent) - place) < 1e-6 * self.step  # noqa: E731
+        put, now = list(self._unanswered), near(self._place(self.value))
+        answered = [i for i, place in enumerate(put) if near(place) and sent != place]
+        if answered:  # and so were those before it, or they needed no answer
+            self._unanswered = deque(put[answered[0] + 1 :], self._unanswered.maxlen)
+            if not now:
+                self.show(self.value)
+        return now or bool(answered)
 
     def _moved(self, change: dict) -> None:
         if self._own or (change["owner"] is self.slider and self._echoed(change["new"])):
@@ -171,7 +184,9 @@ class Number(Trying):
             if not self.least <= value <= self.most and math.isfinite(value):
                 self._widen(value)
             self.value = self.box.value = value
-            self.slider.value = self._place(value)
+            if (place := self._place(value)) != self.slider.value:
+                self._unanswered.append(place)
+            self.slider.value = place
 
     def limit(self, low: float, high: float, value: float | None = None) -> None:
         """Another range, and maybe value; without one, a value that is now outside moves to the
