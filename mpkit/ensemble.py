@@ -16,7 +16,7 @@ from mpkit.functional import State, for_models, init, stack
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.tracing import settled, traced
-from mpkit.training import epoch_order, sgd_step, stream
+from mpkit.training import Count, Tell, batches_of, epoch_order, sgd_step, stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +51,14 @@ class Ensemble:
         seen, batch = zip(self.seeds(step), self.ages(step), strict=True), self.recipe.batch
         return torch.stack([epoch_order(images, batch, s, "epoch", age) for s, age in seen])
 
-    def start(self, module: nn.Module, scenario: Scenario, plan: Plan) -> State:
+    def start(
+        self, module: nn.Module, scenario: Scenario, plan: Plan, tell: Tell | None = None
+    ) -> State:
         """All surrogates at craft step 0: each trained on clean data to its own age."""
         seeds, ages = self.seeds(0), self.ages(0)
         state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(scenario.train.x))
+
+        count = Count(tell, sum(ages) * batches_of(len(scenario.train), self.recipe.batch))
 
         def work(models: slice, state: State) -> State:
             own = range(self.models)[models]
@@ -62,19 +66,22 @@ class Ensemble:
                 running = [i for i, m in enumerate(own) if ages[m] >= left]
                 seen = [(seeds[own[i]], ages[own[i]] - left) for i in running]
                 some = state.pick(torch.tensor(running)) if len(own) > 1 else state
-                moved = self._clean_epoch(module, scenario, some, seen, len(own) > 1)
+                moved = self._clean_epoch(module, scenario, some, seen, len(own) > 1, count=count)
                 state = _put(state, running, moved) if len(own) > 1 else moved
             return state
 
         return settled(for_models(plan, self.models, work, state))
 
-    def _clean_epoch(self, module, scenario: Scenario, state: State, seen: list, many: bool):
+    def _clean_epoch(
+        self, module, scenario: Scenario, state: State, seen: list, many: bool, *, count
+    ):
         """An epoch of one model, or of `many`; `seen`: the seed and the age of each."""
         train, batch = scenario.train, self.recipe.batch
         orders = torch.stack([epoch_order(len(train), batch, s, "epoch", a) for s, a in seen], 1)
         lr = torch.tensor([self.recipe.lr_at(a) for _, a in seen]).to(train.x)
         step = traced(sgd_step, module, in_dims=(0, 0, 0, 0) if many else None)
-        for rows in (orders if many else orders[:, 0]).to(train.y.device):
+        batches = (orders if many else orders[:, 0]).to(train.y.device)
+        for rows in count.over(batches, len(seen)):
             state, _ = step(state, train.x[rows], train.y[rows], lr if many else lr[0])
         return state
 

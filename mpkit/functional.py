@@ -39,6 +39,11 @@ class State(NamedTuple):
         """M, of models with a leading M."""
         return len(next(iter(self.params.values())))
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of it are numbers: not so after a training that diverged."""
+        return all(bool(t.isfinite().all()) for part in self for t in part.values())
+
 
 own = copy.deepcopy  # a module for a thread, or a piece of work, to have to itself: see `logits`
 

@@ -31,7 +31,7 @@ from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pu
 from mpkit.scenario import Scenario, adversarial_loss
 from mpkit.settings import FIXED, Settings
 from mpkit.tracing import settled, traced
-from mpkit.training import generator, sgd_step
+from mpkit.training import Count, Tell, generator, sgd_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,22 +74,24 @@ class Crafting:
     perturbation: Perturbation
     plan: Plan
 
-    def start(self, s: Settings) -> CraftState:
+    def start(self, s: Settings, tell: Tell | None = None) -> CraftState:
         """The state before the first craft step: random perturbation, staggered surrogates."""
         bases, noise = self.scenario.base_images, generator(s.seed, "perturbation")
         first = self.perturbation.init(bases, s.epsilon, noise)
         first = self.perturbation.project(first, bases, s.epsilon, s.epsilon_c)
         zeros = {k: torch.zeros_like(v) for k, v in first.items()}
-        surrogates = self.ensemble.start(self.module, self.sight, self.plan)
+        surrogates = self.ensemble.start(self.module, self.sight, self.plan, tell)
         return CraftState(0, first, zeros, zeros, surrogates)
 
-    def step(self, state: CraftState, s: Settings) -> tuple[CraftState, CraftRecord]:
+    def step(
+        self, state: CraftState, s: Settings, tell: Tell | None = None
+    ) -> tuple[CraftState, CraftRecord]:
         """One craft step: an epoch of every surrogate, then one step of the poisons."""
         began, bases = time.perf_counter(), self.scenario.base_images
         surrogates = self.ensemble.reinitialised(self.module, state.surrogates, state.step)
         poisons = self.perturbation.apply(state.parameters, bases)
         rows, pull = sighted(self.module, poisons)
-        gradient, losses, surrogates = self.epoch(surrogates, rows, state.step, s)
+        gradient, losses, surrogates = self.epoch(surrogates, rows, state.step, s, tell)
         slopes = pulled_back(self.perturbation, state.parameters, bases, pull(gradient.mean(0)))
         if s.signed:
             slopes = {k: g.sign() for k, g in slopes.items()}
@@ -112,15 +114,26 @@ class Crafting:
             seconds=time.perf_counter() - began,
         )
 
-    def epoch(self, surrogates: State, poisons: Tensor, step: int, s: Settings):
+    def epoch(
+        self,
+        surrogates: State,
+        poisons: Tensor,
+        step: int,
+        s: Settings,
+        tell: Tell | None = None,
+    ):
         """An epoch of all surrogates: meta-gradients (M, *poisons.shape), L_adv (M,), new State.
         Poisons are as surrogates see them (`sight`)."""
-        train, work = self.sight.train, partial(self._epoch, poisons, s)
+        train = self.sight.train
         orders = self.ensemble.orders(step, len(train)).to(train.y.device)
+        count = Count(tell, self.ensemble.models * orders.shape[-2])
+        work = partial(self._epoch, poisons, s, count=count)
         given = surrogates, orders, self.ensemble.rates(step).to(train.x)
         return settled(for_models(self.plan, self.ensemble.models, work, *given))
 
-    def _epoch(self, poisons: Tensor, s: Settings, models: slice, state: State, orders, lr):
+    def _epoch(
+        self, poisons: Tensor, s: Settings, models: slice, state: State, orders, lr, *, count
+    ):
         """The same for one surrogate, or for `models` with a leading M."""
         train, aim = self.sight.train, (self.sight.targets, self.sight.adversarial)
         metagradient, sgd = self._functions(s, many=lr.dim() > 0)
@@ -128,7 +141,7 @@ class Crafting:
         usual, most = depths(self.sight, orders.shape[-1])
         total = poisons.new_zeros(*lr.shape, *poisons.shape)
         losses, counted = torch.zeros_like(lr), torch.zeros_like(lr)
-        for b in range(orders.shape[-2]):
+        for b in count.over(range(orders.shape[-2]), models.stop - models.start):
             held, own = rows.count[..., b], orders[..., b, :]
             if held.any():
                 batches = rows.gather(self.sight, b, usual if held.max() <= usual else most)
@@ -197,19 +210,21 @@ def craft(
     settings: Settings | Callable[[], Settings],
     state: CraftState | None = None,
     plan: Plan | None = None,
+    tell: Tell | None = None,
 ) -> Iterator[tuple[CraftState, CraftRecord]]:
     """Algorithm 1 as an iterator of craft steps; it may be closed, and resumed from any state.
 
     `settings` may be a callable: it is asked before every step, so that ε or K can change mid-run.
+    `tell` hears of the batches within a step, and of those that surrogates train before the first.
     Raises ValueError for a state of another run, and where a setting changes that is fixed.
     """
     now = settings if callable(settings) else lambda: settings
     begun = current = now()
     run = crafting(scenario, network, begun, plan)
-    state = state or run.start(begun)
+    state = state or run.start(begun, tell)
     _check(run, state)
     while state.step < current.craft_steps:
-        state, record = run.step(state, current)
+        state, record = run.step(state, current, tell)
         yield state, record
         current = now()
         for name in FIXED:

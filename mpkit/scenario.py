@@ -59,11 +59,17 @@ class Scenario:
             )
         return self.train.x.index_copy(0, self.bases, poisons.to(self.train.x))
 
-    def succeeded(self, predicted: Tensor) -> Tensor:
-        """(…, T) predicted classes → bool, whether the attacker got their way with each target."""
-        if self.goal == "self-concealment":
-            return predicted != self.target_labels
-        return predicted == self.adversarial
+    def succeeded(self, logits: Tensor) -> Tensor:
+        """Logits (…, T, classes) → bool (…, T), whether the attacker got their way with each.
+
+        What is wanted must stand alone at the top: of equals argmax names the first. Where logits
+        are not finite they did not.
+        """
+        aim = self.adversarial.expand(logits.shape[:-1])[..., None]
+        own = logits.gather(-1, aim)[..., 0]
+        others = logits.scatter(-1, aim, -torch.inf).amax(-1)
+        won = others > own if self.goal == "self-concealment" else own > others
+        return won & logits.isfinite().all(-1)
 
     def to(self, device: torch.device) -> Scenario:
         """The same scenario with every tensor on `device`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 from mpkit.metagradient import METAGRADIENTS
@@ -119,17 +120,19 @@ class Settings:
     @property
     def bounds_in_words(self) -> str:
         """The bounds that act: "ε = 8.0/255, ε_c = 0.04"."""
-        words = {
-            "epsilon": f"ε = {255 * self.epsilon:.1f}/255",
-            "epsilon_c": f"ε_c = {self.epsilon_c:g}",
-        }
-        return ", ".join(words[name] for name in self.bounds)
+        return bounds_told(self.bounds)
 
     def rate_at(self, step: int) -> float:
         """The size of Adam's step at craft step `step`, counted from 0, in units of the bounds."""
         rate = self.craft_rate * 0.1 ** sum(step >= d for d in self.craft_decays)
         ramp = min(1.0, (step + 1) / self.craft_warmup) if self.craft_warmup else 1.0
         return rate * ramp**2
+
+
+def bounds_told(bounds: Mapping[str, float]) -> str:
+    """Bounds by name in words, also such as no `Settings` may have: 0."""
+    words = {"epsilon": lambda e: f"ε = {255 * e:.1f}/255", "epsilon_c": lambda e: f"ε_c = {e:g}"}
+    return ", ".join(words[name](bound) for name, bound in bounds.items())
 
 
 FIXED = tuple(name for name, s in settings_of(Settings).items() if not s.live)

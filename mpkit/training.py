@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,11 @@ def unroll(
     return states
 
 
+def batches_of(n: int, batch: int) -> int:
+    """How many batches an epoch of n images has."""
+    return -(-n // min(batch, n))
+
+
 def epoch_order(n: int, batch: int, *names: object) -> Tensor:
     """One shuffled epoch as rows (batches, batch); `names` choose the shuffle (see `stream`).
 
@@ -109,6 +115,27 @@ class EpochRecord:
     losses: tuple[float, ...]
 
 
+Item = TypeVar("Item")
+Tell = Callable[[int, int], object]
+"""Told (done, of) after every batch of every model; what it raises ends the work."""
+
+
+class Count:
+    """Counts batches, in any thread, and tells after each how many of all are done."""
+
+    def __init__(self, tell: Tell | None, of: int):
+        self.tell, self.of, self.done = tell, of, 0
+
+    def over(self, batches: Iterable[Item], models: int = 1) -> Iterator[Item]:
+        """The same batches, of so many models side by side."""
+        for batch in batches:
+            yield batch
+            # Two threads at once may lose some: it is only told.
+            self.done = min(self.of, self.done + models)
+            if self.tell:
+                self.tell(self.done, self.of)
+
+
 def train(
     module: nn.Module,
     x: Tensor,
@@ -118,22 +145,25 @@ def train(
     *,
     plan: Plan | None = None,
     own_x: Callable[[int], Tensor] | None = None,
+    tell: Tell | None = None,
 ) -> Iterator[tuple[State, EpochRecord]]:
     """Train one model a seed from fresh weights; yields their State (leading M) after every epoch.
 
     x (N, C, H, W), y (N,). A seed decides initial weights, shuffles and augmentation, so the same
     seed on other pictures is the twin of a run. `own_x(m)` gives model m pictures of its own.
-    Raises ValueError as `seen_once` does."""
+    `tell` hears of the batches of the whole run. Raises ValueError as `seen_once` does."""
     plan, count = plan or Plan(), len(seeds)
     see = seen_once(module, recipe)
     state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(x))
     moving = state.params if recipe.momentum else {}
     velocity = {k: torch.zeros_like(w) for k, w in moving.items()}
+    told = Count(tell, recipe.epochs * count * batches_of(len(y), recipe.batch))
     for epoch in range(recipe.epochs):
 
         def work(models: slice, state: State, velocity: dict, epoch=epoch):
             own = [see(own_x(m) if own_x else x) for m in range(count)[models]]
             batches = _epoch_batches(own, y, recipe, seeds[models], epoch)
+            batches = told.over(batches, len(own))
             return _train_epoch(module, recipe, state, velocity, batches, len(own) > 1)
 
         state, velocity, losses = settled(for_models(plan, count, work, state, velocity))

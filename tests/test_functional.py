@@ -77,6 +77,15 @@ def test_a_layer_that_does_not_know_how_to_begin_is_named():
         init(nn.Sequential(nn.Linear(2, 2), Scale()), 0)
 
 
+def test_a_state_is_finite_if_all_of_it_is():
+    whole = State({"w": torch.zeros(2)}, {"mean": torch.zeros(2)})
+    assert whole.finite
+    for bad in (float("nan"), float("inf")):
+        spoilt = torch.tensor([0.0, bad])
+        assert not State({"w": spoilt}, whole.stats).finite
+        assert not State(whole.params, {"mean": spoilt}).finite
+
+
 def test_models_are_picked_out_of_a_stack():
     parts = [({"w": torch.full((2,), float(i))}, {"n": torch.tensor([i])}) for i in range(3)]
     states = [State(*part) for part in parts]

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mpkit.data import Dataset
 from mpkit.scenario import GOALS, Scenario, class_index, make_scenario
@@ -239,14 +240,24 @@ def test_poisons_of_another_shape_do_not_fit(shape):
 
 def test_success():
     scenario = targeted(target_index=[0, 1], adversarial_class="cat")
-    predicted = torch.tensor([[0, 1], [2, 0], [1, 2], [2, 2]])
-    assert scenario.succeeded(predicted).tolist() == [
+    logits = F.one_hot(torch.tensor([[0, 1], [2, 0], [1, 2], [2, 2]]), 3).float()
+    assert scenario.succeeded(logits).tolist() == [
         [False, False], [True, False], [False, True], [True, True]
     ]  # fmt: skip
     hidden = targeted(target_index=[0, 1], poison_class=None, goal="self-concealment")
-    assert hidden.succeeded(predicted).tolist() == [
+    assert hidden.succeeded(logits).tolist() == [
         [False, True], [True, False], [True, True], [True, True]
     ]  # fmt: skip
+
+
+def test_a_tie_and_what_is_no_number_are_no_success():
+    nan, inf = float("nan"), float("inf")
+    logits = torch.tensor([[0.0, 0, 0], [1, 1, 0], [nan, 0, 0], [0, nan, 0], [inf, 0, 0]])[:, None]
+    # argmax names apple, the first, which is wanted here; and below that is as good as another.
+    assert not targeted(target_class="cat", poison_class="apple").succeeded(logits).any()
+    hidden = [targeted(target_class=c, poison_class=None, goal="self-concealment") for c in NAMES]
+    told = [scenario.succeeded(logits)[:, 0].tolist() for scenario in hidden]
+    assert told == [[False] * 5, [False] * 5, [False, True, False, False, False]]
 
 
 def test_a_scenario_moves_whole():

@@ -128,4 +128,4 @@ def test_margin_against_a_loop_and_no_floor_of_zero():
         -math.log(1 - p), rel=1e-4
     )
     assert adversarial_loss(z[None], hide).item() == pytest.approx(-3.0 - -1.0)
-    assert hide.succeeded(torch.tensor([1])).item()
+    assert hide.succeeded(z[None]).item()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
 from mpkit.data.places import at, exists
+from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.scale import SCALES, by_scale
@@ -125,6 +126,19 @@ def given(options: argparse.Namespace) -> dict:
     return {k: v for k in flags() if (v := getattr(options, k, None)) is not None}
 
 
+def _idle(attack: Attack, asked: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Flags that do nothing beside all the others, and why; as far as they are asked for."""
+    for name in ("train", "test"):
+        if getattr(attack, f"n_{name}"):
+            yield f"max_{name}", f"beside --n-{name}"
+    if not attack.tuned:
+        yield "weights", "where all is trained from scratch (--fine-tune no)"
+    if "batch_norm" in asked:
+        networks = attack.networks((3, 32, 32), 2)
+        if all(None in evaluations(module) for module in networks):
+            yield "batch_norm", "where no batch norm is trained"
+
+
 def attack_from(options: argparse.Namespace) -> Attack:
     """The attack that the flags describe. Raises ValueError, also for a flag that does nothing."""
     asked = given(options)
@@ -141,4 +155,7 @@ def attack_from(options: argparse.Namespace) -> Attack:
                 f"{flag} does nothing with {now} {getattr(holder, other)}, only with "
                 f"{' or '.join(values)}: leave it out"
             )
+    for name, why in _idle(attack, asked) if there else ():
+        if name in asked:
+            raise ValueError(f"--{name.replace('_', '-')} does nothing {why}: leave it out")
     return attack

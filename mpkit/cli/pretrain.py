@@ -10,6 +10,7 @@ from mpkit.cli.options import filled, whole
 from mpkit.cli.output import Progress, say, show
 from mpkit.data import load_dataset
 from mpkit.device import make_reproducible, pick_device
+from mpkit.evaluation.rates import percent
 from mpkit.runs.pretraining import (
     RECIPE,
     accuracy,
@@ -58,5 +59,5 @@ def run(options: argparse.Namespace) -> int:
     }
     save_weights(out, state.map(lambda t: t.cpu()), "convnet-small", origin)
     say("\n".join(f"{k}: {v}" for k, v in origin.items()))
-    show(f"{out}: accuracy {right:.1%}")
+    show(f"{out}: accuracy {percent(right)}")
     return 0

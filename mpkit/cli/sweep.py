@@ -20,7 +20,7 @@ from mpkit.cli.output import Progress, say, show
 from mpkit.cli.thirds import thirds_table
 from mpkit.data.files import locked
 from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
-from mpkit.evaluation.targets import Target
+from mpkit.evaluation.targets import DIVERGED, Target
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
@@ -98,6 +98,9 @@ def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
             f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
         )
     axes = []
+    way = base.settings.perturbation
+    if options.epsilons and "epsilon" not in base.settings.bounds:
+        raise ValueError(f"--epsilons does nothing with --perturbation {way}: leave it out")
     for name, values in (("epsilon", options.epsilons), ("unroll_steps", options.unrolls)):
         if values is not None and name in given(options):
             raise ValueError(f"--{name.replace('_', '-')} beside a list of its values: give one")
@@ -132,7 +135,7 @@ def _drawn(
     numbers = list(itertools.permutations(range(len(names)), 2))
     found = {(names[a], names[b]): margins.targets(a, b) for a, b in numbers}
     if any("diverged" in t.why for targets in found.values() for t in targets):
-        raise ValueError("the training of the clean models diverged: use a lower --lr")
+        raise ValueError(DIVERGED)
     good = {pair: [t.index for t in targets if t.third] for pair, targets in found.items()}
     old = _drawn_of_old(margins.labels, names, options)
     keys = {_key(_with_pair(cell, pair)) for pair in old for cell in grid}
@@ -191,14 +194,15 @@ def _measure(attack: Attack) -> dict:
 def table(rows: list[tuple[Attack, dict, dict]]) -> list[str]:
     """Of each cell of the grid and each arm: targets that fell, victims that turned, and means; and
     the thirds side by side. `rows`: attack, its arms, its target as JSON."""
-    cells: dict[tuple[float, int], list[tuple[dict, dict]]] = {}
+    cells: dict[tuple, list[tuple[dict, dict]]] = {}
     for attack, arms, target in rows:
-        cell = attack.settings.epsilon, attack.settings.unroll_steps
+        s = attack.settings
+        cell = s.epsilon, s.unroll_steps, s.bounds_in_words
         cells.setdefault(cell, []).append((target, arms))
     epochs, lines = min(a.victim_recipe.epochs for a, *_ in rows), []
-    for (epsilon, unroll_steps), both in sorted(cells.items()):
+    for (_, unroll_steps, bounds), both in sorted(cells.items(), key=lambda cell: cell[0]):
         found = [arms for _, arms in both]
-        lines.append(f"ε = {epsilon:.4g} ({255 * epsilon:.1f}/255), K = {unroll_steps}:")
+        lines.append(f"{bounds}, K = {unroll_steps}:")
         for arm in found[0]:
             lines += _arm(arm, [arms[arm] for arms in found], epochs)
         lines += thirds_table(both)

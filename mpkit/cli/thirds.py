@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpkit.evaluation.rates import Rate, clustered_rate, fallen
+from mpkit.evaluation.rates import Rate, clustered_rate, fallen, percent
 from mpkit.evaluation.targets import THIRDS
 
 LINES = (
@@ -36,4 +36,5 @@ def _cell(found: list[dict], arm: str, rate) -> str:
 
 def short(r: Rate) -> str:
     """5/7 = 71 % (36 to 92)"""
-    return f"{r.successes}/{r.n} = {r.rate:.0%} ({100 * r.low:.0f} to {100 * r.high:.0f})"
+    low, high = (percent(end, 0).removesuffix("%") for end in (r.low, r.high))
+    return f"{r.successes}/{r.n} = {percent(r.rate, 0)} ({low} to {high})"

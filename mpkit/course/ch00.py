@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import load_quiz
+from mpkit.evaluation.rates import percent
 
 
 @exercise(
@@ -77,8 +78,8 @@ def interval(answer: object) -> Verdict:
     low = rate(8, 8).low
     if abs(value - low) < 0.006:
         return right(
-            f"8 of 8 is compatible with a true rate of {low:.0%}: “9 times in 10” is not shown. "
-            "More victims, and more targets, would narrow it."
+            f"8 of 8 is compatible with a true rate of {percent(low, 0)}: “9 times in 10” is not "
+            "shown. More victims, and more targets, would narrow it."
         )
     if abs(value - 100 * low) < 0.6:
         return wrong("the number is right in per cent; a share between 0 and 1 is wanted.")

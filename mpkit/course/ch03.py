@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.problem import batches_of, picture_problem, toy_models
 from mpkit.course.quiz import load_quiz
 
-__all__ = ["QUIZ", "batches_of", "picture_problem", "toy_models"]
+__all__ = ["QUIZ", "batches_of", "picture_problem", "slope_along", "toy_models"]
+
+
+def slope_along(f: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor, h: float) -> Tensor:
+    """The central difference of f at x along a direction of x's shape."""
+    return (f(x + h * direction) - f(x - h * direction)) / (2 * h)
 
 
 @exercise(
@@ -37,7 +43,7 @@ def difference(answer: object) -> Verdict:
     value = number(found)
     if value is None:
         return wrong("one number is wanted, as f gives one.")
-    wanted = float(((x + h * d) ** 3 - (x - h * d) ** 3).sum() / (2 * h))
+    wanted = float(slope_along(lambda v: (v**3).sum(), x, d, h))
     one_sided = float((((x + h * d) ** 3).sum() - (x**3).sum()) / h)
     exact, unit = float((3 * x**2 * d).sum()), d / d.norm()
     along = float(((x + h * unit) ** 3 - (x - h * unit) ** 3).sum() / (2 * h))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.quiz import load_quiz
 from mpkit.ensemble import Ensemble
 from mpkit.recipe import Recipe
+
+
+def allowed(delta: Tensor, base: Tensor, epsilon: float) -> Tensor:
+    """The change nearest to `delta` that moves no entry by more than ε, nor beyond black or white;
+    pictures in [0, 1], all of one shape."""
+    return (base + delta.clamp(-epsilon, epsilon)).clamp(0, 1) - base
 
 
 @exercise(
@@ -88,7 +95,7 @@ def project(answer: object) -> Verdict:
         return wrong("a change is wanted, as a tensor of delta's shape.")
     near = delta.clamp(-0.1, 0.1)
     usual = (
-        ("", (base + near).clamp(0, 1) - base),
+        ("", allowed(delta, base, 0.1)),
         ("that is the poison; the change is wanted: take base off.", (base + near).clamp(0, 1)),
         ("within ±ε, but white and black are passed: 0.95 + 0.1 is no grey value.", near),
         ("valid pixels, but ε is passed.", (base + delta).clamp(0, 1) - base),

@@ -94,6 +94,33 @@ def find(name: str) -> Exercise:
     return EXERCISES[name]
 
 
+BACKWARD = (
+    "backward(), .grad and autograd.grad go back through what tensors have recorded, and these "
+    "record nothing. torch.func works with functions: write the loss as a function of what you "
+    "differentiate by, loss = lambda p: …, and grad(loss)(params) is its gradient."
+)
+VALUE = (
+    "grad takes a function and gives a function. Hand it the loss as a function, not as a value, "
+    "and then call what comes: grad(loss)(params), with loss = lambda p: …"
+)
+NUMBER = "grad wants one number, as a tensor: take the mean, and no .item() or float()."
+MEANT = {
+    "does not require grad": BACKWARD, "backward() called inside": BACKWARD,
+    "'NoneType'": BACKWARD, "'Tensor' object is not callable": VALUE,
+    "'function' object is not": VALUE, "return a scalar": NUMBER, "return a Tensor": NUMBER,
+}  # fmt: skip
+"""What is behind torch's words, where an answer takes gradients."""
+
+
+def raised(error: Exception) -> Verdict:
+    """What a student's function raised, explained where that is known."""
+    told = f"{type(error).__name__}: {error}"
+    for part, words in MEANT.items():
+        if part in str(error):
+            return wrong(f"{words} (Your answer raised {told})")
+    return wrong(f"your answer raised {told}")
+
+
 def check(name: str, *answers: object) -> Verdict:
     """Judge an answer, and remember it if it is right. A stub that returns None is "open"."""
     found = find(name)
@@ -102,7 +129,7 @@ def check(name: str, *answers: object) -> Verdict:
     try:
         verdict = found.judge(*answers)
     except Exception as error:  # whatever a student's function does, the lesson goes on
-        return wrong(f"your answer raised {type(error).__name__}: {error}")
+        return raised(error)
     if verdict.right:
         progress.remember(name)
     return verdict

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import torch
+import torch.nn.functional as F
 from IPython.display import HTML
 from torch import Tensor
+from torch.func import grad
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, SKY, new_figure
 from mpkit.lab.unroll_toy import Params, Toy, make_toy, network
-from mpkit.lab.unroll_view import drawn
+from mpkit.lab.unroll_view import drawn, lengths, note_lengths
 
 SLIDE = (
     "Slide 5 as a graph of boxes and arrows. Training phase: initial weights w₀ and the poison go "
@@ -59,11 +62,17 @@ def scene(seed: int, warmup: int = 60) -> Toy:
     return dataclasses.replace(toy, **wide, params={k: w.double() for k, w in toy.params.items()})
 
 
+def sgd_step(network: Callable, params: Params, x: Tensor, y: Tensor, lr: float) -> Params:
+    """w − lr·∇CE(network(w, x), y) of any network that is a function of weights and points."""
+    slopes = grad(lambda p: F.cross_entropy(network(p, x), y))(params)
+    return {name: w - lr * slopes[name] for name, w in params.items()}
+
+
 def draw(toy: Toy, borders: dict[str, Params], arrows: Tensor | None = None, ground=None) -> None:
     """The scene in a new pyplot figure, with the decision boundaries of up to two weights by name.
 
-    `arrows` (P, 2) stand at the poisons, short ones drawn longer than they are; `ground` maps
-    points (N, 2) to numbers (N,), shown as shades of grey.
+    `arrows` (P, 2) stand at the poisons, drawn on a logarithmic scale, with their lengths in a
+    corner; `ground` maps points (N, 2) to numbers (N,), shown as shades of grey.
     """
     figure, axes = plt.subplots(figsize=(7.2 if ground else 6, 5.2))
     line = torch.linspace(-EDGE, EDGE, GRID, dtype=torch.float64)
@@ -85,8 +94,9 @@ def draw(toy: Toy, borders: dict[str, Params], arrows: Tensor | None = None, gro
     for i, place in enumerate(toy.poisons, 1):
         axes.annotate(str(i), place, xytext=(9, -3), textcoords="offset points", weight="bold")
     if arrows is not None:
-        longest, style = float(arrows.norm(dim=1).max()), {"angles": "xy", "scale_units": "xy"}
+        style = {"angles": "xy", "scale_units": "xy"}
         axes.quiver(*toy.poisons.T, *drawn(arrows).T, **style, scale=1, width=0.006, zorder=5)
-        axes.set_title(f"arrows: −∂L_adv/∂x; the longest is {longest:.2g}")
+        note_lengths(axes, 9).set_text("\n".join(lengths(arrows)))
+        axes.set_title("arrows: −∂L_adv/∂x")
     axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
-    axes.legend(fontsize=8, ncols=2, loc="lower left")
+    axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.05), frameon=False)

@@ -13,7 +13,7 @@ import json
 from typing import NamedTuple
 
 from mpkit.data.places import SHIPPED
-from mpkit.evaluation.rates import rate
+from mpkit.evaluation.rates import percent, rate
 
 
 class Result(NamedTuple):
@@ -42,9 +42,9 @@ class Table:
         rows = []
         for r in self.results:
             found = rate(r.successes, r.n)
-            cells = [r.label, f"{r.successes}/{r.n}", f"{found.rate:.0%}"]
-            cells.append(f"{found.low:.0%} to {found.high:.0%}")
-            cells.append("–" if r.accuracy is None else f"{r.accuracy:.1%}")
+            cells = [r.label, f"{r.successes}/{r.n}", percent(found.rate, 0)]
+            cells.append(f"{percent(found.low, 0)} to {percent(found.high, 0)}")
+            cells.append(percent(r.accuracy))
             inner = "".join(f"<td>{html.escape(c)}</td>" for c in cells)
             how = html.escape(f"{self.command} {r.flags}")
             rows.append(f"<tr title='{how}'>{inner}</tr>")

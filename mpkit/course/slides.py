@@ -8,6 +8,7 @@ from html import escape
 
 from torch import Tensor
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.letters import shown
@@ -54,7 +55,7 @@ def draw_slide(records: Sequence[VictimRecord], true: str, wanted: str):
     bars = slide.barh(
         [shown(wanted), shown(true), "all others"], shares(records, "poisoned"), color=colours
     )
-    slide.bar_label(bars, fmt="{:.0%}", padding=3)
+    slide.bar_label(bars, fmt=lambda share: percent(share, 0), padding=3)
     slide.set(xlim=(0, 1.15), title="as on the slide", xlabel="mean probability for the target")
     slide.invert_yaxis()
     for row, arm in enumerate(ARMS):

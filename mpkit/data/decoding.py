@@ -14,6 +14,7 @@ from mpkit.data.archives import DataError
 # The decoders that may look at a file, whatever its name says: Pillow's for EPS starts a program.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF", "AVIF")
 MAX_PIXELS = 1 << 24  # one picture: 4096 × 4096, checked before anything is decoded
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF
 # What else is called picture: bytes, and where they stand.
 OTHERS = (
     (4, b"ftypavi", "AVIF, which this Pillow does not read"),
@@ -39,8 +40,10 @@ def decode(
     most = most or MAX_PIXELS
     try:
         with _in_silence(), Image.open(io.BytesIO(blob), formats=_formats()) as image:
-            if image.width * image.height > most:
-                raise ValueError(f"{image.width} × {image.height} is over {most:,} pixels")
+            tags = getattr(image, "tag_v2", {})  # of TIFF, whose decoder takes a tile whole
+            for wide, high in (image.size, (tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1))):
+                if wide * high > most:
+                    raise ValueError(f"{wide} × {high} is over {most:,} pixels")
             if image.mode[0] in "IF":
                 raise ValueError(f"mode {image.mode} is over 8 bits a channel: save it with 8")
             if least:

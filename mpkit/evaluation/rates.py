@@ -7,6 +7,18 @@ import math
 from collections.abc import Sequence
 
 
+def percent(share: float | None, digits: int = 1) -> str:
+    """83.1%, say; a dash for what there is none of. Nothing is 0% or 100% but what is: a share that
+    would be rounded to it gets a digit more (199 of 200 are 99.5%), or is beyond 99.9%."""
+    if share is None or share != share:
+        return "–"
+    exact = min(abs(share), abs(share - 1)) < 1e-12
+    for text in (f"{share:.{digits}%}", f"{share:.{digits + 1}%}"):
+        if exact or float(text[:-1]) not in (0, 100):
+            return text
+    return "<0.1%" if share < 0.5 else ">99.9%"
+
+
 @dataclasses.dataclass(frozen=True)
 class Rate:
     """`successes` of `n`, with the 95 % Wilson score interval (Wilson 1927) in `low`, `high`."""
@@ -22,8 +34,8 @@ class Rate:
 
     def __str__(self) -> str:
         return (
-            f"{self.successes}/{self.n} = {self.rate:.0%} "
-            f"(95 % interval {self.low:.0%} to {self.high:.0%})"
+            f"{self.successes}/{self.n} = {percent(self.rate, 0)} "
+            f"(95 % interval {percent(self.low, 0)} to {percent(self.high, 0)})"
         )
 
 

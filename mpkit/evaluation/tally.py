@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from mpkit.evaluation.rates import Rate, clustered_rate, fallen, rate
+from mpkit.evaluation.rates import Rate, clustered_rate, fallen, percent, rate
 from mpkit.evaluation.records import ARMS, LAST, VictimRecord
 
 MEANS = ("accuracy", "poison_accuracy", "target_accuracy", "class_accuracy", "held")
@@ -80,11 +80,6 @@ def by_target(tallies: Sequence[dict]) -> tuple[Rate, Rate]:
     """Of attacks on one target each: the share of targets that fell, and that of victims."""
     counts = [(t["success"]["successes"], t["success"]["n"]) for t in tallies]
     return fallen(*zip(*counts, strict=True)), clustered_rate(*zip(*counts, strict=True))
-
-
-def percent(share: float | None) -> str:
-    """83.1%, say; a dash for what there is none of."""
-    return "–" if share is None or share != share else f"{share:.1%}"
 
 
 def with_diverged(found: object, count: int) -> str:

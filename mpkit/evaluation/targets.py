@@ -23,6 +23,10 @@ from mpkit.scenario import Scenario
 
 MODELS = 8
 THIRDS = ("near", "middle", "far")
+DIVERGED = (
+    "the training of the clean models diverged, which train as victims do: use a lower --lr, "
+    "--victim-lr or --victim-weight-decay"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +113,7 @@ def default_target(targets: list[Target], name: str, adversarial: str) -> Target
     if near:
         return near[(len(near) - 1) // 2]
     if any("diverged" in t.why for t in targets):
-        raise ValueError("the training of the clean models diverged: use a lower --lr")
+        raise ValueError(DIVERGED)
     raise ValueError(
         f"no test picture of class {name} is a target for {adversarial}: one must be read rightly "
         f"by half of {MODELS} clean models, and none of the {len(targets)} is. Train them longer "

@@ -27,7 +27,7 @@ from mpkit.networks import evaluations
 from mpkit.perturbation import PERTURBATIONS, to_8bit
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.training import generator, stream, train
+from mpkit.training import Tell, generator, stream, train
 
 
 def victim_seed(seed: int, victim: int) -> int:
@@ -68,18 +68,19 @@ def train_victims(
     victims: int | range,
     seed: int,
     plan: Plan | None = None,
+    tell: Tell | None = None,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
     """Train `victims` (so many, or those of a range) on each arm's pictures, all side by side.
 
     `pictures`: arm → (N, C, H, W). Yields (epoch, []) while training and (epoch, records) at the
-    end, one record a victim and arm.
+    end, one record a victim and arm. `tell` hears of their batches.
     """
     numbers = range(victims) if isinstance(victims, int) else victims
     arms = [(arm, v) for arm in pictures for v in numbers]
     seeds = [victim_seed(seed, v) for _, v in arms]
     sources = [pictures[arm] for arm, _ in arms]
     x, y = scenario.train.x, scenario.train.y
-    runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__)
+    runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__, tell=tell)
     state, before = None, deque(maxlen=LAST - 1)
     for state, record in runs:
         if record.epoch < recipe.epochs:
@@ -100,7 +101,7 @@ def turned(
     found = {}
     for name, module in evaluations(network).items():
         z = predict(module, state, scenario.targets, scenario.train.x, plan=plan)
-        found[name] = scenario.succeeded(z.argmax(-1)) & z.isfinite().all(-1)
+        found[name] = scenario.succeeded(z)
     return found
 
 
@@ -142,7 +143,7 @@ def _answers(
     weights = (_finite(t) for part in state for t in part.values())
     fine = torch.stack([_finite(said), _finite(seen), *weights]).all(0)
     p, predicted = said.softmax(-1), said.argmax(-1)
-    success = scenario.succeeded(predicted) & said.isfinite().all(-1)
+    success = scenario.succeeded(said)
     pick = lambda labels: p.gather(-1, labels.expand(len(p), -1)[..., None])[..., 0].tolist()  # noqa: E731
     columns = {
         "predicted": predicted.tolist(),

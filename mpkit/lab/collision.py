@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -17,7 +18,6 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
-from mpkit.lab.kit.runner import Put
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import load_scenario
 from mpkit.setting import changes, settings_of
@@ -58,13 +58,15 @@ class CollisionLab(AttackLab):
             train_set = scenario.train
             seed = stream(self.seed, "collision")
             recipe = dataclasses.replace(self.attack.victim_recipe, epochs=10)
-            runs = train(network, train_set.x, train_set.y, recipe, [seed])
-            for state, _ in runs:  # noqa: B007
-                yield Put()  # is anybody still waiting for it?
+            runs = train(network, train_set.x, train_set.y, recipe, [seed], tell=self.within())
+            *_, (state, _) = runs
             trained = state.pick(0)
             yield self.put(trained=trained)
         base, target = scenario.base_images[0], scenario.targets[0]
-        yield from collide(network, trained, base, target, self.knobs)
+        for item in collide(network, trained, base, target, self.knobs):
+            if not math.isfinite(item[1].features):  # argmax would call it class 0
+                raise ValueError("the network's training diverged: take a lower victim_lr")
+            yield item
 
     def take(self, item: tuple[Tensor, CollisionRecord]) -> None:
         self.poison, record = item

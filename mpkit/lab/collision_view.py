@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mpkit.finetuning import features
 from mpkit.functional import State, own
-from mpkit.lab.kit import views
+from mpkit.lab.kit import legends, views
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.kit.letters import shown
 from mpkit.scenario import Scenario
@@ -34,13 +34,16 @@ class CollisionView:
         titles = (f"base: {names[kind]}", "change", "poison", f"target: {names[true]}")
         faces = [self.figure.add_subplot(grid[0, i]) for i in range(len(titles))]
         self.images = [self._face(axes, title) for axes, title in zip(faces, titles, strict=True)]
+        self.images[1].set_data(_shown(torch.full_like(self.base, 0.5)))  # nothing has changed yet
         self.images[3].set_data(_shown(self.target))
         self.far = self.figure.add_subplot(grid[1, :2])
         views.tidy(self.far, "how far from the target's features", "step", "distance")
         self.far.set_xlim(0, steps + 0.5)
+        self.far.tick_params(left=False, labelleft=False)  # how far is not known yet
+        legends.hold(self.far, 0, 1)
         (self.line,) = self.far.plot([], [], color=BLACK, lw=2, label="this run")
-        self.kept_lines = [self.far.plot([], [], color=c, ls=s)[0] for c, s in views.KEPT_STYLES]
-        self.guess, self._marks = views.guess_line(self.far), []
+        self.kept_lines = [self.far.plot([], [], color=c, ls=s)[0] for c, s in legends.KEPT_STYLES]
+        self.guess, self._marks = legends.guess_line(self.far), []
         looks = (
             ("s", BLUE, 4, names[true]),
             ("o", GREEN, 4, names[kind]),
@@ -65,7 +68,8 @@ class CollisionView:
         self.images[1].axes.set_title(f"change ×{factor:.1f}", fontsize=font_size(self.figure, 10))
         self.images[2].set_data(_shown(poison))
         self.line.set_data(*curve)
-        self.far.set_ylim(0, 1.1 * max(curve[1]))
+        self.far.tick_params(left=True, labelleft=True)
+        legends.hold(self.far, 0, 1.1 * max([*curve[1], *legends.seen_of(self.kept_lines)]))
         views.show_marks(self.far, self._marks, marks)
 
     @views.one_blas_thread
@@ -83,11 +87,11 @@ class CollisionView:
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed step; None leaves it out."""
-        views.show_guess(self.guess, guess)
+        legends.show_guess(self.guess, guess)
 
     def compare(self, lines: Sequence) -> None:
         """`Line`s of other runs behind this one's."""
-        views.show_kept(self.far, self.kept_lines, lines)
+        legends.show_kept(self.far, self.kept_lines, lines)
 
 
 def _shown(picture: Tensor):

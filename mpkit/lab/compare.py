@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
+from mpkit.data import Dataset
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted
 from mpkit.evaluation.victims import VictimRecord
@@ -80,15 +81,15 @@ class CompareLab(Lab):
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
-    def _drawn(self, pairs: int | Sequence[Pair], seed: int) -> tuple[Sequence[Pair], int]:
-        """The targets, drawn or given, and how many rows are trained on. Raises ValueError where
+    def _drawn(self, pairs: int | Sequence[Pair], seed: int) -> tuple[Sequence[Pair], Dataset]:
+        """The targets, drawn or given, and what is trained on. Raises ValueError where
         there are too few."""
         train = load_scenario(self.attack, progress=False).train
         drawn = draw_pairs(train.classes, pairs, seed, 5) if isinstance(pairs, int) else pairs
-        return drawn, len(train)
+        return drawn, train
 
     def _draw(self, pairs: int | Sequence[Pair], seed: int) -> None:
-        self.drawn, self.rows_trained = self._drawn(pairs, seed)
+        self.drawn, self.train = self._drawn(pairs, seed)
         self.pairs, self.seed = pairs, seed
 
     def attacks(self) -> list[tuple[str, Pair, Attack]]:
@@ -102,15 +103,16 @@ class CompareLab(Lab):
 
     def items(self) -> Iterator[tuple[str, Pair, CraftRecord] | Outcome]:
         kept: dict[Attack, tuple[Tensor, float]] = {}
+        tell = self.within()
         for name, pair, attack in self.attacks():
             key = attack.without_victims()
             ready = prepare(attack, progress=False)
             if key not in kept:
-                for state, record in ready.craft():  # noqa: B007
+                for state, record in ready.craft(tell=tell):  # noqa: B007
                     yield name, pair, record
                 kept[key] = poisons_of(ready.scenario, state, attack.settings), record.loss
             poisons, loss = kept[key]
-            *_, (_, victims) = ready.judge(poisons, self.arms)
+            *_, (_, victims) = ready.judge(poisons, self.arms, tell)
             yield Outcome(name, pair, loss, tuple(victims))
 
     def take(self, item: tuple[str, Pair, CraftRecord] | Outcome) -> None:
@@ -137,10 +139,13 @@ class CompareLab(Lab):
     def work(self) -> float:
         rows = 0
         for _, _, attack in self.attacks():
-            n = attack.n_train or self.rows_trained
+            n = attack.n_train or len(self.train)
             rows += pace.crafting_work(attack, n)
             rows += pace.training_work(attack, n, len(self.arms) * attack.victims)
         return rows
+
+    def pictures(self):
+        return self.train
 
     def curve(self):
         rates = [r.rate.rate if r.rate else 0.0 for r in self.rows()]
@@ -198,7 +203,7 @@ class CompareLab(Lab):
                 label="victims a target",
                 slider=(1, 32),
             ),
-            "pairs": Number("targets", 1, 1, 20, lambda v: self.later(pairs=v), say),
+            "pairs": Number("targets", 1, 1, 20, lambda v: self.later(pairs=v), say, near=True),
             "seed": dial(
                 CRAFTING["seed"],
                 self.seed,

@@ -10,9 +10,10 @@ from mpkit.evaluation.rates import Rate, rate
 from mpkit.evaluation.tally import diverged
 from mpkit.evaluation.victims import VictimRecord, mean_accuracy
 from mpkit.lab.kit.canvas import RED, font_size, new_figure
+from mpkit.lab.kit.legends import KEPT_STYLES, guess_line, legend
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
-from mpkit.lab.kit.views import KEPT_STYLES, guess_line, tidy
+from mpkit.lab.kit.views import tidy
 
 
 class Row(NamedTuple):
@@ -65,6 +66,8 @@ class CompareView:
             tidy(axes, title, words)
             name_rows(axes, names or [""] * len(rows))
         self.rates.set_xlim(-0.03, 1.03)
+        self.losses.set_xlim(-2, 6)
+        self.levels.set_xlim(0, 1)
         self.losses.axvline(0, color=RED, ls="--", lw=1)
         self.say("share of fresh victims that turned")
         self.guess = guess_line(self.rates)
@@ -115,5 +118,4 @@ class CompareView:
             artist.set_data((line.y, line.x) if fits else ([], []))
             artist.set_label(shown(line.label) if fits else "_")
         if lines:
-            size = font_size(self.figure, 8)
-            self.rates.legend(fontsize=size, loc="lower right", markerscale=0.4, framealpha=0.85)
+            legend(self.rates, markerscale=0.4)

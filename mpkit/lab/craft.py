@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from mpkit.evaluation.margins import known_margins
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.targets import aimed, chosen
 from mpkit.evaluation.victims import predict
+from mpkit.lab.craft_aim import Aiming
 from mpkit.lab.craft_controls import LATER, changed, craft_controls, show_crafting
 from mpkit.lab.craft_victim import VictimNow
 from mpkit.lab.craft_view import CraftView
@@ -22,27 +24,23 @@ from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
-from mpkit.lab.kit.threads import Worker
-from mpkit.lab.target_picker import Closed, TargetPicker
+from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.folder import begin, hold, name_of
 from mpkit.runs.prepared import (
-    by_rule,
-    clean_margins,
     clean_setup,
     loaded_at_once,
     prepare,
     resolved,
 )
-from mpkit.scenario import Scenario
 from mpkit.setting import changes
 from mpkit.settings import Settings
 
 
-class CraftLab(AttackLab):
+class CraftLab(Aiming, AttackLab):
     """Craft poisons while you watch, and turn ε and K while it runs.
 
     `given`: as for `mpkit.make_attack`. `large` is for lecture rooms.
@@ -75,6 +73,9 @@ class CraftLab(AttackLab):
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
     def items(self) -> Iterator[tuple[CraftState, CraftRecord, Settings]]:
+        while self.aimer and self.aimer.is_alive():  # it finds the target; this rests when asked
+            yield Put()
+            time.sleep(0.05)
         attack, scenario = self.attack, self.scenario
         if attack.target_index is None:
             index = self._found(attack, scenario)
@@ -90,7 +91,7 @@ class CraftLab(AttackLab):
             begun[:] = [self.knobs()]
             return begun[0]
 
-        for state, step in ready.craft(settings=settings):
+        for state, step in ready.craft(settings=settings, tell=self.within()):
             yield state, step, begun[0]
 
     def take(self, item: tuple[CraftState, CraftRecord, Settings]) -> None:
@@ -114,15 +115,18 @@ class CraftLab(AttackLab):
     def work(self) -> float:
         return pace.crafting_work(self.now(), len(self.scenario.train))
 
+    def pictures(self):
+        return self.scenario.train
+
     def curve(self):
         return [r.step for r in self.records], [r.loss for r in self.records]
 
     def describe(self) -> str:
-        s, scenario = self.records[-1] if self.records else self.knobs(), self.scenario
+        s, scenario = self.used if self.records else self.knobs(), self.scenario
         wish = wish_of(scenario)
         about = (
             f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
-            f"{wish.wanted}; epsilon {255 * s.epsilon:.0f}/255, K {s.unroll_steps}. "
+            f"{wish.wanted}; {s.bounds_in_words}, K = {s.unroll_steps}. "
         )
         if not self.records:
             return about + "Nothing has run yet."
@@ -131,7 +135,7 @@ class CraftLab(AttackLab):
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
-            f"with {p[wish.label]:.0%} and {wish.wanted} with {wish.of(p):.0%}."
+            f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
         )
 
@@ -144,39 +148,6 @@ class CraftLab(AttackLab):
         attack, self.scenario = loaded_at_once(self.attack)
         index = attack.target_index  # None as long as clean models have not found it
         self.attack = dataclasses.replace(resolved(attack, self.scenario), target_index=index)
-
-    def _found(self, attack: Attack, scenario: Scenario) -> tuple[int, ...]:
-        """The target by the rule, which clean models may have to train for. Raises ValueError where
-        no picture is a target, and `Closed` where nobody waits for it."""
-        return by_rule(scenario, clean_margins(attack, scenario, tell=self.picker.told))
-
-    def _aim(self, attack: Attack, index: tuple[int, ...]) -> None:
-        """Take the target that was found for `attack`, if that is still asked for."""
-        with self.canvas.lock:
-            if self.attack is not attack:  # found by another thread, or not asked for any more
-                return
-            self.attack = dataclasses.replace(attack, target_index=index)
-            self.scenario = aimed(self.scenario, index)
-            self._lay_out()
-        self.show_controls()
-        self.canvas.draw()
-
-    def _aim_later(self) -> None:
-        """The same in a thread, so that opening a lab takes no longer. A run waits for it."""
-        if self.attack.target_index is not None or self.runner.mode != "thread":
-            return
-        self.say("The first picture is shown until clean models have found the target.")
-        aim = functools.partial(self._aim_quietly, self.attack, self.scenario)
-        Worker(aim, "mpkit margins", self.picker.close).start()
-
-    def _aim_quietly(self, attack: Attack, scenario: Scenario) -> None:
-        try:
-            self._aim(attack, self._found(attack, scenario))
-            self.say("")
-        except Closed:
-            return
-        except Exception as error:  # it belongs into the panel
-            self.say(str(error), bad=True)
 
     def _lay_out(self) -> None:
         settings = self.knobs()
@@ -227,7 +198,7 @@ class CraftLab(AttackLab):
         attack = changed(self.attack, values)
         settings = attack.settings
         if attack.fine_tune == self.attack.fine_tune:  # else it brings its own, all of them
-            mine = {name: getattr(settings, name) for name in LATER}
+            mine = {name: getattr(settings, name) for name in (*LATER, "recipe")}
             settings = dataclasses.replace(self.knobs(), **mine)
         self.attack = dataclasses.replace(attack, settings=settings)
         self.knobs.put(settings)

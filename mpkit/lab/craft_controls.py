@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
+from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, TRAINING
 from mpkit.lab.kit.controls import Number, Say
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.wish import most_poisons
@@ -15,6 +15,8 @@ from mpkit.scenario import Scenario
 
 LIVE = {name: s for name, s in CRAFTING.items() if s.live}
 LATER = {name: s for name, s in CRAFTING.items() if not s.live}
+TRAINED = {name: TRAINING[name] for name in ("lr", "epochs")}
+"""How everybody trains, surrogates and victims."""
 
 
 def craft_controls(
@@ -28,7 +30,8 @@ def craft_controls(
     data = scenario.train
     count = lambda n: later(budget=n / len(data))  # noqa: E731
     next_run = dials(LATER, attack.settings, later, say)
-    next_run["poisons"] = Number(ATTACK["budget"].dial.label, 1, 1, 1, count, say)
+    next_run |= dials(TRAINED, attack.settings.recipe, later, say)
+    next_run["poisons"] = Number(ATTACK["budget"].dial.label, 1, 1, 1, count, say, near=True)
     for name in ("fine_tune", "network"):
         told = lambda v, name=name: later(**{name: v})  # noqa: E731
         next_run[name] = dial(ATTACK[name], getattr(attack, name), told, say)
@@ -45,6 +48,7 @@ def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
     count = round(attack.budget * len(train))
     controls["poisons"].limit(1, most_poisons(attack, train), count)
     show(controls, vars(s), CRAFTING)
+    show(controls, {name: getattr(s.recipe, name) for name in TRAINED}, TRAINED)
     show(controls, {"fine_tune": attack.fine_tune, "network": attack.network}, ATTACK)
     for name in ("target_class", "poison_class"):
         controls[name].show(getattr(attack, name))
@@ -66,7 +70,11 @@ def changed(attack: Attack, values: dict) -> Attack:
         attack = retuned(attack, tuning, named)
     values = {k: v for k, v in values.items() if k != "fine_tune"}
     inside = {k: v for k, v in values.items() if k in LATER}
-    own = {k: v for k, v in values.items() if k not in inside}
+    trained = {k: v for k, v in values.items() if k in TRAINED}
+    own = {k: v for k, v in values.items() if k not in inside | trained}
+    if trained:
+        inside["recipe"] = dataclasses.replace(attack.settings.recipe, **trained)
+        own["victim_recipe"] = dataclasses.replace(attack.victim_recipe, **trained)
     return dataclasses.replace(
         attack, settings=dataclasses.replace(attack.settings, **inside), **own
     )

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import ipywidgets as widgets
 
 from mpkit.device import Plan, cores
-from mpkit.evaluation.tally import percent
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
-from mpkit.lab.kit.canvas import BLUE, RED, Canvas, font_size, new_figure
+from mpkit.lab.kit.canvas import BLUE, RED, Canvas, new_figure
+from mpkit.lab.kit.legends import hold, legend
 from mpkit.lab.kit.letters import shown
+from mpkit.lab.kit.notes import Note, beside
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import tidy
 from mpkit.lab.wish import wish_of
@@ -48,12 +50,16 @@ class VictimNow:
         )
         self.button.on_click(lambda _: self.start())
         self.words = widgets.HTML()
-        self.widget = widgets.VBox([widgets.HBox([self.button, self.words]), self.canvas.widget])
+        self.note = Note()
+        row = widgets.HBox([self.button, self.words])
+        self.widget = widgets.VBox([row, self.note, self.canvas.widget])
         self.clear()
 
     def start(self) -> None:
         if not self.lab.records:
-            return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
+            with beside(self.note):
+                return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
+        self.note.tell("")
         with self.lab.canvas.lock:  # all of one step
             ready, step, poisons = self.lab.ready, self.lab.records[-1].step, self.lab.poisons()
         self.step = f"craft step {step} of {max(step, self.lab.total())}"
@@ -71,7 +77,9 @@ class VictimNow:
         sources = (pictures, scenario.train.x)
         data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
         seeds, seen = [seed] * 2, sources.__getitem__
-        runs = train(network, *data, attack.victim_recipe, seeds, plan=plan, own_x=seen)
+        breath = self.runner.breath()
+        given = {"plan": plan, "own_x": seen, "tell": lambda *_: breath()}
+        runs = train(network, *data, attack.victim_recipe, seeds, **given)
         for state, record in runs:
             arms = [("poisoned", self.count), ("clean", self.count)]
             victim, twin = judge(scenario, network, state, arms, other=False)
@@ -96,8 +104,9 @@ class VictimNow:
         if math.isnan(p.accuracy):
             return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
         return about + (
-            f"it gives {wish.true}, the target's own class, {p.true:.0%} and {wish.wanted} "
-            f"{p.wanted:.0%}; its accuracy on other pictures is {p.accuracy:.1%}, "
+            f"it gives {wish.true}, the target's own class, {percent(p.true, 0)} and "
+            f"{wish.wanted} {percent(p.wanted, 0)}; its accuracy on other pictures is "
+            f"{percent(p.accuracy)}, "
             f"its clean twin's {percent(p.clean)}."
         )
 
@@ -113,7 +122,7 @@ class VictimNow:
         self.points = []
         wish = wish_of(self.lab.scenario)
         about = f" ({self.step})" if self.count else ""
-        self.lines, size = {}, font_size(self.figure, 8)
+        self.lines = {}
         looks = (
             (
                 self.axes,
@@ -130,15 +139,16 @@ class VictimNow:
             ):
                 look = {"color": colour, "ls": style, "lw": 2, "label": shown(label)}
                 (self.lines[name],) = axes.plot([], [], **look)
-            axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), ylim=(-0.03, 1.03))
-            axes.legend(loc="center right", fontsize=size)
+            axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), yticks=(0, 0.5, 1))
+            hold(axes, -0.03, 1.03)
+            legend(axes)
 
     def _changed(self) -> None:
         if not hasattr(self, "runner"):
             return
         self.button.disabled = self.runner.phase.value in ("running", "stopping")
         if self.runner.error:
-            self.lab.say(f"The victim failed: {self.runner.error}", bad=True)
+            self.note.tell(f"The victim failed: {self.runner.error}", bad=True)
         if self.runner.phase.ended:
             self.words.value = self.describe()
             self.canvas.draw()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import font_size, new_figure
+from mpkit.lab.kit.legends import brief, show_guess
 from mpkit.lab.kit.letters import shown
-from mpkit.lab.kit.views import LossView, ProbabilityView, StripView, room_for, show_guess
+from mpkit.lab.kit.views import LossView, ProbabilityView, StripView, room_for
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord
 from mpkit.scenario import Scenario
@@ -36,7 +37,7 @@ class CraftView:
         face, bars = self.figure.add_subplot(grid[0, 1]), self.figure.add_subplot(grid[0, 3])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        face.set_title(shown(f"target: {wish.true}"), fontsize=font_size(self.figure, 10))
+        face.set_title(f"target: {brief(shown(wish.true))}", fontsize=font_size(self.figure, 10))
         face.set_axis_off()
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
         # To the right: in large letters it is longer than its plot.

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mpkit.device import Plan, cores
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import State, init, own, stack
 from mpkit.lab.dynamics_record import TwinRecord, measure
@@ -73,7 +74,7 @@ class DynamicsLab(AttackLab):
         yield Put(lambda: self._begin(look, ready))
         batch = look.batch
         if batch is None:
-            batch = yield from self.source.craft(ready)
+            batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while the twins train.
         strongest = strength(ready.scenario, batch)
         yield Put(lambda: self._start(batch, strongest))
@@ -135,7 +136,8 @@ class DynamicsLab(AttackLab):
         start = stack([init(network, seed)] * 2).map(lambda t: t.to(scenario.train.x))
         yield start, measure(ready, start, 0, (float("nan"),) * 2, now())
         data = scenario.train.x, scenario.train.y
-        runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures)
+        tell = self.within()
+        runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures, tell=tell)
         for state, record in runs:
             told = record.epoch, record.losses, used["epsilon"]
             yield state, measure(ready, state, *told)
@@ -180,6 +182,9 @@ class DynamicsLab(AttackLab):
         crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, 2)
 
+    def pictures(self):
+        return self.ready.scenario.train
+
     def curve(self):
         return [r.epoch for r in self.records], [r.adversarial[POISONED] for r in self.records]
 
@@ -194,8 +199,8 @@ class DynamicsLab(AttackLab):
         twins = []
         for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
             said = (
-                f"has accuracy {r.accuracies[twin]:.1%} and gives the target {true} "
-                f"{r.true[twin]:.0%}, {wanted} {r.adversarial[twin]:.0%}"
+                f"has accuracy {percent(r.accuracies[twin])} and gives the target {true} "
+                f"{percent(r.true[twin], 0)}, {wanted} {percent(r.adversarial[twin], 0)}"
             )
             twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (

@@ -12,13 +12,14 @@ from torch.func import vmap
 
 from mpkit.finetuning import features
 from mpkit.functional import State, own
-from mpkit.lab.kit import views
+from mpkit.lab.kit import legends, views
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.landscape import Losses, flatten, landscape, plane_through
 from mpkit.lab.wish import wish_of
 from mpkit.scenario import Scenario
 
+TENTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 LOOKS = ((BLUE, "--", "clean twin"), (RED, "-", "poisoned twin"))
 
 
@@ -51,11 +52,13 @@ class TwinsView:
             self.lines.append(
                 [axes.plot([], [], color=c, ls=s, lw=2, label=shown(n))[0] for c, s, n in LOOKS]
             )
+        legends.hold(loss, 0, 1.1 * math.log(len(scenario.train.classes)))  # who only guesses
         accuracy.set_ylim(0, 1.02)
-        target.set_ylim(-0.03, 1.03)
-        self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in views.KEPT_STYLES]
-        self.guess = views.guess_line(target)
-        loss.legend(fontsize=font_size(self.figure, 8), loc="upper right")
+        target.set_yticks(TENTHS)
+        legends.hold(target, -0.03, 1.03)
+        self.kept = [target.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in legends.KEPT_STYLES]
+        self.guess = legends.guess_line(target)
+        legends.legend(loss)
         look = {"ha": "right", "va": "bottom", "fontsize": font_size(self.figure, 8)}
         self.poisons = self.figure.text(0.985, 0.005, "", **look)
         self._marks: list = []
@@ -103,7 +106,8 @@ class TwinsView:
             for twin, line in enumerate(lines):
                 line.set_data(epochs, [getattr(r, name)[twin] for r in records])
         losses = [loss for r in records[1:] for loss in r.losses if math.isfinite(loss)]
-        self.axes[0].set_ylim(0, 1.08 * max(losses, default=1.0))
+        if losses:
+            legends.hold(self.axes[0], 0, 1.08 * max(losses))
         self.axes[0].set_title("training loss", loc="left", fontsize=font_size(self.figure, 10))
         views.show_marks(self.axes[2], self._marks, marks)
         whole = [both for both in path if both.isfinite().all()]  # until one of them diverged
@@ -178,9 +182,9 @@ class TwinsView:
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed epoch; None leaves it out."""
-        views.show_guess(self.guess, guess, "center right")
+        legends.show_guess(self.guess, guess)
 
     def compare(self, lines: Sequence) -> None:
         """`Line`s of other runs behind the target's probability."""
-        if lines:  # the curve ends at the top, its twin's at the bottom
-            views.show_kept(self.axes[2], self.kept, lines, "center right")
+        if lines:
+            legends.show_kept(self.axes[2], self.kept, lines)

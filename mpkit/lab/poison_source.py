@@ -16,6 +16,7 @@ from mpkit.runs.attack import OF_VICTIMS, Attack
 from mpkit.runs.prepared import Prepared, load_scenario, resolved
 from mpkit.scenario import Scenario
 from mpkit.settings import Settings
+from mpkit.training import Tell
 
 WHEN = (("as they are now", False), ("when crafting has ended", True))
 """When a CraftLab's poisons are taken."""
@@ -125,11 +126,11 @@ class PoisonSource:
         if not live.records:
             raise ValueError("crafting ended without poisons")
 
-    def craft(self, ready: Prepared) -> Iterator[CraftRecord | Put]:
-        """For `items`: Algorithm 1 for `ready`, the attack prepared; returns the poisons of its
-        end, which are kept."""
+    def craft(self, ready: Prepared, tell: Tell | None = None) -> Iterator[CraftRecord | Put]:
+        """For `items`: Algorithm 1 for `ready`, the attack prepared, that tells of its batches;
+        returns the poisons of its end, which are kept."""
         key, settings = ready.attack.without_victims(), ready.attack.settings
-        for state, record in ready.craft():  # noqa: B007
+        for state, record in ready.craft(tell=tell):  # noqa: B007
             yield record
         steps = settings.craft_steps
         batch = Batch(poisons_of(ready.scenario, state, settings), settings, steps, steps)
@@ -161,7 +162,7 @@ class PoisonSource:
         ``later(wait=…)``."""
         if not self.live:
             return {}
-        return {"wait": Choice("poisons", WHEN, wait, lambda v: later(wait=v), say)}
+        return {"wait": Choice("poisons", WHEN, wait, lambda v: later(wait=v), say, near=True)}
 
     @property
     def epsilon(self) -> float:

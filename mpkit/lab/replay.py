@@ -9,6 +9,7 @@ from numbers import Real
 from pathlib import Path
 
 from mpkit.data.places import SHIPPED, at
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted, diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
@@ -157,5 +158,5 @@ def _told(run: SavedRun) -> str:
     return (
         f"{run.title or Path(attack.data).name}, {attack.network}, "
         f"{s.bounds_in_words}, K = {s.unroll_steps}, M = {s.models}, budget "
-        f"{attack.budget:.1%}, {run.device or 'a machine that is not named'}"
+        f"{percent(attack.budget)}, {run.device or 'a machine that is not named'}"
     )

@@ -6,6 +6,7 @@ known the pictures stand in plain order, and are sorted on demand, in a thread: 
 
 from __future__ import annotations
 
+import html
 import threading
 from collections.abc import Callable
 
@@ -132,8 +133,8 @@ class TargetPicker:
         except Closed:
             return
         except Exception as error:  # whatever it is, it belongs into the panel
-            self._tell("The pictures could not be sorted.")
-            self.say(f"{type(error).__name__}: {error}", bad=True)
+            why = html.escape(f"{type(error).__name__}: {error}")
+            self._tell(f"The pictures could not be sorted. {why}")
         self.sort.disabled = False
 
 

@@ -15,7 +15,7 @@ from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.kit.share import decode, differences, encode, merged
 from mpkit.lab.unroll_toy import make_toy
-from mpkit.lab.unroll_view import EDGE, UnrollView
+from mpkit.lab.unroll_view import EDGE, UnrollView, lengths
 from mpkit.setting import Dial, Live, changes, declared, setting, settings_of
 
 FURTHEST = 10
@@ -113,12 +113,11 @@ class UnrollLab(Lab):
     def describe(self) -> str:
         look = self.knobs()
         says = "class 1, as the attacker wants" if self.losses[-1] < 0 else "class 0, rightly"
-        longest = float(self.arrows.norm(dim=1).max())
         return (
             f"Points of two classes, {len(self.poisons)} poisons. After K = {look.unroll_steps} "
             f"steps at learning rate {look.lr:g} the adversarial loss is {self.losses[-1]:.2f} "
             f"(it was {self.losses[0]:.2f}): the target is called {says}. "
-            f"The longest arrow: {longest:.2f}."
+            f"{', '.join(lengths(self.arrows)).capitalize()}."
             + (f" {len(self.records)} moves along the arrows." if self.records else "")
         )
 
@@ -138,11 +137,8 @@ class UnrollLab(Lab):
         self.arrows = -slope
         with torch.no_grad():
             self.losses = [float(self.toy.adversarial_loss(p)) for p in path]
-        longest = float(self.arrows.norm(dim=1).max())
         self.view.points(self.toy, self.poisons, self.arrows)
-        self.view.trained(
-            path[-1], f"after K = {look.unroll_steps} steps; longest arrow {longest:.2g}"
-        )
+        self.view.trained(path[-1], f"after K = {look.unroll_steps} steps")
         self.view.curves(self.losses, self.curve(), getattr(self, "marks", []))
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.text import Text
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.legends import (
+    KEPT_STYLES,
+    guess_line,
+    hold,
+    legend_below,
+    show_guess,
+    show_kept,
+)
 from mpkit.lab.kit.letters import shown
-from mpkit.lab.kit.views import KEPT_STYLES, guess_line, show_guess, show_kept, show_marks, tidy
+from mpkit.lab.kit.views import show_marks, tidy
 from mpkit.lab.unroll_toy import Params, Toy, network
 
 GRID, EDGE = 60, 2.4
@@ -17,13 +27,25 @@ GRID, EDGE = 60, 2.4
 
 
 def drawn(arrows: Tensor) -> Tensor:
-    """Arrows (P, 2) as they are drawn: the longest 0.7 long, and none that is not zero under 0.3.
-
-    Of two arrows the longer one stays it, and every direction can be seen.
+    """Arrows (P, 2) as they are drawn, in every picture on one and the same scale, a logarithmic
+    one: 0.15 long for 0.0001 and less, and 0.17 more for each factor of ten; zero stays zero.
     """
     length = arrows.norm(dim=1, keepdim=True)
-    part = length / length.max().clamp(min=1e-12)
-    return arrows / length.clamp(min=1e-12) * (0.3 + 0.4 * part) * (length > 1e-12)
+    tens = (length.clamp(min=1e-4) / 1e-4).log10()
+    return arrows / length.clamp(min=1e-12) * (0.15 + 0.17 * tens) * (length > 1e-12)
+
+
+def lengths(arrows: Tensor) -> list[str]:
+    """How long the arrow (P, 2) of each poison is, by its number: a line each."""
+    long = enumerate(arrows.norm(dim=1).tolist(), 1)
+    return ["length of arrow", *(f"{i}: {length:.2g}" for i, length in long)]
+
+
+def note_lengths(axes: Axes, size: float) -> Text:
+    """Room for `lengths`, in the corner where points seldom are."""
+    look = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 3}
+    place = {"transform": axes.transAxes, "ha": "left", "va": "top"}
+    return axes.text(0.02, 0.98, "", fontsize=size, bbox=look, zorder=6, **place)
 
 
 class UnrollView:
@@ -32,7 +54,7 @@ class UnrollView:
     def __init__(self, poisons: int, moves: int, furthest: int, large: bool = False):
         self.figure, self.moves = new_figure(9, 4.4, large), moves
         grid = self.figure.add_gridspec(
-            2, 2, width_ratios=(3, 2), left=0.06, right=0.98, top=0.92, bottom=0.12, wspace=0.25,
+            2, 2, width_ratios=(3, 2), left=0.06, right=0.98, top=0.92, bottom=0.14, wspace=0.25,
             hspace=0.9 if large else 0.6,
         )  # fmt: skip
         self.plane = self.figure.add_subplot(grid[:, 0])
@@ -64,11 +86,12 @@ class UnrollView:
         (self.target,) = self.plane.plot([], [], "*", color=BLUE, ms=17, mec=BLACK, label="target")
         spot = [0.0] * poisons
         self.numbers = [self.plane.text(0, 0, str(i + 1), weight="bold") for i in range(poisons)]
+        self.lengths = note_lengths(self.plane, font_size(self.figure, 8))
         self.quiver = self.plane.quiver(
             spot, spot, spot, spot, color=BLACK, angles="xy", scale_units="xy", scale=1, width=0.006
         )
         self.plane.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE))
-        self.plane.legend(fontsize=font_size(self.figure, 8), loc="lower left", ncols=2)
+        legend_below(self.plane, -0.06)
 
     def points(self, toy: Toy, poisons: Tensor, arrows: Tensor) -> None:
         """Both classes, the target, the poisons (P, 2), and an arrow (P, 2) at each of them."""
@@ -78,6 +101,7 @@ class UnrollView:
         self.target.set_data(*toy.target.T.numpy())
         self.quiver.set_offsets(poisons.numpy())
         self.quiver.set_UVC(*drawn(arrows).T.numpy())
+        self.lengths.set_text("\n".join(shown(line) for line in lengths(arrows)))
         for name, place in zip(self.numbers, poisons.tolist(), strict=True):
             name.set_position((place[0] + 0.1, place[1] - 0.03))
 
@@ -95,9 +119,9 @@ class UnrollView:
         self.look_line.set_data(range(len(ahead)), ahead)
         self.move_line.set_data(*run)
         kept = [y for line in self.kept_lines for y in line.get_ydata()]
-        for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or [0, 1])):
+        for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or ahead)):
             low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)
-            axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+            hold(axes, low - 0.15 * (high - low), high + 0.15 * (high - low))
         show_marks(self.history, self._marks, marks)
 
     def show_guess(self, guess: float | None) -> None:

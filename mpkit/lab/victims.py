@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted
 from mpkit.evaluation.victims import VictimRecord, noise_poisons, train_victims
@@ -25,7 +26,7 @@ from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
 from mpkit.scenario import Scenario
-from mpkit.settings import Settings
+from mpkit.settings import Settings, bounds_told
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
@@ -82,9 +83,10 @@ class VictimsLab(AttackLab):
         ready = prepare(attack, progress=False, scenario=look.scenario)
         batch, seed, strength = look.batch, self.seed, self.strength
         if batch is None:
-            batch = yield from self.source.craft(ready)
+            batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while its victims train.
-        yield self.put(batch=batch, epsilon=batch.settings.epsilon * strength / 100)
+        bounds = {name: strength / 100 * e for name, e in batch.settings.bounds.items()}
+        yield self.put(batch=batch, dose=bounds_told(bounds))
         sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
         while some := (yield Put(self._next)):
             *_, (_, records) = train_victims(
@@ -95,6 +97,7 @@ class VictimsLab(AttackLab):
                 victims=some,
                 seed=seed,
                 plan=ready.victim_plan,
+                tell=self.within(),
             )
             yield records
 
@@ -122,7 +125,7 @@ class VictimsLab(AttackLab):
             return
         self.arrivals.append(item)
         self.view.update(self.records, self.probabilities)
-        some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, ε {255 * self.epsilon:.0f}/255"
+        some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, {self.dose}"
         self.view.say(f"{some}: probability of {self.view.wanted}")
         self.view.tell(self.batch.words)
 
@@ -147,6 +150,9 @@ class VictimsLab(AttackLab):
         rows = len(self.source.scenario.train)
         crafting = not self.source.there and pace.crafting_work(self.attack, rows)
         return crafting + pace.training_work(self.attack, rows, len(ARMS) * self.count)
+
+    def pictures(self):
+        return self.source.scenario.train
 
     def curve(self):
         """The share of poisoned victims that turned, against their number."""
@@ -201,9 +207,9 @@ class VictimsLab(AttackLab):
         epochs = self.attack.victim_recipe.epochs
         lines = [f"{arm}: {counted(self.records, arm, epochs)}" for arm in ARMS]
         names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
-        said = ", ".join(f"{name} {p:.0%}" for name, p in names if p >= 0.01)
+        said = ", ".join(f"{name} {percent(p, 0)}" for name, p in names if p >= 0.01)
         return (
-            f"{about}Epsilon {255 * self.epsilon:.0f}/255, {self.batch.words}; "
+            f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
         )

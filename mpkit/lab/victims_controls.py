@@ -31,7 +31,7 @@ def victim_controls(
     tuning = ATTACK["victim_fine_tune"], attack.tuning_of_victims, of("victim_fine_tune")
     return {
         "victims": dial(ATTACK["victims"], own["wanted"], more, say),
-        "share": Number("ε (% of crafted)", own["share"], 0, 200, of("share"), say),
+        "share": Number("ε (% of crafted)", own["share"], 0, 200, of("share"), say, near=True),
         "seed": dial(seed, own["seed"], of("seed"), say, label="victims' seed"),
         **dials(TRAINING, attack.victim_recipe, later, say),
         "network": dial(ATTACK["victim_network"], now, network, say),

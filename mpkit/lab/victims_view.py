@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS, LAST
 from mpkit.evaluation.tally import diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
+from mpkit.lab.kit.legends import KEPT_STYLES, brief, legend
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
-from mpkit.lab.kit.views import KEPT_STYLES, ProbabilityView, room_for, tidy
+from mpkit.lab.kit.views import ProbabilityView, room_for, tidy
 from mpkit.lab.wish import wish_of
 from mpkit.scenario import Scenario
 
@@ -41,7 +43,7 @@ class CountsView:
         self.accuracy = figure.add_subplot(grid[1, 1:])
         picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
         face.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        face.set_title(shown(f"target: {self.true}"), fontsize=font_size(figure, 10))
+        face.set_title(f"target: {brief(shown(self.true))}", fontsize=font_size(figure, 10))
         face.set_axis_off()
         wish = self.wish
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
@@ -129,8 +131,7 @@ class CountsView:
         for i, artist in enumerate(self.kept):
             line = lines[i] if i < len(lines) else None
             artist.set_data(([line.y[-1]], [0]) if line else ([], []))
-            about = f"{line.label}: {line.y[-1]:.0%} of {line.x[-1]}" if line else ""
+            about = f"{line.label}: {percent(line.y[-1], 0)} of {line.x[-1]}" if line else ""
             artist.set_label(shown(about) or "_")
-        size = font_size(self.figure, 8)
         if lines:
-            self.rates.legend(fontsize=size, loc="lower right", markerscale=0.4, framealpha=0.85)
+            legend(self.rates, markerscale=0.4)

@@ -23,6 +23,7 @@ from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import default_classes
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
+from mpkit.training import Tell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +38,19 @@ class Prepared:
     victim_plan: Plan
 
     def craft(
-        self, state: CraftState | None = None, settings: Callable[[], Settings] | None = None
+        self,
+        state: CraftState | None = None,
+        settings: Callable[[], Settings] | None = None,
+        tell: Tell | None = None,
     ) -> Iterator[tuple[CraftState, CraftRecord]]:
         """Algorithm 1, from the beginning or from a state, by the attack's settings or those that
-        `settings()` gives before every step.
+        `settings()` gives before every step. `tell` as for `mpkit.craft`.
 
         Raises ValueError where surrogates diverge: from then on pictures would be no numbers, and
         no longer within ε.
         """
         used = settings or self.attack.settings
-        for after, record in craft(self.scenario, self.network, used, state, self.plan):
+        for after, record in craft(self.scenario, self.network, used, state, self.plan, tell):
             if not math.isfinite(record.loss):
                 raise ValueError(
                     f"the adversarial loss is {record.loss} at craft step {record.step}, as the "
@@ -54,7 +58,9 @@ class Prepared:
                 )
             yield after, record
 
-    def judge(self, poisons: Tensor, arms=ARMS) -> Iterator[tuple[int, list[VictimRecord]]]:
+    def judge(
+        self, poisons: Tensor, arms=ARMS, tell: Tell | None = None
+    ) -> Iterator[tuple[int, list[VictimRecord]]]:
         """Victims of every arm, side by side: (epoch, records), records with the last epoch."""
         a = self.attack
         s = a.settings
@@ -69,6 +75,7 @@ class Prepared:
             victims=a.victims,
             seed=a.settings.seed,
             plan=self.victim_plan,
+            tell=tell,
         )
 
 

@@ -35,10 +35,13 @@ def pretrain(
     module: nn.Module, pictures: Dataset, recipe: Recipe = RECIPE, seed: int = 0
 ) -> Iterator[tuple[State, EpochRecord]]:
     """Train one model from fresh weights; yields it (without a leading M) after every epoch, with
-    standardised features after the last (see `mpkit.networks.Standardize`)."""
+    standardised features after the last (see `mpkit.networks.Standardize`). Raises ValueError where
+    it diverges."""
     plan = Plan()
     for state, record in train(module, pictures.x, pictures.y, recipe, [seed], plan=plan):
         one = state.pick(0)
+        if not one.finite:
+            raise ValueError(f"the training diverged in epoch {record.epoch}: nothing is written")
         if record.epoch == recipe.epochs:
             one = standardised(module, one, pictures.x)
         yield one, record

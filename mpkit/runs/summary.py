@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mpkit.data import files
-from mpkit.evaluation.rates import Rate
+from mpkit.evaluation.rates import Rate, percent
 from mpkit.evaluation.records import ARMS
-from mpkit.evaluation.tally import percent, with_diverged
+from mpkit.evaluation.tally import with_diverged
 from mpkit.runs.ghost import Changes, change, changes, likeness, spread
 from mpkit.runs.letters import ADVICE, write, written
 from mpkit.runs.sheet import (
@@ -188,14 +188,15 @@ def _counts(scenario: Scenario, arms: Mapping[str, dict]) -> Image.Image:
     for share in (0, 0.5, 1):
         x = left + wide * share
         draw.line([(x, head), (x, bottom)], LINE)
-        write(draw, (x, bottom + 4), f"{share:.0%}", SMALL, MUTED, "ma")
+        write(draw, (x, bottom + 4), percent(share, 0), SMALL, MUTED, "ma")
     for i, arm in enumerate(shown):
         (name, colour), found, y = CALLED[arm], Rate(**arms[arm]["success"]), head + high * i + 15
         write(draw, (0, y), name, SMALL, INK, "lm")
         draw.line([(left + wide * found.low, y), (left + wide * found.high, y)], colour, 5)
         x = left + wide * found.rate
         draw.ellipse([x - 7, y - 7, x + 7, y + 7], colour)
-        words = f"{found.successes:,} of {found.n:,} ({found.low:.0%} to {found.high:.0%})"
+        ends = f"{percent(found.low, 0)} to {percent(found.high, 0)}"
+        words = f"{found.successes:,} of {found.n:,} ({ends})"
         words = with_diverged(words, arms[arm].get("diverged", 0))
         write(draw, (left + wide + 24, y), words, SMALL, INK, "lm")
         words = f"accuracy on other pictures {percent(arms[arm]['accuracy'])}"

@@ -164,3 +164,21 @@ def test_a_victim_trains_beside_the_crafting(page, jupyter):
         assert book.ask("lab.runner.phase.value") == "running"
     finally:
         book.shut_down()
+
+
+def test_a_lab_that_lost_its_kernel_says_so(page, jupyter):
+    book = opened(page, jupyter, "UnrollLab", "lab = UnrollLab()")
+    try:
+        words = "e => getComputedStyle(e, '::before').content"
+        panel = page.locator(".mpkit-lab")
+        assert "kernel" not in panel.evaluate(words)
+        page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+        )
+        page.locator(".mpkit-lab.jupyter-widgets-disconnected").wait_for()
+        assert "lost its kernel" in panel.evaluate(words)
+        buttons = page.locator(".mpkit-lab > .widget-hbox").first
+        assert buttons.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+        assert float(buttons.evaluate("e => getComputedStyle(e).opacity")) < 0.6
+    finally:
+        book.shut_down()

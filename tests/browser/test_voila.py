@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from server import ROOT, expect, served
 
@@ -54,6 +55,20 @@ def test_a_lab_runs_without_code(page, voila, name):
         "alt", before, timeout=60_000
     )
     assert picture.count() == 1
+
+
+def test_two_labs_of_one_page_both_live(page, voila):
+    book = nbformat.v4.new_notebook()
+    cells = [f"from mpkit.lab import UnrollLab\nlab = UnrollLab(seed={seed})\nlab" for seed in "12"]
+    book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(book, voila.root / "two.ipynb")
+    page.goto(voila.url("voila/render/two.ipynb"), timeout=90_000)
+    for place in (0, 1):
+        run = page.get_by_role("button", name=re.compile("Run$")).nth(place)
+        run.wait_for(timeout=60_000)
+        run.click()
+        done = page.get_by_text("move 25 of 25").nth(place)
+        expect(done).to_be_visible(timeout=60_000)
 
 
 def test_make_lecture_serves_what_is_tested():

@@ -39,6 +39,13 @@ def names(kind: type) -> list[str]:
     return [f.name for f in dataclasses.fields(kind)]
 
 
+BESIDE = {
+    "batch_norm": ["--network", "convnet-bn"],
+    "weights": ["--network", "convnet-small", "--fine-tune", "last"],
+}
+"""What else must be asked for so that a flag acts."""
+
+
 def as_flag(name: str, value: object) -> list[str]:
     text = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else str(value)
     if isinstance(value, tuple):
@@ -69,6 +76,7 @@ def test_every_setting_has_a_flag(name):
     scratch = [] if name == "data" else ["--data", "digits"]  # which is not fine-tuned by itself
     if only := flags_there()[name].only:  # it acts beside some values of another setting alone
         scratch += as_flag(only[0], only[1][0])
+    scratch += BESIDE.get(name, [])
     by_itself = from_flags(*scratch)
     assert found(by_itself, name) != value, "choose another sample"
     changed = from_flags(*scratch, *as_flag(name, value))
@@ -134,11 +142,29 @@ def test_lists_have_commas():
         ("--perturbation recolor --epsilon 8/255", "only with additive or both"),
         ("--epsilon-c 0.1", "--epsilon-c does nothing with --perturbation additive"),
         ("--loss cross-entropy --kappa 3", "--kappa does nothing with --loss cross-entropy"),
+        ("--n-train 60 --max-train 90", "--max-train does nothing beside --n-train"),
+        ("--n-test 60 --max-test 90", "--max-test does nothing beside --n-test"),
+        ("--fine-tune no --weights cifar10-small", "--weights does nothing where all is trained"),
+        ("--data digits --batch-norm batch", "--batch-norm does nothing where no batch norm"),
+        ("--fine-tune last --batch-norm batch", "--batch-norm does nothing where no batch norm"),
     ],
 )
 def test_a_flag_that_does_nothing_is_refused(typed, words):
     with pytest.raises(ValueError, match=words):
         from_flags(*typed.split())
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--fine-tune all --batch-norm batch",
+        "--data digits --victim-network convnet-bn --batch-norm batch",
+        "--fine-tune no --network mlp --victim-network convnet-small --victim-fine-tune last "
+        "--weights cifar10-small",
+    ],
+)
+def test_a_flag_that_acts_on_victims_alone_is_taken(typed):
+    from_flags(*typed.split())
 
 
 def test_a_name_means_the_data_set_also_beside_a_folder_of_that_name(capsys):

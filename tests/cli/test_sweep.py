@@ -99,13 +99,19 @@ def test_every_target_of_a_sweep_is_there(monkeypatch):
     assert len({a.target_index for a in stand.asked}) > 1
 
 
+def test_a_sweep_names_the_bounds_that_act(monkeypatch):
+    way = ["--perturbation", "recolor", "--epsilon-c", "0.1", "--unrolls", "2"]
+    heads = [s for s in swept(monkeypatch, Stand(), *way).out.splitlines() if s[0] != " "]
+    assert heads == ["ε_c = 0.1, K = 2:"]
+
+
 def test_the_rates_of_a_sweep_are_pooled(monkeypatch):
     stand = Stand()
     said = swept(monkeypatch, stand, *GRID)
     table = said.out.splitlines()
     heads = [line for line in table if not line.startswith(" ")]
     cells = sorted({(a.settings.epsilon, a.settings.unroll_steps) for a in stand.asked})
-    assert heads == [f"ε = {e:.4g} ({255 * e:.1f}/255), K = {k}:" for e, k in cells]
+    assert heads == [f"ε = {255 * e:.1f}/255, K = {k}:" for e, k in cells]
     assert len(table) == len(cells) * 14
     table = [line for i, line in enumerate(table) if i % 14 < 10]  # the thirds are below
     for i, cell in enumerate(cells):

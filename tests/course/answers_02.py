@@ -42,6 +42,38 @@ def backward(network, params, x, y, lr):
     return {k: (w - lr * w.grad).detach() for k, w in params.items()}
 
 
+def calling_backward(network, params, x, y, lr):
+    F.cross_entropy(network(params, x), y).backward()
+    return {k: w - lr * w.grad for k, w in params.items()}
+
+
+def backward_within_grad(network, params, x, y, lr):
+    def loss(p):
+        value = F.cross_entropy(network(p, x), y)
+        value.backward()
+        return value
+
+    return grad(loss)(params)
+
+
+def without_backward(network, params, x, y, lr):
+    return {k: w - lr * w.grad for k, w in params.items()}
+
+
+def grad_of_a_value(network, params, x, y, lr):
+    slopes = grad(F.cross_entropy(network(params, x), y))(params)
+    return {k: w - lr * slopes[k] for k, w in params.items()}
+
+
+def grad_not_called(network, params, x, y, lr):
+    slopes = grad(lambda p: F.cross_entropy(network(p, x), y))
+    return {k: w - lr * slopes[k] for k, w in params.items()}
+
+
+def grad_of_a_plain_number(network, params, x, y, lr):
+    return grad(lambda p: F.cross_entropy(network(p, x), y).item())(params)
+
+
 WRONG = [
     ("02.step", step(lambda lr: lr), "the sign"),
     ("02.step", step(lambda lr: -1), "where is lr"),
@@ -49,6 +81,13 @@ WRONG = [
     ("02.step", step(lambda lr: 1, own=0), "that is the gradient"),
     ("02.step", step(lambda lr: -lr, own=0), "weights themselves are missing"),
     ("02.step", step(lambda lr: -2 * lr), "not what comes out"),
+    ("02.step", calling_backward, "torch.func works with functions"),
+    ("02.step", backward_within_grad, "torch.func works with functions"),
+    ("02.step", without_backward, "torch.func works with functions"),
+    ("02.step", grad_of_a_value, "not as a value"),
+    ("02.step", grad_not_called, "not as a value"),
+    ("02.step", grad_of_a_plain_number, "no .item()"),
+    ("02.step", step(lambda lr: -lr, "none"), "take the mean"),
     ("02.step", in_place, "leave w₀ alone"),
     ("02.step", rebinding, "leave w₀ alone"),
     ("02.step", cut, "the way back to x is cut"),

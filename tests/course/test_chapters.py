@@ -124,6 +124,49 @@ def test_exercises_are_stubs_with_a_check_and_hints(book):
             assert stub(source, call[1]), source
 
 
+def shapes(code: str) -> set[str]:
+    """The larger expressions of some code, whatever its names are."""
+    found = set()
+    for node in ast.walk(Nameless().visit(ast.parse(code))):
+        if isinstance(node, ast.expr) and sum(1 for _ in ast.walk(node)) >= 12:
+            found.add(ast.dump(node))
+    return found
+
+
+class Nameless(ast.NodeTransformer):
+    """All names alike, and a product of names like a name."""
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name("_", ast.Load())
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        parts = isinstance(node.left, ast.Name) and isinstance(node.right, ast.Name)
+        return node.left if parts and isinstance(node.op, ast.Mult) else node
+
+
+REACH = 6
+"""Cells that stand on the screen together with an exercise."""
+
+
+def test_no_exercise_has_its_answer_on_the_same_screen(book):
+    sources = [
+        "".join(c["source"]) if c["cell_type"] == "code" else "" for c in book.notebook["cells"]
+    ]
+    for place, source in enumerate(sources):
+        if not (call := re.search(r'check\("([\w.]+)"', source)):
+            continue
+        answer = shapes(EXERCISES[call[1]].solution)
+        near = sources[max(0, place - REACH) : place + REACH + 1]
+        for other in near:
+            assert not answer & shapes(other), f"{call[1]} is answered by:\n{other}"
+
+
+def test_students_cells_hold_no_words_to_a_tool(book):
+    for source in book.code:
+        assert not re.search(r"#\s*(noqa|fmt:|type: ignore|pragma)", source), source
+
+
 def stub(source: str, name: str) -> bool:
     """Whether `name` is None in these lines, or a function that returns None and never raises."""
     for node in ast.parse(source).body:
@@ -153,6 +196,12 @@ def test_the_rules_can_be_broken(tmp_path):
     assert not stub("x = 3", "x")
     assert stub("def f(a):\n    return None\n", "f")
     assert not stub("def f(a):\n    return a\n", "f")
+    step = "slopes = grad(lambda p: loss(network(p, x), y))(params)"
+    assert shapes(step) & shapes(step.replace("p", "weights").replace("x", "points"))
+    assert not shapes(step) & shapes("slopes = grad(loss)(params)")
+    assert shapes("((x + w * b) / (1 + w)).clamp(0, 1)") == shapes(
+        "((z + beta * r * base) / (1 + beta * r)).clamp(0, 1)"
+    )
 
 
 @pytest.mark.parametrize("name", ["README.md", "data/README.md", "notebooks/INSTRUCTORS.md"])

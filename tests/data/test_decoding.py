@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -114,3 +116,18 @@ def test_a_large_jpeg_is_not_decoded_larger_than_it_need_be():
     assert decode("x", blob, least=80)[0].size == (100, 80)
     with pytest.raises(DataError, match="800 × 640 is over 1,000 pixels"):
         decode("x", blob, most=1000)
+
+
+def tiled(side: int) -> bytes:
+    """A TIFF file of 16 × 16 pixels in one tile of so many pixels a side."""
+    data = zlib.compress(bytes(side * side), 9)
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side}
+    tags |= {324: 8 + 2 + 12 * 10 + 4, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_a_small_picture_in_a_huge_tile_is_not_unpacked():
+    assert decode("a", tiled(64))[0].size == (16, 16)
+    with pytest.raises(DataError, match="5000 × 5000 is over 16,777,216 pixels"):
+        decode("a", tiled(5000))  # a decoder would take it whole, up to 2 GB

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
-from mpkit.evaluation.rates import clustered_rate, fallen, rate
+from mpkit.evaluation.rates import clustered_rate, fallen, percent, rate
+from tests.test_house import PACKAGE
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 8), (8, 8), (3, 20), (105, 120)])
@@ -19,6 +21,30 @@ def test_wilson_interval(k, n):
     assert abs(found.high - min(1, centre + half)) < 1e-9
     with pytest.raises(ValueError, match="no rate"):
         rate(n + 1, n)
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (0.8314, "83%"), (0.004, "0.4%"), (1, "100%"), (0, "0%"), (199 / 200, "99.5%"),
+        (1 / 400, "0.2%"),
+        (0.99999, ">99.9%"), (1e-7, "<0.1%"), (0.999, "99.9%"), (None, "–"), (math.nan, "–"),
+    ],
+)  # fmt: skip
+def test_nothing_is_all_or_none_but_what_is(share, told):
+    assert percent(share, 0) == told
+
+
+def test_a_rate_that_is_not_all_is_not_told_as_all():
+    assert str(rate(199, 200)).startswith("199/200 = 99.5% (95 % interval 97% to 99.9%)")
+    assert str(rate(200, 200)).startswith("200/200 = 100% (95 % interval 98% to 100%)")
+    assert str(rate(0, 8)).startswith("0/8 = 0% (95 % interval 0% to")
+
+
+def test_shares_are_put_into_words_in_one_place():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name != "rates.py":
+            assert not re.search(r":[,.\d]*%\}", path.read_text("utf-8")), f"{path.name}: percent()"
 
 
 def test_victims_of_one_target_are_not_counted_as_independent():

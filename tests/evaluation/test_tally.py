@@ -11,7 +11,6 @@ from mpkit.evaluation.tally import (
     counted,
     diverged,
     means_of,
-    percent,
     success_rate,
     tallies,
     tally,
@@ -82,13 +81,6 @@ def test_the_other_statistics_have_a_tally_of_their_own():
     assert found["other_statistics"]["accuracy"] == 0.4
     told = counted([mine], "clean", 5)
     assert told.endswith(f"with batch norm by the statistics of the batch {rate(0, 1)})")
-
-
-@pytest.mark.parametrize(
-    ("share", "told"), [(0.8314, "83.1%"), (0, "0.0%"), (None, "–"), (float("nan"), "–")]
-)
-def test_a_share_in_words(share, told):
-    assert percent(share) == told
 
 
 def test_those_that_diverged_are_named_if_there_are_any():

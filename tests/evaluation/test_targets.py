@@ -59,7 +59,7 @@ def test_a_model_that_diverged_gives_no_class():
     assert "diverged" in told.why
     assert told.margin is None
     assert str(told) == f"no clean margin, no target: {told.why}"
-    with pytest.raises(ValueError, match="lower --lr"):
+    with pytest.raises(ValueError, match="lower --lr, --victim-lr or --victim-weight-decay"):
         default_target(found.targets(0, 1), "a", "b")
 
 

@@ -11,6 +11,7 @@ import pytest
 from mpkit import lab as labs
 from mpkit.lab import CraftLab, UnrollLab
 from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.notes import notes_in
 from mpkit.runs.attack import Attack, make_attack
 
 LABS = tuple(getattr(labs, name) for name in labs.__all__ if name.endswith("Lab"))
@@ -75,6 +76,11 @@ class Browser:
         there = round(there) if isinstance(slider, widgets.IntSlider) else there
         now["value"] = there
         return [there] if there != value else []
+
+
+def said(lab) -> str:
+    """What stands in the panel's own line and in its notes."""
+    return " ".join([lab.message.value, *(note.line.value for note in notes_in(lab.panel))])
 
 
 def press(lab, name: str) -> None:

@@ -10,7 +10,7 @@ from mpkit.lab import compare as compare_module
 from mpkit.lab.kit.runner import Phase
 from mpkit.metapoison import poisons_of
 from mpkit.runs.prepared import prepare
-from tests.lab.conftest import finished
+from tests.lab.conftest import finished, said
 
 PAIRS = [("1", "7", 0), ("7", "1", 1)]
 
@@ -94,7 +94,7 @@ def test_settings_that_change_everything_wait_for_a_reset(lab, until):
     assert all(attack.victims == 3 for *_, attack in lab.attacks())
     finished(lab, until)
     lab.controls["victims"].box.value = 4
-    assert "After reset" in lab.message.value
+    assert "After reset" in said(lab)
     assert lab.rows()[0].rate.n == 3 * len(PAIRS)
     assert all(attack.victims == 3 for *_, attack in lab.attacks())
     lab.transport.buttons["reset"].click()

@@ -20,7 +20,7 @@ from mpkit.lab import (
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.controls import Number, Thumbnails
 from mpkit.lab.poison_source import PoisonSource
-from tests.lab.conftest import LABS, Browser, finished, numbers, press, small_attack
+from tests.lab.conftest import LABS, Browser, finished, numbers, press, said, small_attack
 
 SKIP = {"craft_steps", "victims", "pairs", "steps"}
 """What only makes a run longer."""
@@ -41,6 +41,7 @@ def in_force(lab) -> dict:
     if isinstance(lab, CraftLab):
         shown = {name: s.shown(getattr(lab.knobs(), name)) for name, s in CRAFTING.items()}
         names = ("fine_tune", "network", "target_class", "poison_class")
+        shown |= vars(lab.knobs().recipe)
         return shown | {n: getattr(attack, n) for n in names} | {"poisons": len(lab.scenario.bases)}
     recipe = vars(attack.victim_recipe)
     if isinstance(lab, CollisionLab):
@@ -65,7 +66,7 @@ def shown(lab) -> dict:
             assert control.box.value == control.value
             place = control._place(control.value)
             assert control.slider.value == place
-            assert control.slider.min <= control.value <= control.slider.max
+            assert control.least <= control.value <= control.most
             found[name] = control.box.value
         elif isinstance(control, Thumbnails):
             marked = [b.description for b in control.buttons if b.button_style == "primary"]
@@ -138,7 +139,7 @@ def test_every_control_shows_what_is_in_force(kind, small, until):
         turn_all(lab)
         if hasattr(lab, "code"):
             lab._use(code)
-            assert lab.message.value.count("are those of the code") == 1
+            assert said(lab).count("are those of the code") == 1
             assert lab.code() == code
             agree(lab, browser)
     finally:
@@ -160,7 +161,7 @@ def test_values_outside_a_slider_are_shown_and_kept(kind, given, small):
     agree(lab, browser)
     code = lab.code()
     lab._use(code)
-    assert "are those of the code" in lab.message.value
+    assert "are those of the code" in said(lab)
     agree(lab, browser)
     assert lab.code() == code
 
@@ -183,7 +184,7 @@ def test_a_strength_of_its_own_is_in_its_own_code(small):
     code = lab.code()
     lab._use(code)
     assert lab.code() == code
-    assert "are those of the code" in lab.message.value
+    assert "are those of the code" in said(lab)
 
 
 def test_classes_that_wait_for_a_reset_stay_marked(small, until):
@@ -199,5 +200,5 @@ def test_classes_that_wait_for_a_reset_stay_marked(small, until):
 def test_a_rate_outside_the_slider_is_shown():
     lab = ReplayLab(rate=50)
     control = lab.controls["rate"]
-    assert (control.box.value, control.slider.value, control.slider.max) == (50, 50, 50)
+    assert (control.box.value, control.slider.value, control.slider.max) == (50, 20, 20)
     lab.close()

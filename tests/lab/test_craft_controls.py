@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
-from tests.lab.conftest import crafted, press
+from tests.lab.conftest import crafted, press, said
 
 
 def test_colour_is_bounded_by_its_own_slider(small, until):
@@ -26,6 +26,6 @@ def test_colour_is_bounded_by_its_own_slider(small, until):
 def test_a_class_that_cannot_be_is_refused_in_words(lab):
     target = lab.controls["target_class"]
     target.buttons[1].click()  # 7 is the poison class
-    assert "must differ" in lab.message.value
+    assert "must differ" in said(lab)
     assert [b.button_style for b in target.buttons] == ["primary", ""]
     assert lab.waiting == {}

@@ -14,14 +14,15 @@ from mpkit.lab.kit.runner import Phase
 from mpkit.runs import record
 from mpkit.runs.folder import hold
 from mpkit.runs.record import RecordError, load_poisons, replay
-from tests.lab.conftest import press
+from tests.lab.conftest import press, said
 
 
 def test_a_run_saved_in_the_middle_can_be_resumed(lab, until, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    save = next(b for b in lab.panel.children[-1].children[0].children if b.description == "Save")
+    tools = lab.panel.children[-1].children[0].children[0].children
+    save = next(b for b in tools if b.description == "Save")
     save.click()
-    assert "nothing to save yet" in lab.message.value
+    assert "nothing to save yet" in said(lab)
     press(lab, "step")
     until(lambda: lab.runner.phase is Phase.PAUSED)
     lab.controls["epsilon"].slider.value = 20
@@ -29,7 +30,7 @@ def test_a_run_saved_in_the_middle_can_be_resumed(lab, until, tmp_path, monkeypa
     until(lambda: lab.runner.steps == 2 and lab.runner.phase is Phase.PAUSED)
     save.click()
     (folder,) = (tmp_path / "runs").iterdir()
-    command = re.search(r"mpkit (attack --resume [^\s<]+)", html.unescape(lab.message.value))[1]
+    command = re.search(r"mpkit (attack --resume [^\s<]+)", html.unescape(said(lab)))[1]
     assert [round(255 * r.epsilon) for r in replay(folder)] == [26, 20]
     # The command line goes on where the lab is, and both come to the same poisons.
     (tmp_path / "elsewhere").mkdir()

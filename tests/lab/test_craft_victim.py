@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mpkit.lab import CraftLab
-from tests.lab.conftest import SIGNS, finished, press
+from tests.lab.conftest import SIGNS, finished, press, said
 
 
 def test_a_victim_trains_beside(lab, until):
     lab.victim.button.click()
-    assert "no poisons yet" in lab.message.value
+    assert "no poisons yet" in said(lab)
     press(lab, "run")
     until(lambda: lab.runner.steps > 1)
     lab.victim.button.click()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mpkit.evaluation.tally import success_rate
-from mpkit.lab import CompareLab, CraftLab, DynamicsLab, ReplayLab, VictimsLab
+from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, ReplayLab, VictimsLab
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED
 from tests.lab.conftest import SMALL
@@ -75,6 +75,16 @@ def test_surrogates_that_diverge_end_the_run_with_a_reason(kind):
     lab.runner.run()
     assert lab.runner.phase is Phase.FAILED
     assert "training diverged" in lab.message.value
+
+
+@pytest.mark.parametrize("given", [{"victim_lr": 1e6}, {"victim_weight_decay": 1e4}])
+def test_no_poison_is_called_anything_by_a_network_that_diverged(given):
+    lab = CollisionLab(**SMALL, **given)
+    lab.runner.run()
+    assert lab.runner.phase is Phase.FAILED
+    assert "the network&#x27;s training diverged: take a lower victim_lr" in lab.message.value
+    assert "Nothing has run yet" in lab.describe()
+    assert "calls the poison" not in lab.describe()
 
 
 def test_batch_norm_is_told_by_both_statistics():

@@ -42,7 +42,7 @@ def test_both_twins_have_a_curve_in_every_plot(view):
         for twin, line in enumerate(lines):
             assert list(line.get_xdata()) == [0, 1, 2]
             assert list(line.get_ydata()[1:]) == [(0.8, 0.7)[twin], (0.5, 0.9)[twin]]
-    assert view.axes[0].get_ylim()[1] == pytest.approx(1.08 * 0.9)
+    assert view.axes[0].held == (0, pytest.approx(1.08 * 0.9))
 
 
 def test_paths_lie_in_the_plane_through_the_start_and_both_ends(view):

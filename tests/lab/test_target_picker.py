@@ -17,6 +17,7 @@ from mpkit.lab.target_picker import PER_PAGE
 from mpkit.runs.prepared import clean_setup
 from mpkit.runs.record import read_json
 from mpkit.runs.saved import from_dict
+from tests.lab.conftest import said
 
 LEARNT = {"noise": 0, "epochs": 10, "lr": 0.2, "n_test": 200, "victim_epochs": 10}
 
@@ -117,7 +118,7 @@ def test_a_press_takes_another_target_at_once_or_after_the_reset(small, until):
     until(lambda: lab.runner.phase is Phase.PAUSED)
     near = lab.picker.rows["near"].targets[0]
     lab.picker.rows["near"].thumbs.buttons[0].click()
-    assert "After reset" in lab.message.value
+    assert "After reset" in said(lab)
     assert lab.scenario.target_rows == (wanted.row,), "the run has its own"
     lab.transport.buttons["reset"].click()
     assert lab.scenario.target_rows == (near.row,)
@@ -133,7 +134,7 @@ def test_what_is_refused_is_said_and_not_marked(small, monkeypatch):
 
     monkeypatch.setattr(lab.picker, "picked", refuse)
     lab.picker.rows["far"].thumbs.buttons[0].click()
-    assert "not this one" in lab.message.value
+    assert "not this one" in said(lab)
     assert picked(lab.picker) == before
 
 

@@ -7,7 +7,7 @@ import torch
 
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit.codes import attack_of
-from tests.lab.conftest import SIGNS, finished
+from tests.lab.conftest import SIGNS, finished, said
 
 
 @pytest.mark.parametrize("kind", [CraftLab, VictimsLab, DynamicsLab, CollisionLab, CompareLab])
@@ -68,7 +68,7 @@ def test_what_a_last_layer_cannot_do_is_said_and_changes_nothing(small):
     lab = small(VictimsLab, **SIGNS, fine_tune="last")
     lab.controls["augment"].menu.value = True
     assert lab.controls["augment"].value is False
-    assert "computed once" in lab.message.value
+    assert "computed once" in said(lab)
     assert not lab.attack.victim_recipe.augment
 
 

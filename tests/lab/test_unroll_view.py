@@ -9,7 +9,7 @@ import torch
 
 from mpkit.lab.kit.tools import Line
 from mpkit.lab.unroll_toy import make_toy, network
-from mpkit.lab.unroll_view import EDGE, GRID, UnrollView, drawn
+from mpkit.lab.unroll_view import EDGE, GRID, UnrollView, drawn, lengths
 
 
 @pytest.fixture
@@ -21,9 +21,25 @@ def test_arrows_keep_their_direction_and_their_order_and_can_all_be_seen():
     arrows = torch.tensor([[3.0, 4.0], [-0.1, 0.0], [1e-6, 1e-6]])
     found = drawn(arrows)
     lengths = found.norm(dim=1)
-    assert float(lengths[0]) == pytest.approx(0.7)
-    assert 0.3 <= float(lengths[2]) <= float(lengths[1]) < 0.7
+    assert float(lengths[0]) > float(lengths[1]) > float(lengths[2]) == pytest.approx(0.15)
     assert torch.allclose(found / lengths[:, None], arrows / arrows.norm(dim=1, keepdim=True))
+
+
+def test_arrows_are_as_long_in_every_picture_and_their_lengths_can_be_read(view):
+    toy = make_toy(0)
+    shown = {}
+    for steps in (1, 10):
+        arrows = -toy.look_ahead(toy.poisons, steps, 0.5)[0]
+        view.points(toy, toy.poisons, arrows)
+        tips = torch.stack([torch.tensor(view.quiver.U), torch.tensor(view.quiver.V)], 1)
+        shown[steps] = tips.norm(dim=1), view.lengths.get_text().splitlines()[1:]
+        assert shown[steps][1] == [f"{i}: {a.norm():.2g}" for i, a in enumerate(arrows, 1)]
+    assert (shown[10][0] > shown[1][0] + 0.05).all()  # K = 10 looks otherwise than K = 1
+    assert not set(shown[1][1]) & set(shown[10][1])
+    far, near = drawn(torch.tensor([[1.0, 0.0], [0.01, 0.0]]))[:, 0]
+    alone = drawn(torch.tensor([[0.01, 0.0]]))[0, 0]
+    assert float(near) == float(alone)  # whatever stands beside it
+    assert float(far - near) == pytest.approx(2 * 0.17)
 
 
 def test_no_arrow_is_drawn_where_there_is_no_slope():
@@ -43,6 +59,7 @@ def test_every_point_is_where_it_is(view):
     tips = torch.stack([torch.tensor(view.quiver.U), torch.tensor(view.quiver.V)], 1).float()
     assert torch.allclose(tips, drawn(arrows))
     assert [t.get_text() for t in view.numbers] == ["1", "2", "3", "4"]
+    assert view.lengths.get_text().splitlines() == lengths(arrows)
     for text, (x, y) in zip(view.numbers, toy.poisons.tolist(), strict=True):
         assert math.dist(text.get_position(), (x, y)) < 0.2
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from torch import nn
 
 from mpkit.evaluation import victims as evaluation_module
-from mpkit.evaluation.rates import rate
+from mpkit.evaluation.rates import percent, rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
@@ -19,7 +19,7 @@ from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
-from tests.lab.conftest import SMALL, finished
+from tests.lab.conftest import SMALL, finished, said
 
 
 def reset(lab) -> None:
@@ -44,9 +44,9 @@ def seen(monkeypatch):
     """What every call of `train` was given: its seeds and the pictures of each model."""
     calls, train = [], evaluation_module.train
 
-    def watched(network, x, y, recipe, seeds, *, plan, own_x):
+    def watched(network, x, y, recipe, seeds, *, plan, own_x, tell):
         calls.append((network, list(seeds), [own_x(m) for m in range(len(seeds))], recipe))
-        yield from train(network, x, y, recipe, seeds, plan=plan, own_x=own_x)
+        yield from train(network, x, y, recipe, seeds, plan=plan, own_x=own_x, tell=tell)
 
     monkeypatch.setattr(evaluation_module, "train", watched)
     return calls
@@ -107,7 +107,7 @@ def test_without_any_change_all_twins_are_one(small, until, changed):
     lab = small(VictimsLab, poisons=changed)
     lab.controls["share"].slider.value = 0
     finished(lab, until)
-    assert "Epsilon 0/255" in lab.describe()
+    assert "ε = 0.0/255" in lab.describe()
     for v in range(2):
         one, *twins = [dataclasses.replace(r, arm="") for r in lab.records if r.victim == v]
         assert twins == [one, one]
@@ -123,7 +123,16 @@ def test_poisons_are_scaled_about_their_bases(small, until, changed, seen, perce
     exact = (bases + (changed.float() - bases) * percent / 100).clamp(0, 255)
     assert (found - exact).abs().max() <= 0.5 + 1e-3
     assert (found - found.round()).abs().max() < 1e-3
-    assert f"Epsilon {20 * percent // 100}/255" in lab.describe()
+    assert f"ε = {0.2 * percent:.1f}/255" in lab.describe()
+
+
+def test_only_bounds_that_act_are_named(small, until):
+    lab = small(VictimsLab, perturbation="recolor", epsilon_c=0.08, craft_steps=1)
+    lab.controls["share"].slider.value = 50
+    finished(lab, until)
+    assert "ε_c = 0.04, poisons of" in lab.describe()
+    assert lab.view.dots.get_title(loc="left").startswith("2 victims, ε_c = 0.04:")
+    assert "ε =" not in lab.describe()
 
 
 # ── what is counted ───────────────────────────────────────────────────────────────────────────
@@ -149,7 +158,7 @@ def test_the_interval_and_the_mean_are_those_of_the_victims_shown(small, until, 
     mean = sum(r.adversarial_probability[0] for r in poisoned) / 3
     assert lab.view.bars.bars[wanted].get_width() == pytest.approx(mean, abs=1e-6)
     name = lab.source.scenario.train.classes[wanted]
-    assert f"{name} {mean:.0%}" in lab.describe().split("on average")[1]
+    assert f"{name} {percent(mean, 0)}" in lab.describe().split("on average")[1]
 
 
 def test_the_guess_is_a_line_and_waits_for_an_answer(small, until, changed):
@@ -181,7 +190,7 @@ def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
     step(lab, until)
     there = list(lab.arrivals)
     lab.controls["victims"].slider.value = 1
-    assert "already" in lab.message.value
+    assert "already" in said(lab)
     assert lab.count == lab.controls["victims"].slider.value == 2
     lab.controls["victims"].slider.value = 5
     assert "of 3" in lab.status.value
@@ -216,7 +225,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
         lab.controls[name].slider.value = value
     lab.controls["augment"].menu.value = True
     lab.controls["network"].menu.value = "convnet"
-    assert "After reset" in lab.message.value
+    assert "After reset" in said(lab)
     assert lab.attack.victim_recipe.lr != 0.05
     reset(lab)
     finished(lab, until)
@@ -280,7 +289,7 @@ def test_more_victims_can_be_asked_for_in_mid_run(small, until):
     lab.transport.buttons["step"].click()
     until(lambda: lab.runner.phase is Phase.PAUSED)
     lab.controls["victims"].slider.value = 1
-    assert "arrived already" in lab.message.value
+    assert "arrived already" in said(lab)
     lab.controls["victims"].slider.value = 3
     finished(lab, until)
     assert lab.records[: len(two)] == two

@@ -13,7 +13,7 @@ from mpkit.lab.kit.runner import Phase
 from mpkit.lab.replay import RECORDED
 from mpkit.lab.wish import most_poisons, wanted_by, wish_of
 from mpkit.runs.prepared import load_scenario
-from tests.lab.conftest import SMALL, small_attack
+from tests.lab.conftest import SMALL, said, small_attack
 
 THREE = SMALL | {"classes": ("1", "3", "7"), "n_train": 90, "n_test": 60, "craft_steps": 1}
 GOALS = {
@@ -86,15 +86,15 @@ def test_craft_lab_says_what_is_wanted(goal):
     assert (control.high, control.value) == (90 if goal == "multi-class" else 30, 9)
     told, wanted = run(lab), WANTED[goal]
     assert f"a picture of 1 is called {wanted};" in told
-    said = re.search(rf"say 1 with (\d+)% and {wanted} with (\d+)%", told)
+    odds = re.search(rf"say 1 with (\d+)% and {wanted} with (\d+)%", told)
     if goal == "self-concealment":
-        assert 99 <= int(said[1]) + int(said[2]) <= 101
+        assert 99 <= int(odds[1]) + int(odds[2]) <= 101
     assert [f"below: called {wanted}"] == [t for t in legends(lab.view.figure)[0] if "below" in t]
     faces = lab.controls["poison_class"]
     assert all(b.disabled for b in faces.buttons) is (goal != "targeted")
     assert faces.value == {"targeted": 2}.get(goal, -1)
     control.slider.value = control.high
-    assert lab.message.value.count("After reset") == 1
+    assert said(lab).count("After reset") == 1
     lab.transport.buttons["reset"].click()
     assert len(lab.scenario.bases) == control.value == control.high
     lab.close()

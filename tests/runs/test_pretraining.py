@@ -66,3 +66,10 @@ def test_the_last_epoch_is_standardised_and_accuracy_is_a_share():
     said = predict(module, state.map(lambda t: t[None]), test.x)[0].argmax(-1)
     right = sum(int(a == b) for a, b in zip(said, test.y, strict=True))
     assert accuracy(module, state, test) == pytest.approx(right / len(test))
+
+
+def test_weights_that_diverged_are_not_given():
+    train_set, _ = load_dataset("fashion", max_train=40, max_test=20)
+    module = pretrained_network("convnet-small", train_set)
+    with pytest.raises(ValueError, match="diverged in epoch 1: nothing is written"):
+        list(pretrain(module, train_set, Recipe(epochs=2, batch=10, lr=1e6, momentum=0.9)))

@@ -8,15 +8,12 @@ import weakref
 _count = itertools.count()
 _owners: dict[str, tuple[object, list[weakref.ref]]] = {}
 
-ANY = "no cell"
-"""The place of all cells, where the front end does not say which one it is."""
-
 
 def claim(place: str, execution: object, lab) -> None:
     """`lab` belongs to `place`, such as a notebook cell; those of its earlier executions close.
 
     So running a cell again leaves one thread and one panel's widgets, and two panels of one
-    execution live side by side. Where cells are not told apart, panels only stop: they may be seen.
+    execution live side by side.
     """
     if execution is None:  # a place of its own, that nobody comes to again
         return
@@ -25,19 +22,21 @@ def claim(place: str, execution: object, lab) -> None:
     if before != execution:
         for earlier in labs:
             if (found := earlier()) is not None:
-                (getattr(found, "runner", found) if place == ANY else found).close(timeout=0)
+                found.close(timeout=0)
         labs = []
     _owners[place] = (execution, [*labs, weakref.ref(lab)])
 
 
 def here() -> tuple[str, object]:
-    """The notebook cell that is being executed, and which execution of it this is."""
+    """The notebook cell that is being executed, and which execution of it this is.
+
+    Voilà, papermill and the classic Notebook do not say which cell it is. There every lab has a
+    place of its own: any of the others may be on the page, and in use.
+    """
     try:
         from IPython import get_ipython
 
-        shell = get_ipython()
-        parent = shell.get_parent()
-        cell = parent.get("metadata", {}).get("cellId") or ANY
-        return cell, parent["header"]["msg_id"]
+        parent = get_ipython().get_parent()
+        return parent["metadata"]["cellId"], parent["header"]["msg_id"]
     except (ImportError, AttributeError, KeyError):
-        return f"no notebook, {next(_count)}", None
+        return f"no cell, {next(_count)}", None

@@ -7,6 +7,7 @@ in the browser a slider sends back what it is shown, rounded to its step, as if 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,11 +15,10 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from mpkit.lab.kit.closing import close_all
+from mpkit.lab.kit.notes import Say, Trying
 from mpkit.lab.kit.runner import Phase, Runner
 from mpkit.runs.sheet import picture_tag
 
-Say = Callable[[str], object]
-"""Shows a line in the panel."""
 COARSE = 2
 """How many times as wide a slider may get for a value that lies outside its range."""
 
@@ -66,13 +66,14 @@ class Transport:
         self.buttons["pause"].button_style = "warning" if busy and may["pause"] else ""
 
 
-class Number:
+class Number(Trying):
     """A labelled slider with a number box. `turn(value)` is told of every new value.
 
     The box shows the value in force, in the unit named in the label, and the slider stands at the
     nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
     the range does not hold, is explained through `say`, and both go back. A value in force outside
-    the range widens it, for the box; and for the slider if that then is not too coarse.
+    the range widens it, for the box; and for the slider if that then is not too coarse. `near`:
+    what is said when it is turned stands under it, and not in the panel's line.
     """
 
     def __init__(
@@ -86,9 +87,11 @@ class Number:
         *,
         step: float = 1,
         tip: str = "",
+        near: bool = False,
     ):
+        super().__init__(say, near)
         self.whole = all(isinstance(v, int) for v in (value, low, high, step))
-        self.label, self.turn, self.say = label, turn, say
+        self.label, self.turn = label, turn
         self._range(low, high)
         self.value, self.step = value, step
         self.digits = 0 if self.whole else max(0, 1 - math.floor(math.log10(step)))
@@ -99,8 +102,9 @@ class Number:
         self.box = widgets.FloatText(value, step=step, layout=widgets.Layout(width="76px"))
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.slider.tooltip = self.box.tooltip = tip or label  # a box without one is named "null"
-        self.widget = widgets.HBox([self.name, self.slider, self.box])
+        self.widget = self.under(widgets.HBox([self.name, self.slider, self.box]))
         self._own = False
+        self._unanswered = deque([self.slider.value], maxlen=50)  # places that it was put at
         for part in (self.slider, self.box):
             part.observe(self._moved, "value")
         self.show(value)  # a value outside the range widens it
@@ -132,9 +136,20 @@ class Number:
         place = self.high if percent >= 100 else percent * width / 100 + self.low
         return round(place) if self.whole else place
 
-    def _echoed(self, place: float) -> bool:
-        """Whether the slider is where it was put: then nobody has moved it."""
-        return abs(self._place(place) - self._place(self.value)) < 1e-6 * self.step
+    def _echoed(self, sent: float) -> bool:
+        """Whether the slider is where it was put: then nobody has moved it.
+
+        A browser that computes places otherwise may still answer those of before; each is heard
+        once, and only told which one is in force, or both would answer each other without end.
+        """
+        near = lambda place: abs(self._place(sent) - place) < 1e-6 * self.step  # noqa: E731
+        put, now = list(self._unanswered), near(self._place(self.value))
+        answered = [i for i, place in enumerate(put) if near(place) and sent != place]
+        if answered:  # and so were those before it, or they needed no answer
+            self._unanswered = deque(put[answered[0] + 1 :], self._unanswered.maxlen)
+            if not now:
+                self.show(self.value)
+        return now or bool(answered)
 
     def _moved(self, change: dict) -> None:
         if self._own or (change["owner"] is self.slider and self._echoed(change["new"])):
@@ -142,16 +157,15 @@ class Number:
         new = round(change["new"], self.digits) if self.digits else change["new"]
         if self.whole and float(new).is_integer():
             new = int(new)
-        if self.whole and not isinstance(new, int):
-            self.say(f"{self.label} must be a whole number, not {new}.")
-        elif not self.least <= new <= self.most:
-            self.say(f"{self.label} must lie between {self.least} and {self.most}, not {new}.")
-        elif new != self.value:
-            try:
+        with self.trying():
+            if self.whole and not isinstance(new, int):
+                raise ValueError(f"{self.label} must be a whole number, not {new}.")
+            if not self.least <= new <= self.most:
+                ends = f"between {self.least} and {self.most}"
+                raise ValueError(f"{self.label} must lie {ends}, not {new}.")
+            if new != self.value:
                 self.turn(new)
                 self.value = new
-            except ValueError as error:
-                self.say(str(error))
         self.show(self.value)
 
     @contextmanager
@@ -170,7 +184,9 @@ class Number:
             if not self.least <= value <= self.most and math.isfinite(value):
                 self._widen(value)
             self.value = self.box.value = value
-            self.slider.value = self._place(value)
+            if (place := self._place(value)) != self.slider.value:
+                self._unanswered.append(place)
+            self.slider.value = place
 
     def limit(self, low: float, high: float, value: float | None = None) -> None:
         """Another range, and maybe value; without one, a value that is now outside moves to the
@@ -186,26 +202,27 @@ class Number:
         self.slider.disabled = self.box.disabled = not on
 
 
-class Choice:
-    """A labelled drop-down; `turn(value)` as in `Number`."""
+class Choice(Trying):
+    """A labelled drop-down; `turn(value)` and `near` as in `Number`."""
 
-    def __init__(self, label: str, options: Sequence, value, turn: Callable, say: Say):
-        self.turn, self.say, self.value, self._own = turn, say, value, False
+    def __init__(
+        self, label: str, options: Sequence, value, turn: Callable, say: Say, *, near: bool = False
+    ):
+        super().__init__(say, near)
+        self.turn, self.value, self._own = turn, value, False
         self.name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.menu = widgets.Dropdown(
             options=list(options), value=value, layout=widgets.Layout(width="180px")
         )
-        self.widget = widgets.HBox([self.name, self.menu])
+        self.widget = self.under(widgets.HBox([self.name, self.menu]))
         self.menu.observe(self._moved, "value")
 
     def _moved(self, change: dict) -> None:
         if self._own:
             return
-        try:
+        with self.trying():
             self.turn(change["new"])
             self.value = change["new"]
-        except ValueError as error:
-            self.say(str(error))
         self.show(self.value)
 
     def show(self, value) -> None:
@@ -217,8 +234,9 @@ class Choice:
             self._own = False
 
 
-class Thumbnails:
-    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`."""
+class Thumbnails(Trying):
+    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`; what is
+    said then stands under them."""
 
     def __init__(
         self,
@@ -230,10 +248,11 @@ class Thumbnails:
         say: Say,
     ):
         """pictures (N, C, H, W) in [0, 1], one name each; `value` is the index picked."""
-        self.label, self.turn, self.say = label, turn, say
+        super().__init__(say, near=True)
+        self.label, self.turn = label, turn
         self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         name = widgets.Label(label, layout=widgets.Layout(width="132px"))
-        self.widget = widgets.HBox([name, self.row])
+        self.widget = self.under(widgets.HBox([name, self.row]))
         self.put(pictures, names, value)
 
     def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
@@ -267,11 +286,9 @@ class Thumbnails:
             button.disabled = not on
 
     def _picked(self, index: int) -> None:
-        try:
+        with self.trying():
             self.turn(index)
             self.value = index
-        except ValueError as error:
-            self.say(str(error))
         self._mark()
 
     def _mark(self) -> None:

@@ -28,12 +28,14 @@ def dial(
     `label` and `slider` where they differ from what is declared.
     """
     look = dataclasses.replace(s.dial, label=label) if label else s.dial
+    near = not s.live  # the others stand beside the panel's own line
     if s.choices or s.kind is bool:
         options = [((s.words or {}).get(choice, choice), choice) for choice in s.choices]
         options = [("no", False), ("yes", True)] if s.kind is bool else options
-        return Choice(look.label, options, value, turn, say)
+        return Choice(look.label, options, value, turn, say, near=near)
     low, high = slider or (look.low, look.high)
-    found = Number(look.label, low, low, high, lambda v: turn(s.taken(v)), say, step=look.step)
+    told = lambda v: turn(s.taken(v))  # noqa: E731
+    found = Number(look.label, low, low, high, told, say, step=look.step, near=near)
     found.show(s.shown(value))
     return found
 

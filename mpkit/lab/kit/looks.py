@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from mpkit.evaluation.rates import Rate
 from mpkit.evaluation.tally import with_diverged
 from mpkit.lab.kit.canvas import BLUE, GREY, RED, font_size
+from mpkit.lab.kit.legends import hold
 from mpkit.lab.kit.letters import shown
 
 LOOKS = {"poisoned": (RED, "o", "-"), "clean": (BLUE, "s", "--"), "noise": (GREY, "^", ":")}
@@ -36,7 +37,7 @@ class RateRow:
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """One row for each name, from the top down."""
     axes.set_yticks(range(len(names)), map(shown, names), fontsize=font_size(axes.figure, 8))
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    hold(axes, max(1, len(names)) - 0.5, -0.5)
 
 
 def show_count(words: Text, found: Rate, diverged: int = 0) -> None:

@@ -7,12 +7,17 @@ that cannot be read or written only costs the words "about 8 s here".
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from pathlib import Path
 
-from mpkit.data import cache_folder, files
+import torch
+from torch import Tensor, nn
+
+from mpkit.data import Dataset, cache_folder, files
 from mpkit.device import describe, pick_device
+from mpkit.functional import own
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import Attack
 
@@ -27,6 +32,38 @@ def crafting_work(attack: Attack, rows: int) -> float:
 def training_work(attack: Attack, rows: int, models: int) -> float:
     """Training so many victims (or twins) in the same unit."""
     return attack.victim_recipe.epochs * rows * models
+
+
+RATES = {"cpu": 2e10, "cuda": 2e12}
+"""Multiplications a second, roughly: what two cores did (docs/results.md, Speed), and a GPU."""
+LONG = 60
+"""Seconds from which on even a rough time is told."""
+
+
+@functools.lru_cache(maxsize=32)
+def multiplications(module: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Of one picture (C, H, W) through the convolutions and linear layers of a module that has no
+    weights (see `mpkit.networks.network`)."""
+    module, found = own(module), []
+
+    def count(layer: nn.Module, _: object, out: Tensor) -> None:
+        found.append(out[0].numel() * layer.weight[0].numel())
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    module(torch.empty(2, *shape, device="meta"))  # batch norm refuses one
+    return sum(found)
+
+
+def rough(attack: Attack, train: Dataset, work: float) -> float:
+    """Seconds for so much work where nobody knows: by the size of the networks, each picture going
+    forward and back. None of it where only a last layer trains, on features computed once."""
+    tuned = attack.fine_tune, attack.tuning_of_victims
+    pairs = zip(attack.networks(train.shape, len(train.classes)), tuned, strict=True)
+    sizes = [multiplications(n, train.shape) for n, tuning in pairs if tuning != "last"]
+    rate = RATES.get(pick_device(attack.device).type, RATES["cpu"])
+    return 3 * work * max(sizes, default=0) / rate
 
 
 def file() -> Path:
@@ -69,10 +106,25 @@ class Clock:
         self.lab = lab
         self.began, self.steps = time.perf_counter(), 0
         self.whole: tuple[float, float] | None = None  # since when, and how much is computed
+        self.batches: tuple[int, int] | None = None  # how many of the step under way are done
+        self.told = 0.0
+
+    def batch(self, done: int, of: int) -> None:
+        """Note how far the step under way is."""
+        self.batches = done, of
+
+    def due(self) -> bool:
+        """Whether it is time to tell it again."""
+        now = time.perf_counter()
+        due = now - self.told > 0.5
+        self.told = now if due else self.told
+        return due
 
     def changed(self) -> None:
         """The runner's phase is another one."""
         lab, phase = self.lab, self.lab.runner.phase
+        if phase.ended or phase is Phase.READY:
+            self.batches = None
         if phase is Phase.RUNNING:
             self.began, self.steps = time.perf_counter(), lab.runner.steps
             if self.steps == 0:
@@ -91,9 +143,15 @@ class Clock:
         parts = [f"<b>{phase.value}</b>{'…' if phase.value.endswith('ing') else ''}"]
         shown = f"{lab.unit} {max(0, done - lab.lead)}"
         parts.append(shown + (f" of {total - lab.lead}" if total else ""))
+        if self.batches and self.batches[0] < self.batches[1]:
+            parts.append(f"{self.batches[0]} of {self.batches[1]} batches")
+        if phase in (Phase.PAUSING, Phase.STOPPING):
+            parts.append(f"after this {'batch' if self.batches else lab.unit}")
         if phase is Phase.READY and (work := lab.work()):
-            expected = seconds(lab.name, lab.attack, work)
-            parts += [f"about {told(expected)} here"] if expected else []
+            if expected := seconds(lab.name, lab.attack, work):
+                parts.append(f"about {told(expected)} here")
+            elif (guess := rough(lab.attack, lab.pictures(), work)) >= LONG:
+                parts.append(f"roughly {told(guess)} here, by the size of the network")
         if phase is Phase.READY and waiting:
             parts.append("guess first, or skip")
         if phase is Phase.RUNNING and total and done > self.steps:

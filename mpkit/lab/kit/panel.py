@@ -10,7 +10,6 @@ ShareError and ValueError) for share codes, `save() -> Path` for writing the run
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -18,14 +17,17 @@ from types import MappingProxyType
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from mpkit.data import Dataset
 from mpkit.device import make_reproducible, pick_device
 from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.keeping import Keeping
+from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
+    LOST,
     WRAP,
     ClosingBox,
     Line,
@@ -37,12 +39,13 @@ from mpkit.lab.kit.tools import (
     share_row,
 )
 from mpkit.lab.kit.warmup import warm_up
+from mpkit.training import Tell
 
 __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
 
 
-class Lab(Keeping, ABC):
+class Lab(Speaking, Keeping, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
@@ -67,6 +70,18 @@ class Lab(Keeping, ABC):
     @abstractmethod
     def clear(self) -> None:
         """Forget the run (a reset), and bring the picture back to its beginning."""
+
+    def within(self) -> Tell:
+        """For `items`, asked there: what a step that takes long tells of its batches. The panel
+        shows how far it is, and Pause and Stop act after the batch under way."""
+        breath = self.runner.breath()
+
+        def tell(done: int, of: int) -> None:
+            breath(lambda: self.clock.batch(done, of))
+            if self.clock.due():
+                self._tell()
+
+        return tell
 
     def put(self, **values: object) -> Put:
         """For `items`, to be yielded: these become attributes of the lab."""
@@ -93,6 +108,10 @@ class Lab(Keeping, ABC):
     def work(self) -> float | None:
         """How much a whole run of `attack` computes (see `pace`), to foretell its time;
         None for labs that take a few seconds."""
+        return None
+
+    def pictures(self) -> Dataset | None:
+        """What is trained on, where `work` says how much."""
         return None
 
     def curve(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -184,8 +203,10 @@ class Lab(Keeping, ABC):
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
         shown = [widgets.Box(list(controls), layout=wrap), self.canvas.widget, *below, *folded]
         rows = [*asking, self.transport.widget, self.status, self.message]
-        parts = [*rows, *shown, widgets.Box(tools, layout=wrap)]
+        lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
+        parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.end)
+        self.panel.add_class("mpkit-lab")
         claim(*here(), self)
         self.show_controls()
         self._changed()
@@ -202,16 +223,14 @@ class Lab(Keeping, ABC):
         """Stop whatever runs for this panel, for good, and close what is in no box; waits for the
         step under way, at most so many seconds."""
         self.runner.close(timeout)
+        for button in self.transport.buttons.values():
+            button.disabled = True
+        self.status.value = '<span role="status"><b>closed</b> · run its cell again</span>'
 
     def close(self, timeout: float | None = None) -> None:
         """Take the panel away with all its widgets, and end its thread; see `end`."""
         self.end(timeout)
         self.panel.close()
-
-    def say(self, text: str, bad: bool = False) -> None:
-        """A line under the status; `bad` for what went wrong."""
-        colour = "color:var(--jp-error-color1,#b00020);font-weight:600" if bad else ""
-        self.message.value = f'<span role="status" style="{colour}">{html.escape(text)}</span>'
 
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
@@ -224,6 +243,7 @@ class Lab(Keeping, ABC):
         return self.describe() + guess
 
     def _taken(self, item) -> None:
+        self.clock.batches = None
         with self.canvas.lock:
             self.take(item)
         self.canvas.update()
@@ -247,6 +267,9 @@ class Lab(Keeping, ABC):
             self.canvas.draw()
 
     def _before(self, action: str) -> bool:
+        new = action == "reset" or self.runner.phase is Phase.READY
+        for note in notes_in(self.panel if new else self.panel.children[-1]):
+            note.tell("")  # it was said of what was before
         if action == "reset":
             x, y = self.curve()
             if len(x):

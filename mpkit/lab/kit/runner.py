@@ -58,6 +58,10 @@ class Put(NamedTuple):
     do: Callable[[], object] = lambda: None
 
 
+class Left(Exception):
+    """A run was stopped, or left, within a step."""
+
+
 class _Job(Generic[Item]):
     """One run from its beginning: its iterator, and how many items are still asked for."""
 
@@ -110,6 +114,7 @@ class Runner(Generic[Item]):
         self._telling = threading.RLock()
         self._job: _Job[Item] | None = None
         self._thread: threading.Thread | None = None
+        self._here = threading.local()  # .job: whose items this thread makes
 
     def run(self) -> None:
         """Go on to the end; without effect on a run that has ended."""
@@ -120,7 +125,7 @@ class Runner(Generic[Item]):
         self._go(1)
 
     def pause(self) -> None:
-        """Rest after the step that is under way."""
+        """Rest after the step that is under way, or within it (`breath`)."""
         with self._condition:
             if self.phase is not Phase.RUNNING:
                 return
@@ -128,7 +133,7 @@ class Runner(Generic[Item]):
         self._changed()
 
     def stop(self) -> None:
-        """End after the step that is under way; what was recorded stays."""
+        """End after the step that is under way, or within it; what was recorded stays."""
         with self._condition:
             if self._job is None or self.phase.ended:
                 return
@@ -165,6 +170,13 @@ class Runner(Generic[Item]):
         with self._condition:
             return self._condition.wait_for(lambda: self.phase in rest, timeout)
 
+    def breath(self) -> Callable[..., None]:
+        """For `make`, asked in its thread: to be called within a step that takes long, from any
+        thread. It rests while the run is paused, and raises `Left` where nobody wants the step.
+        What it is given is called first, if the run is still its own."""
+        job = getattr(self._here, "job", None)
+        return lambda note=lambda: None: self._breathe(job, note) if job else None
+
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
     def _go(self, count: float) -> None:
@@ -194,6 +206,7 @@ class Runner(Generic[Item]):
         self._condition.notify_all()
 
     def _work(self, job: _Job[Item]) -> None:
+        self._here.job = job
         try:
             while self._may_go_on(job):
                 try:
@@ -213,10 +226,31 @@ class Runner(Generic[Item]):
             if job.stop:
                 job.close()
                 self._end(job, Phase.STOPPED)
+        except Left:
+            self._end(job, Phase.STOPPED)
         except Exception as error:  # whatever it is, it belongs into the panel
             with contextlib.suppress(Exception):
                 job.close()
             self._end(job, Phase.FAILED, error)
+
+    def _breathe(self, job: _Job[Item], note: Callable[[], object]) -> None:
+        rested = False
+        while True:
+            with self._condition:
+                if job is self._job:
+                    note()
+                if job.stop:
+                    raise Left
+                if self.phase is Phase.PAUSED:
+                    self._condition.wait()
+                    continue
+                if self.phase is not Phase.PAUSING:
+                    if rested and job.owed == 1:
+                        job.owed = 0  # the step that is asked for is this one
+                    return
+                self.phase, rested = Phase.PAUSED, True
+                self._condition.notify_all()
+            self._changed()
 
     def _owe(self, job: _Job[Item]) -> None:
         """The step that was asked for is still to come; a pause need not wait for it."""

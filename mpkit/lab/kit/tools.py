@@ -13,9 +13,21 @@ from typing import NamedTuple
 import ipywidgets as widgets
 
 from mpkit.lab.kit.closing import close_all
-from mpkit.lab.kit.controls import Number, Say
+from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.notes import Note, Say, beside
 
 WRAP = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
+
+
+LOST = """<style>
+.mpkit-lab.jupyter-widgets-disconnected::before { font: inherit; color: inherit; padding: 6px 10px;
+  border-left: 4px solid #d55e00; opacity: 1;
+  content: "This lab has lost its kernel: nothing here works any more. Run its cell again, "
+    "or load the page without code anew."; }
+.mpkit-lab.jupyter-widgets-disconnected > * { opacity: 0.45; pointer-events: none; }
+.mpkit-lab .jupyter-widgets-disconnected::before { content: none; }
+</style>"""
+"""Where a kernel ends, front ends mark every widget, with a sign that says nothing to most."""
 
 
 class Question(NamedTuple):
@@ -85,11 +97,12 @@ def fold(title: str, children: Sequence[widgets.Widget]) -> widgets.Widget:
 
 def keep_row(keep: Callable[[str], object], save: Callable[[], object] | None) -> widgets.Widget:
     """Keep this run's curve under a name, and the run as a folder, where it can be saved."""
-    name = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px"))
-    row = [name, _button("Keep", "keep this curve", lambda: keep(name.value.strip()[:40]))]
+    name, note = widgets.Text(placeholder="a name", layout=widgets.Layout(width="150px")), Note()
+    held = lambda: keep(name.value.strip()[:40])  # noqa: E731
+    row = [name, _button("Keep", "keep this curve", held, note)]
     if save:
-        row.append(_button("Save", "the run as a folder that can be resumed", save))
-    return widgets.HBox(row)
+        row.append(_button("Save", "the run as a folder that can be resumed", save, note))
+    return widgets.VBox([widgets.HBox(row), note])
 
 
 def picture_row(name: str, picture: Callable[[], bytes]) -> widgets.Widget:
@@ -103,25 +116,34 @@ def picture_row(name: str, picture: Callable[[], bytes]) -> widgets.Widget:
             f'href="data:image/png;base64,{data}">save the picture</a>'
         )
 
-    return widgets.HBox([_button("PNG", "the picture as a file", shown), link])
+    return widgets.HBox([_button("PNG", "the picture as a file", shown, None), link])
 
 
 def share_row(give: Callable[[], str], take: Callable[[str], object], say: Say) -> widgets.Widget:
     """A short code of the settings, to be given away or pasted in."""
     text = widgets.Text(placeholder="share code", layout=widgets.Layout(width="150px"))
+    note = Note()
 
     def given() -> None:
         text.value = give()
         say("The code of these settings is in the box: copy it.")
 
     buttons = [
-        _button("Share", "a code of these settings", given),
-        _button("Use", "take a code's settings", lambda: take(text.value)),
+        _button("Share", "a code of these settings", given, note),
+        _button("Use", "take a code's settings", lambda: take(text.value), note),
     ]
-    return widgets.HBox([text, *buttons])
+    return widgets.VBox([widgets.HBox([text, *buttons]), note])
 
 
-def _button(label: str, tip: str, clicked: Callable[[], object]) -> widgets.Button:
+def _button(
+    label: str, tip: str, clicked: Callable[[], object], note: Note | None
+) -> widgets.Button:
+    """What it says, it says in the note."""
     button = widgets.Button(description=label, tooltip=tip, layout=widgets.Layout(width="70px"))
-    button.on_click(lambda _: clicked())
+
+    def pressed(_: object) -> None:
+        with beside(note):
+            clicked()
+
+    button.on_click(pressed)
     return button

@@ -8,11 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.font_manager import FontProperties
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, PURPLE, RED, font_size
+from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, RED, font_size
+from mpkit.lab.kit.legends import (
+    KEPT_STYLES,
+    brief,
+    guess_line,
+    hold,
+    legend,
+    legend_below,
+    seen_of,
+    show_guess,
+    show_kept,
+)
 from mpkit.lab.kit.letters import shown
 from mpkit.metapoison import CraftRecord
 
@@ -54,7 +65,8 @@ class LossView:
         self.guess = guess_line(axes)
         self.marks: list = []
         self.marked = -1  # how many marks the limits have room for; -1: no limits yet
-        axes.set(xlim=(0, steps + 0.5), ylim=(-2, 6))
+        axes.set_xlim(0, steps + 0.5)
+        hold(axes, -2, 6)
         legend(axes)
 
     def update(self, records: Sequence[CraftRecord], marks: Sequence[tuple[float, str]]) -> None:
@@ -66,12 +78,13 @@ class LossView:
         self.dots.set_array(np.array([a for r in records for a in r.ages], dtype=float))
         self.mean.set_data([r.step for r in records], [r.loss for r in records])
         if y:
+            finite += seen_of(self.kept)
             low, high = min([*finite, 0]), max([*finite, 0])
-            room, now = 0.1 * (high - low) + 0.1, self.axes.get_ylim()
+            room, now = 0.1 * (high - low) + 0.1, self.axes.held
             fits = now[0] <= low - room / 3 and high + room / 3 <= now[1]  # with all of its dots
             if len(marks) > self.marked or not fits:  # seldom: ticks cost time
                 words = 0.25 * (high - low) * bool(marks)  # of the marks, under the dots
-                self.axes.set_ylim(low - room - words, high + room)
+                hold(self.axes, low - room - words, high + room)
                 self.marked = len(marks)
             self.axes.set_xlim(0, max(self.steps, x[-1]) + 0.5)
         show_marks(self.axes, self.marks, marks)
@@ -87,48 +100,6 @@ class LossView:
     def compare(self, lines: Sequence) -> None:
         """Draw `Line`s of other runs behind the mean."""
         show_kept(self.axes, self.kept, lines)
-
-
-KEPT_STYLES = ((GREY, ":"), (BLUE, "-."), (PURPLE, (0, (5, 1, 1, 1))))
-"""For the last run, and for two that were named."""
-
-
-def show_kept(axes: Axes, artists: Sequence, lines: Sequence, corner: str = "upper right") -> None:
-    """Put up to three `Line`s onto artists that were made for them, and into the legend."""
-    for i, artist in enumerate(artists):
-        line = lines[i] if i < len(lines) else None
-        artist.set_data((line.x, line.y) if line else ((), ()))
-        artist.set_label(shown(line.label) if line else "_")
-    legend(axes, corner)
-
-
-def guess_line(axes: Axes) -> Line2D:
-    """An upright line for a guess that nobody has made yet (`show_guess`)."""
-    return axes.axvline(-1, color=PURPLE, ls=(0, (1, 1)), lw=2.5, label="_")
-
-
-def show_guess(line: Line2D, guess: float | None, corner: str = "upper right") -> None:
-    """Put `line` at the guess, and into the legend; None (skipped) leaves it out of sight."""
-    if guess is None:
-        return
-    line.set_xdata([guess, guess])
-    line.set_label(f"your guess: {guess:g}")
-    legend(line.axes, corner)
-
-
-def legend(axes: Axes, corner: str = "upper right") -> None:
-    """All that has a name; where nothing has one, none is seen."""
-    named = axes.get_legend_handles_labels()
-    box = axes.legend(*named, fontsize=font_size(axes.figure, 8), loc=corner, framealpha=0.85)
-    box.set_visible(bool(named[0]))
-
-
-def legend_below(axes: Axes) -> None:
-    """One line under a plot without ticks, where it hides no point."""
-    axes.legend(
-        fontsize=font_size(axes.figure, 8), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=5,
-        frameon=False, columnspacing=1.0, handletextpad=0.1,
-    )  # fmt: skip
 
 
 class CloudView:
@@ -181,8 +152,10 @@ def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) ->
 def room_for(classes: Sequence[str], figure: Figure) -> float:
     """How much wider, in a grid of inches, the gap left of a `ProbabilityView` must be than usual:
     classes are named there."""
-    letter = 0.0085 * font_size(figure, 10)
-    return max(0.01, letter * min(16, max(len(shown(name)) for name in classes)) - 0.85)
+    size, ask = FontProperties(size=font_size(figure, 8)), figure.canvas.get_renderer()
+    names = (brief(shown(name)) for name in classes)
+    widest = max(ask.get_text_width_height_descent(name, size, False)[0] for name in names)
+    return max(0.01, 1.3 * widest / figure.dpi - 0.75)
 
 
 class ProbabilityView:
@@ -197,7 +170,7 @@ class ProbabilityView:
         ]
         self.bars = axes.barh(range(len(classes)), [0] * len(classes), color=colours)
         tidy(axes, title, "probability")
-        names = [shown(name) for name in classes]
+        names = [brief(shown(name)) for name in classes]
         axes.set_yticks(range(len(classes)), names, fontsize=font_size(axes.figure, 8))
         axes.set_xlim(0, 1)
         axes.invert_yaxis()

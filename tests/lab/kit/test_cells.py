@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
-from mpkit.lab.kit.cells import ANY, _owners, claim, here
+from mpkit.lab.kit.cells import _owners, claim, here
 from mpkit.lab.kit.runner import Phase
 from tests.lab.kit.conftest import lab_threads, until
 
@@ -44,21 +46,29 @@ def test_outside_a_notebook_every_panel_has_a_place_of_its_own(made, monkeypatch
     until(lambda: first.steps > 3 and second.steps > 3)
 
 
-def test_where_cells_are_not_told_apart_panels_only_stop(made):
-    class Panel:
-        def __init__(self):
-            self.runner, self.closed = made(), []
+@pytest.fixture
+def shell(monkeypatch):
+    """A kernel's shell, of which the tests say what it was asked."""
 
-        def close(self, timeout=None):
-            self.closed.append(timeout)
+    class Shell:
+        parent: ClassVar[dict] = {}
 
-    for place, closed in ((ANY, []), ("a cell of its own", [0])):
-        panel = Panel()
-        claim(place, 1, panel)
-        panel.runner.run()
-        claim(place, 2, Panel())
-        assert panel.closed == closed
-        assert (panel.runner.phase is Phase.STOPPED) is (place == ANY)
+        def get_parent(self):
+            return self.parent
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    return Shell
+
+
+def test_where_cells_are_not_told_apart_all_labs_live(made, shell):
+    labs = []
+    for message in "78":  # as Voilà, papermill and the classic Notebook send them
+        shell.parent = {"metadata": {}, "header": {"msg_id": message}}
+        labs.append(made())
+        claim(*here(), labs[-1])
+        labs[-1].run()
+    until(lambda: all(lab.steps > 3 for lab in labs))
+    assert [lab.phase for lab in labs] == [Phase.RUNNING] * 2
 
 
 def test_places_that_nobody_comes_to_again_are_not_kept(made):
@@ -67,16 +77,9 @@ def test_places_that_nobody_comes_to_again_are_not_kept(made):
     assert len(_owners) == before
 
 
-def test_in_a_notebook_the_place_is_the_cell_and_its_execution(monkeypatch):
-    class Shell:
-        parent = {"metadata": {"cellId": "cell 3"}, "header": {"msg_id": "7"}}  # noqa: RUF012
-
-        def get_parent(self):
-            return self.parent
-
-    monkeypatch.setattr("IPython.get_ipython", Shell)
+def test_in_a_notebook_the_place_is_the_cell_and_its_execution(shell):
+    shell.parent = {"metadata": {"cellId": "cell 3"}, "header": {"msg_id": "7"}}
     assert here() == ("cell 3", "7")
-    monkeypatch.setattr(Shell, "parent", {"header": {"msg_id": "8"}})
-    assert here() == ("no cell", "8")
-    monkeypatch.setattr(Shell, "parent", {})
-    assert here()[1] is None
+    for parent in ({"header": {"msg_id": "8"}}, {"metadata": {}, "header": {"msg_id": "8"}}, {}):
+        shell.parent = parent
+        assert here()[1] is None

@@ -14,7 +14,7 @@ from mpkit.lab.kit.share import ShareError, decode
 from mpkit.runs import saved
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.settings import Settings
-from tests.lab.conftest import small_attack
+from tests.lab.conftest import said, small_attack
 
 # Made when the digits were the default and a code left the default's name out.
 OLD = [
@@ -120,9 +120,9 @@ def test_a_code_of_data_that_are_not_here_is_not_taken(kind, small, no_network):
     ):
         own = lab.own()
         lab._use(attack_code(lab.name, dataclasses.replace(small_attack(), data=data), **own))
-        assert all(word in lab.message.value for word in words)
+        assert all(word in said(lab) for word in words)
         assert lab.code() == before
-        assert "\n" not in lab.message.value
+        assert "\n" not in said(lab)
 
 
 def test_an_archive_counts_only_if_it_is_the_right_one(no_network, tmp_path, monkeypatch):

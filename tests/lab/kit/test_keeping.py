@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from mpkit.lab import UnrollLab
-from tests.lab.conftest import crafted, finished, press
+from tests.lab.conftest import crafted, finished, press, said
 
 
 def test_two_runs_can_be_kept_and_the_last_is_a_ghost(lab, until):
-    tools = lab.panel.children[-1].children[0].children
+    tools = lab.panel.children[-1].children[0].children[0].children
     name, keep = tools[0], tools[1]
     keep.click()
-    assert "nothing to keep" in lab.message.value
+    assert "nothing to keep" in said(lab)
     first = crafted(lab, until)
     for label in ("one", "two", "three"):
         name.value = label
@@ -26,12 +26,12 @@ def test_a_code_is_taken_before_a_run_only_and_a_bad_one_changes_nothing(unroll,
     lab, code = unroll(), UnrollLab(seed=3).code()
     before = lab.code()
     lab._use(code[:-1])
-    assert "damaged or cut off" in lab.message.value
+    assert "damaged or cut off" in said(lab)
     assert lab.code() == before
     lab._use(code)
     assert lab.knobs().seed == 3
     lab.moves = 2
     finished(lab, until)
     lab._use(before)
-    assert "↺ first" in lab.message.value
+    assert "↺ first" in said(lab)
     assert lab.code() == code

@@ -71,7 +71,7 @@ def test_a_name_that_is_no_formula_stays_a_name(name, until):
     try:
         lab.moves = 2
         finished(lab, until)
-        text, keep = lab.panel.children[-1].children[0].children[:2]
+        text, keep = lab.panel.children[-1].children[0].children[0].children[:2]
         text.value = name
         frames = lab.canvas.frames
         keep.click()
@@ -105,6 +105,14 @@ def test_closing_the_panel_stops_its_thread(lab, until):
     lab.close()
     assert lab.runner.close(30)
     assert lab.runner.phase is Phase.STOPPED
+
+
+def test_a_lab_that_was_ended_looks_so(lab, until):
+    press(lab, "run")
+    until(lambda: lab.runner.steps > 0)
+    lab.end()
+    assert all(button.disabled for button in lab.transport.buttons.values())
+    assert "closed" in lab.status.value
 
 
 def test_in_a_notebook_that_is_only_executed_it_runs_to_its_end(small, monkeypatch):

@@ -64,7 +64,7 @@ def test_a_fold_hides_what_is_in_it_until_it_is_opened():
 
 def test_a_run_is_kept_under_its_name(heard):
     row = keep_row(heard.append, None)
-    row.children[0].value = "  strong  " + 60 * "x"
+    row.children[0].children[0].value = "  strong  " + 60 * "x"
     named(row, "Keep").click()
     assert heard == [("strong  " + 60 * "x")[:40]]
     with pytest.raises(AssertionError):
@@ -89,9 +89,9 @@ def test_a_code_is_given_and_taken(heard):
     said = []
     row = share_row(lambda: "mpkit1.code", heard.append, said.append)
     named(row, "Share").click()
-    assert row.children[0].value == "mpkit1.code"
+    assert row.children[0].children[0].value == "mpkit1.code"
     assert "copy it" in said[0]
-    row.children[0].value = "mpkit1.other"
+    row.children[0].children[0].value = "mpkit1.other"
     named(row, "Use").click()
     assert heard == ["mpkit1.other"]
 

@@ -1,0 +1,111 @@
+"""What holds for the pictures of all labs: legends hide no curve, empty axes tell no numbers that
+mean nothing, and no class is named across the target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mpkit.lab import CollisionLab, CompareLab, CraftLab, VictimsLab
+from mpkit.lab.kit.panel import Question
+from mpkit.lab.kit.tools import Line
+from tests.lab.actions import new
+from tests.lab.conftest import LABS, finished, press
+
+
+def hidden(figure) -> list[str]:
+    """The curves with a point under the legend of their own plot."""
+    found = []
+    figure.canvas.draw()
+    for axes in figure.axes:
+        if (legend := axes.get_legend()) is None:
+            continue
+        box = legend.get_window_extent()
+        upright = [line for line in axes.lines if line.get_transform() != axes.transData]
+        curves = [line for line in axes.lines if line not in upright]  # not guesses, marks, zeros
+        points = [(c.get_label(), c.get_xydata()) for c in curves]
+        points += [("dots", np.asarray(c.get_offsets())) for c in axes.collections]
+        for label, spots in points:
+            spots = axes.transData.transform(spots[np.isfinite(spots).all(1)])
+            inside = (spots > (box.x0, box.y0)) & (spots < (box.x1, box.y1))
+            found += [label] * bool(inside.all(1).any())
+    return found
+
+
+def named(lab) -> None:
+    """Every kind of curve that a plot may have: the last run's, two that were kept, and a guess."""
+    x, y = map(list, lab.curve())
+    wide = 1.0 if isinstance(lab, VictimsLab | CompareLab) else 3 * max(map(abs, y)) + 1
+    lab.ghost = Line("last run", x, y)
+    lab.named = [Line("kept under a name of forty letters, or so", x, [wide] * len(x))]
+    lab.kept()
+
+
+@pytest.mark.parametrize("kind", LABS, ids=lambda kind: kind.__name__)
+def test_no_legend_hides_a_curve(kind, small, until):
+    lab = small(kind, pairs=1) if kind is CompareLab else new(kind)
+    try:
+        finished(lab, until)
+        named(lab)
+        assert not hidden(lab.canvas.figure)
+        press(lab, "reset")
+        lab.question = Question("?", 0, 10, 5)
+        lab._answered(4)
+        finished(lab, until)
+        assert not hidden(lab.canvas.figure)
+        if kind is CraftLab:
+            lab.victim.start()
+            until(lambda: lab.victim.runner.phase.ended)
+            assert not hidden(lab.victim.figure)
+    finally:
+        lab.close()
+
+
+@pytest.mark.parametrize("kind", LABS, ids=lambda kind: kind.__name__)
+def test_axes_without_anything_on_them_tell_no_numbers_that_mean_nothing(kind, small):
+    lab = new(kind)
+    try:
+        lab.canvas.figure.canvas.draw()
+        for axes in lab.canvas.figure.axes:
+            for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                if any(t.get_text() for t in axis.get_ticklabels() if t.get_visible()):
+                    low, high = sorted(limits)
+                    assert high - low > 0.5, f"{axes.get_title(loc='left')}: {limits}"
+    finally:
+        lab.close()
+
+
+def test_nothing_has_changed_before_the_first_step(small):
+    lab = small(CollisionLab)
+    base, change, poison, _ = (np.asarray(image.get_array()) for image in lab.view.images)
+    assert (change == 0.5).all()
+    assert (base == poison).all()
+
+
+CLASSES = (
+    ("1", "7"),
+    ("give way to oncoming vehicles", "no entry for vehicles of more than 3.5 t"),
+    ("猫" * 12, "犬" * 12),
+)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kind", [CraftLab, VictimsLab])
+@pytest.mark.parametrize("names", CLASSES, ids=["short", "long", "wide"])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_no_class_is_named_across_the_target(kind, large, names, small, monkeypatch):
+    lab = small(kind, large=large)
+    scenario = lab.scenario if kind is CraftLab else lab.source.scenario
+    object.__setattr__(scenario.train, "classes", names)
+    lab._lay_out()
+    figure = lab.canvas.figure
+    figure.canvas.draw()
+    (face,) = [axes for axes in figure.axes if axes.get_title().startswith("target")]
+    picture = face.images[0].get_window_extent()
+    for axes in figure.axes:
+        for text in [*axes.get_yticklabels(), *axes.get_xticklabels()]:
+            box = text.get_window_extent()
+            apart = box.x1 <= picture.x0 or box.x0 >= picture.x1
+            assert apart or box.y1 <= picture.y0 or box.y0 >= picture.y1, text.get_text()
+    title = face.title.get_window_extent()
+    assert title.x1 < figure.bbox.x1
