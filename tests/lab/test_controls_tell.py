@@ -66,7 +66,7 @@ def shown(lab) -> dict:
             assert control.box.value == control.value
             place = control._place(control.value)
             assert control.slider.value == place
-            assert control.slider.min <= control.value <= control.slider.max
+            assert control.least <= control.value <= control.most
             found[name] = control.box.value
         elif isinstance(control, Thumbnails):
             marked = [b.description for b in control.buttons if b.button_style == "primary"]
