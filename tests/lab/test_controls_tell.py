@@ -200,5 +200,5 @@ def test_classes_that_wait_for_a_reset_stay_marked(small, until):
 def test_a_rate_outside_the_slider_is_shown():
     lab = ReplayLab(rate=50)
     control = lab.controls["rate"]
-    assert (control.box.value, control.slider.value, control.slider.max) == (50, 50, 50)
+    assert (control.box.value, control.slider.value, control.slider.max) == (50, 20, 20)
     lab.close()

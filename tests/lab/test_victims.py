@@ -44,9 +44,9 @@ def seen(monkeypatch):
     """What every call of `train` was given: its seeds and the pictures of each model."""
     calls, train = [], evaluation_module.train
 
-    def watched(network, x, y, recipe, seeds, *, plan, own_x):
+    def watched(network, x, y, recipe, seeds, *, plan, own_x, tell):
         calls.append((network, list(seeds), [own_x(m) for m in range(len(seeds))], recipe))
-        yield from train(network, x, y, recipe, seeds, plan=plan, own_x=own_x)
+        yield from train(network, x, y, recipe, seeds, plan=plan, own_x=own_x, tell=tell)
 
     monkeypatch.setattr(evaluation_module, "train", watched)
     return calls

@@ -69,7 +69,8 @@ def hold(axes: Axes, low: float, high: float) -> None:
     rows = -(-names // found._ncols) if names else 0
     tall = (1.45 * rows + 1.2 * bool(rows)) * font_size(axes.figure, 8) * axes.figure.dpi / 72
     share = min(0.6, tall / axes.bbox.height)
-    axes.set_ylim(low, low + (high - low) / (1 - share))
+    height = high - low or 1.0  # all at one height, as where nothing has moved
+    axes.set_ylim(low, low + height / (1 - share))
 
 
 def legend_below(axes: Axes, at: float = 0.0) -> None:

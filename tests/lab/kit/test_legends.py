@@ -80,3 +80,10 @@ def test_a_long_name_keeps_both_of_its_ends(name, shown):
         assert found == name
     elif "class" in name:
         assert found == shown
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_all_at_one_height_has_limits_nevertheless(axes):
+    legends.hold(axes, 0, 0)
+    low, high = axes.get_ylim()
+    assert low == 0 < high
