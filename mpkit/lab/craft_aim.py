@@ -6,9 +6,9 @@ import dataclasses
 import functools
 
 from mpkit.evaluation.targets import aimed
+from mpkit.lab.kit.closing import Closed
 from mpkit.lab.kit.notes import beside
 from mpkit.lab.kit.threads import Worker
-from mpkit.lab.target_picker import Closed
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import by_rule, clean_margins
 from mpkit.scenario import Scenario

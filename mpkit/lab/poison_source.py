@@ -60,11 +60,12 @@ class PoisonSource:
         self.given, self.attack = source, attack
         self.crafted: tuple[Attack, Batch] | None = None
         self._held: tuple[tuple[Attack, ...], Scenario | None] = (), None
+        self._seen: Batch | None = None
         self.refresh()
 
     @property
     def live(self):
-        """The CraftLab that they come from, or None."""
+        """The CraftLab that they come from, or None; also once that is closed."""
         return self.given if hasattr(self.given, "attack") else None
 
     @property
@@ -92,6 +93,8 @@ class PoisonSource:
         attack = resolved(attack, scenario)
         if new:
             keys = (*keys, attack.without_victims())
+        if self.given is not None and not live:
+            batch = self._seen  # of a CraftLab that is closed by now
         if isinstance(self.given, Tensor):
             batch = _fitting(self.given, scenario, attack.settings)
         elif batch is None and self.crafted and self.crafted[0] == attack.without_victims():
@@ -101,6 +104,7 @@ class PoisonSource:
     def put(self, look: Look) -> bool:
         """Take over what was seen: True where the scenario is another one."""
         self.attack, self._held = look.attack, (look.keys, look.scenario)
+        self._seen = look.batch
         return look.new
 
     def refresh(self) -> bool:
@@ -114,7 +118,8 @@ class PoisonSource:
     def until_crafted(self, tell: Callable[[str], object]) -> Iterator[Put]:
         """For `items`: waits until a CraftLab's crafting has ended, and tells how far it is. Raises
         ValueError where it would for ever, and where crafting ended without poisons."""
-        live = self.live
+        if not (live := self.live):
+            return
         while not live.runner.phase.ended:
             if live.runner.mode != "thread":
                 raise ValueError(
@@ -140,7 +145,7 @@ class PoisonSource:
     @property
     def there(self) -> bool:
         """Whether there are poisons, or they are to be crafted here."""
-        if self.given is not None and (not self.live or self.live.records):
+        if self.given is not None and (self.live.records if self.live else self._seen):
             return True
         return bool(self.crafted) and self.crafted[0] == self.key()
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.targets import MODELS, THIRDS, Target, target_index, whole_test_set
-from mpkit.lab.kit.closing import close_all
+from mpkit.lab.kit.closing import Closed, close_all
 from mpkit.lab.kit.controls import Say, Thumbnails
 from mpkit.lab.kit.threads import Worker
 from mpkit.lab.kit.tools import fold
@@ -25,10 +25,6 @@ from mpkit.scenario import Scenario
 
 PER_PAGE = 8
 """Thumbnails of a row: what stands side by side on a small screen."""
-
-
-class Closed(Exception):
-    """The lab is gone: no need to train on."""
 
 
 class TargetPicker:

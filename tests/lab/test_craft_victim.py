@@ -27,8 +27,9 @@ def test_closing_a_panel_ends_its_victim_as_well(small, until):
     finished(lab, until)
     lab.victim.start()
     until(lambda: lab.victim.points)
+    runner = lab.victim.runner
     lab.close()
-    assert lab.victim.runner.close(30)
+    assert runner.close(30)
 
 
 def test_a_reset_forgets_the_victim(small, until):

@@ -72,6 +72,32 @@ def test_there_is_nothing_to_wait_for_without_a_craft_lab(small, kind):
     assert "wait" not in small(kind, given).controls
 
 
+@BOTH
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_craft_lab_that_is_closed_leaves_its_last_poisons(small, until, kind, wait):
+    crafting = small(CraftLab)
+    finished(crafting, until)
+    lab = small(kind, crafting)
+    lab.controls["wait"].menu.value = wait
+    poisons = crafting.poisons()
+    crafting.close()
+    finished(lab, until)
+    assert "poisons of craft step 6 of 6" in lab.describe()
+    assert torch.equal(lab.batch.pictures, poisons)
+    press(lab, "reset")
+    finished(lab, until)
+    assert torch.equal(lab.batch.pictures, poisons)
+
+
+@BOTH
+def test_one_that_is_closed_before_its_first_step_leaves_its_attack(small, until, kind):
+    crafting = small(CraftLab, craft_steps=2)
+    lab = small(kind, crafting)
+    crafting.close()
+    finished(lab, until)
+    assert "poisons of craft step 2 of 2" in lab.describe()
+
+
 def test_waiting_where_it_would_be_for_ever_is_refused(small, monkeypatch):
     monkeypatch.setenv("MPKIT_SYNC", "1")
     lab = small(VictimsLab, small(CraftLab))

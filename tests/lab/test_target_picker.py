@@ -207,12 +207,13 @@ def test_no_target_is_said_in_the_panel(small, until, monkeypatch):
 
 def test_a_closed_lab_trains_no_more(small, held):
     lab = small(CraftLab, **LEARNT | RULE)
+    setup = clean_setup(lab.attack, lab.scenario)
     lab.close()
     held.set()
     for thread in threading.enumerate():
         if thread.name == "mpkit margins":
             thread.join(30)
-    assert known_margins(clean_setup(lab.attack, lab.scenario)) is None
+    assert known_margins(setup) is None
 
 
 # ── kept and shared ─────────────────────────────────────────────────────────────────────────────

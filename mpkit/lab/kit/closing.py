@@ -1,4 +1,4 @@
-"""Closing a widget with all that is in it."""
+"""Closing a widget with all that is in it, and a lab with all that it holds."""
 
 from __future__ import annotations
 
@@ -20,3 +20,31 @@ def close_all(root: widgets.Widget) -> None:
             waiting += [part for part in some if isinstance(part, widgets.Widget)]
     for widget in seen:
         widgets.Widget.close(widget)
+
+
+class Closed(AttributeError):
+    """The lab is gone."""
+
+
+class Closing:
+    """The part of a `Lab` that ends. A closed lab holds nothing, as `Out` of a notebook and a
+    variable may go on holding the lab; but for its runner, with which one can wait for its thread.
+    """
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take the panel away with all its widgets and all data, and end its thread; see `end`."""
+        if "panel" not in vars(self):
+            return
+        self.end(timeout)
+        panel, runner = self.panel, self.runner
+        with runner.forgetting():
+            vars(self).clear()
+            self.runner = runner
+        panel.close()
+
+    def __getattr__(self, name: str) -> object:
+        """Of what is not there. Raises Closed where that is because the lab is closed."""
+        if vars(self).keys() == {"runner"}:
+            lab = type(self).__name__
+            raise Closed(f"this {lab} is closed, and all that it held is gone: run its cell again")
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from mpkit.data import Dataset
 from mpkit.device import make_reproducible, pick_device
 from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
+from mpkit.lab.kit.closing import Closing
 from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.keeping import Keeping
 from mpkit.lab.kit.notes import Speaking, notes_in
@@ -45,7 +46,7 @@ __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
 
 
-class Lab(Speaking, Keeping, ABC):
+class Lab(Closing, Speaking, Keeping, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
@@ -205,7 +206,7 @@ class Lab(Speaking, Keeping, ABC):
         rows = [*asking, self.transport.widget, self.status, self.message]
         lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
         parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
-        self.panel = ClosingBox(parts, self.end)
+        self.panel = ClosingBox(parts, self.close)
         self.panel.add_class("mpkit-lab")
         claim(*here(), self)
         self.show_controls()
@@ -226,11 +227,6 @@ class Lab(Speaking, Keeping, ABC):
         for button in self.transport.buttons.values():
             button.disabled = True
         self.status.value = '<span role="status"><b>closed</b> · run its cell again</span>'
-
-    def close(self, timeout: float | None = None) -> None:
-        """Take the panel away with all its widgets, and end its thread; see `end`."""
-        self.end(timeout)
-        self.panel.close()
 
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""

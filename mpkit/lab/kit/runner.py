@@ -164,6 +164,15 @@ class Runner(Generic[Item]):
             return not thread.is_alive()
         return True
 
+    @contextlib.contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """After `close`: let go of all that it was made for, while nobody is told of anything."""
+        with self._delivery, self._telling:
+            self.make = self.on_item = self.on_change = lambda *_: iter(())
+            self.error = None  # its traceback holds what was computed
+            self.history.clear()
+            yield
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is being computed: True if that is so."""
         rest = (Phase.READY, Phase.PAUSED, Phase.STOPPED, Phase.DONE, Phase.FAILED)

@@ -15,7 +15,8 @@ from mpkit.lab import (
     ReplayLab,
     UnrollLab,
 )
-from mpkit.lab.kit.closing import close_all
+from mpkit.lab.kit.closing import Closed, close_all
+from mpkit.lab.kit.panel import Lab
 from mpkit.lab.lecture import page
 from tests.lab.conftest import LABS, SMALL, finished
 
@@ -49,8 +50,8 @@ def new():
     return lambda: set(_instances) - before
 
 
-def used(kind, until) -> list[weakref.ref]:
-    """A lab of which everything is used, and closed: what is to be collected."""
+def used(kind, until) -> tuple[Lab, list[weakref.ref]]:
+    """A lab of which everything is used, and closed; and what it held, which is to be collected."""
     lab = made(kind)
     if kind is CraftLab:
         lab.picker.opener.value = True  # what is folded away is only made when it is looked at
@@ -62,9 +63,9 @@ def used(kind, until) -> list[weakref.ref]:
         until(lambda: lab.victim.runner.phase.ended)
     names = ("scenario", "ready", "source", "picker", "victim")
     parts = [getattr(lab, name, None) for name in names]
-    parts = [lab, lab.canvas, lab.canvas.figure, lab.runner, *parts]
+    parts = [lab.canvas, lab.canvas.figure, lab.panel, *lab.controls.values(), *parts]
     lab.close()
-    return [weakref.ref(part) for part in parts if part is not None]
+    return lab, [weakref.ref(part) for part in parts if part is not None]
 
 
 def under_way(until) -> list[weakref.ref]:
@@ -84,9 +85,25 @@ def collected(refs) -> bool:
 @pytest.mark.parametrize("kind", LABS, ids=lambda kind: kind.__name__)
 def test_a_closed_lab_is_collected_and_leaves_no_widget(kind, new, until, monkeypatch):
     monkeypatch.setenv("MPKIT_SCALE", "ci")
-    refs = used(kind, until)
+    kept, refs = used(kind, until)  # by a variable, or by Out of a notebook
     assert not new()
     until(lambda: collected(refs))
+    assert kept.runner.phase.ended
+    refs = [weakref.ref(kept), weakref.ref(kept.runner)]
+    del kept
+    until(lambda: collected(refs))
+
+
+def test_a_closed_lab_says_that_it_is(unroll):
+    lab = unroll()
+    lab.panel.close()
+    for use in (lab.describe, lambda: lab.knobs, lambda: lab.controls):
+        with pytest.raises(Closed, match=r"this UnrollLab is closed, .* run its cell again"):
+            use()
+    lab.close()  # again
+    assert lab.runner.wait(0)
+    with pytest.raises(AttributeError, match="'UnrollLab' has no attribute 'nothing'"):
+        unroll().nothing  # noqa: B018
 
 
 def test_a_lab_under_way_lets_go_once_its_step_is_done(new, until, small):
