@@ -147,7 +147,7 @@ def adjoint(
             states.pop(k, None)
     first, pull = pulls.pop(0, None) or linear(0, state)
     (found,) = pull(cotangent)
-    return MetaGradient(batches.scatter(by_rows + found, poisons), loss, first)
+    return MetaGradient(batches.scatter(by_rows + found, poisons), loss, states.get(1, first))
 
 
 def _first_step(

@@ -14,10 +14,10 @@ from pathlib import Path
 from mpkit.cli.options import attack_from, homed
 from mpkit.cli.output import refuse_unwritable, say, show
 from mpkit.data.datasets import NAMED
+from mpkit.data.schema import strict
 from mpkit.evaluation.margins import write_margins
 from mpkit.evaluation.targets import MODELS, THIRDS, Target, outlook
 from mpkit.runs.prepared import clean_margins, clean_setup, load_scenario
-from mpkit.runs.record import strict
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
@@ -25,9 +26,9 @@ from mpkit.data.names import name_in_zip, name_of_file
 
 MAX_MEMBERS = 1 << 20
 MAX_WORDS = 1 << 20  # a name or a comment in a tar, which its reader takes whole
+MAX_DICTIONARY = 1 << 28  # bytes that unpacking a .xz may take: four times what `xz -9` wants
 MAX_NAME = 1 << 10
 BLOCK = 1 << 12  # bytes that are unpacked at a time
-PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 MAX_BYTES = 1 << 26  # one file: 64 MiB, more than any picture or any batch of CIFAR-10 has
 # What systems, cameras and network drives put beside pictures; so do hidden files and folders.
@@ -210,7 +211,8 @@ def _tar(path: Path):
     with open(path, "rb") as file:
         start = file.read(6)
     # Unpacked here, as tarfile unpacks whole blocks, however much is in them.
-    unpack = next((f for magic, f in PACKED.items() if start.startswith(magic)), open)
+    packed = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": _Unxz}
+    unpack = next((f for magic, f in packed.items() if start.startswith(magic)), open)
     with (
         unpack(path, "rb") as file,
         tarfile.open(fileobj=file, mode="r|", tarinfo=_StrictTarInfo, encoding="utf-8") as archive,
@@ -220,6 +222,37 @@ def _tar(path: Path):
             kind = "file" if info.isreg() else "folder" if info.isdir() else "a link or a device"
             read = lambda info=info: archive.extractfile(info).read()  # noqa: E731
             yield name_of_file(info.name), info.size, kind, read
+
+
+class _Unxz(io.BufferedIOBase):
+    """What is packed in a .xz, as `lzma.open` gives it, but for this: an archive may not say how
+    much memory unpacking takes."""
+
+    def __init__(self, path: Path, mode: str):
+        self.file = open(path, mode)  # noqa: SIM115 (closed by `close`)
+        self.part = self._part()
+
+    def _part(self) -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(memlimit=MAX_DICTIONARY)
+
+    def read(self, size: int) -> bytes:
+        found, fresh = b"", b""
+        while len(found) < size:
+            if self.part.eof:  # another may follow, after zeros
+                fresh = self.part.unused_data.lstrip(b"\0")
+                while not fresh and (block := self.file.read(BLOCK)):
+                    fresh = block.lstrip(b"\0")
+                if not fresh:
+                    break
+                self.part = self._part()
+            elif self.part.needs_input and not (fresh := self.file.read(BLOCK)):
+                raise EOFError("it ends in the middle")
+            found, fresh = found + self.part.decompress(fresh, size - len(found)), b""
+        return found
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 class _StrictTarInfo(tarfile.TarInfo):

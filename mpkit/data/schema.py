@@ -46,6 +46,15 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
     return found
 
 
+def strict(value: object) -> object:
+    """The same value with words for floats that are not finite, and lists for tuples."""
+    if isinstance(value, dict):
+        return {k: strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def sealed(row: dict) -> dict:
     """The object with a checksum of all that is in it, whatever the order of its names."""
     text = json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False)

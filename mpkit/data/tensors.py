@@ -31,20 +31,24 @@ def pack(tensors: dict[str, Tensor], about: dict[str, str]) -> bytes:
     return len(blob).to_bytes(8, "little") + blob + body
 
 
-def unpack(path: Path, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def unpack(
+    path: Path, most: int, must_seal: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and texts of a plain file of at most `most` bytes. One without a checksum, of an
-    earlier mpkit, is taken as it is. Raises OSError, ValueError and SafetensorError."""
-    return unpacked(files.read(path, most))
+    earlier mpkit, is taken as it is, unless it must have one. Raises OSError, ValueError and
+    SafetensorError."""
+    return unpacked(files.read(path, most), must_seal)
 
 
-def unpacked(blob: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+def unpacked(blob: bytes, must_seal: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
     """`unpack`, of a file's bytes."""
     from safetensors.torch import load
 
     header, body = _parts(blob)
     about = _about(header)
     tensors = load(blob)  # which checks the header against the bytes
-    if (told := about.pop(SUM, None)) is not None and told != _sum(header, about, body):
+    told = about.pop(SUM, None)
+    if (told is not None or must_seal) and told != _sum(header, about, body):
         raise ValueError("its checksum is another one")
     return tensors, about
 

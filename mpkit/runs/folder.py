@@ -14,7 +14,7 @@ from mpkit.data import files
 from mpkit.data.archives import DataError
 from mpkit.data.datasets import NAMED
 from mpkit.data.places import exists, quoted
-from mpkit.data.schema import sealed, told, value
+from mpkit.data.schema import sealed, strict, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
@@ -55,7 +55,7 @@ def begin(
         "weights": ready.attack.digest_of_weights(),
         "versions": origin.versions(),
     } | ({"place": os.getcwd()} if _paths_of(ready.attack) else {})
-    record.write_json(folder / "settings.json", sealed(record.strict(settings)))
+    record.write_json(folder / "settings.json", sealed(strict(settings)))
     return folder
 
 

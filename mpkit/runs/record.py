@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from mpkit.data import files
-from mpkit.data.schema import built, parsed, sealed, unsealed, within
+from mpkit.data.schema import built, parsed, sealed, strict, unsealed, within
 from mpkit.data.tensors import pack, texts, unpack
 from mpkit.functional import State
 from mpkit.metapoison import CraftRecord, CraftState
@@ -82,6 +82,12 @@ def read_json(path: Path) -> dict:
     raise RecordError(f"{path} is damaged: it holds no JSON object")
 
 
+def _must_seal(folder: Path) -> bool:
+    """Whether all in the folder must have checksums, as in every format but the first."""
+    there = (folder / "settings.json").exists()
+    return there and read_json(folder / "settings.json").get("format") != 1
+
+
 def save_state(folder: Path, state: CraftState) -> None:
     """Replace the folder's state. On one machine, going on from it is bit for bit the same run."""
     content = pack(_flatten(state), {"step": str(state.step)})
@@ -97,7 +103,7 @@ def load_state(
 
     path = folder / "state.safetensors"
     try:
-        flat, about = unpack(path, most)
+        flat, about = unpack(path, most, _must_seal(folder))
         return _unflatten(_step(about), {k: v.to(device) for k, v in flat.items()})
     except FileNotFoundError:
         return None
@@ -167,15 +173,6 @@ def _line(record: object) -> bytes:
     return (text + "\n").encode(errors="backslashreplace")
 
 
-def strict(value: object) -> object:
-    """The same value with words for floats that are not finite, and lists for tuples."""
-    if isinstance(value, dict):
-        return {k: strict(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(v) for v in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _end_line(path: Path, file: BinaryIO) -> None:
     """End a last line that a kill has left open, so that nothing is glued to it."""
     if not file.tell():
@@ -234,7 +231,7 @@ def each_line(path: Path, made: Callable[[dict], Row], must_seal: bool = False) 
 
 def replay(folder: Path) -> list[CraftRecord]:
     """The craft steps of a recorded run, as `craft` gave them. Raises RecordError."""
-    must_seal = read_json(folder / "settings.json").get("format") != 1
+    read_json(folder / "settings.json")
     path = folder / "records.jsonl"
     steps = itertools.count(1)
 
@@ -244,7 +241,7 @@ def replay(folder: Path) -> list[CraftRecord]:
             raise ValueError(f"step {found.step} stands where {expected} should: start anew")
         return found
 
-    return each_line(path, next_one, must_seal)
+    return each_line(path, next_one, _must_seal(folder))
 
 
 def _record_of(row: dict) -> CraftRecord:
@@ -289,7 +286,7 @@ def load_poisons(folder: Path) -> tuple[Tensor, Tensor]:
 
     path = folder / "poisons.safetensors"
     try:
-        tensors, _ = unpack(path, MAX_TENSORS)
+        tensors, _ = unpack(path, MAX_TENSORS, _must_seal(folder))
         poisons, rows = tensors["poisons"], tensors["rows"]
         kinds = poisons.dtype, poisons.ndim, rows.dtype, rows.shape
         if kinds != (torch.uint8, 4, torch.int64, poisons.shape[:1]) or (rows < 0).any():

@@ -327,3 +327,29 @@ def test_a_name_without_end_is_refused_in_a_short_sentence(kind, tmp_path):
     with pytest.raises(DataError, match=r"a member whose name has 5,014 characters") as refused:
         load_dataset(path)
     assert len(str(refused.value)) < 300
+
+
+def test_a_xz_may_not_say_how_much_memory_it_takes(tmp_path):
+    path = pack(tmp_path, tree(), "tar.xz")
+    tar = lzma.decompress(path.read_bytes())
+    for size in (1 << 26, 1 << 30):  # what `xz -9` takes, and what nobody needs
+        how = [{"id": lzma.FILTER_LZMA2, "dict_size": size}]
+        path.write_bytes(lzma.compress(tar, filters=how))
+        if size == 1 << 26:
+            check_invariants(load_dataset(path))
+    with pytest.raises(DataError, match=r"cannot be read to its end \(Memory usage limit"):
+        load_dataset(path)
+
+
+def test_a_xz_in_several_parts_is_read_to_its_end(tmp_path):
+    path = pack(tmp_path, tree(), "tar.xz")
+    expected, tar = load_dataset(path), lzma.decompress(path.read_bytes())
+    parts = [
+        lzma.compress(tar[i : i + 7000]) + bytes(4 * (i // 7000)) for i in range(0, len(tar), 7000)
+    ]
+    path.write_bytes(b"".join(parts))
+    assert len(parts) > 2
+    assert same(load_dataset(path), expected)
+    path.write_bytes(b"".join(parts[:2])[:-30])
+    with pytest.raises(DataError, match="cut off or damaged"):
+        load_dataset(path)

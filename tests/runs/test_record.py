@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 
 from mpkit.data import files
+from mpkit.data.schema import sealed
 from mpkit.functional import State
-from mpkit.metapoison import CraftState, craft
+from mpkit.metapoison import CraftState, craft, poisons_of
 from mpkit.networks import network
 from mpkit.runs import record
 from mpkit.runs.record import RecordError
@@ -310,3 +311,21 @@ def test_what_may_not_be_read_is_not_called_damaged(read, tmp_path, monkeypatch)
     monkeypatch.setattr("mpkit.data.tensors.files.read", refuse)
     with pytest.raises(record.RecordError, match="can't be read: Permission denied"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["state", "poisons"])
+def test_tensors_without_a_checksum_are_of_the_first_format_alone(name, tmp_path):
+    s, how = scenario(), settings()
+    *_, (state, _) = craft(s, network("mlp", s.train.shape, 2), how)
+    record.save_state(tmp_path, state)
+    record.save_poisons(tmp_path, poisons_of(s, state, how), s.bases)
+    path = tmp_path / f"{name}.safetensors"
+    with safetensors.safe_open(path, "pt") as file:
+        about = {k: v for k, v in file.metadata().items() if k != "sha256"}
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, about)
+    load = record.load_state if name == "state" else record.load_poisons
+    record.write_json(tmp_path / "settings.json", {"format": 1})
+    assert load(tmp_path) is not None
+    record.write_json(tmp_path / "settings.json", sealed({"format": 2}))
+    with pytest.raises(RecordError, match="its checksum is another one"):
+        load(tmp_path)
