@@ -32,7 +32,7 @@ COSTLY = {
 """At most so much of what makes a run longer."""
 CHEAP = {"network": "mlp", "fine_tune": "no", "compute": None}
 """Menus that stay as they are, or a step takes seconds."""
-LIMIT = 60
+LIMIT = 300
 
 
 def new(kind):
