@@ -28,7 +28,7 @@ from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.pretraining import accuracy
-from mpkit.training import train
+from mpkit.training import Count, train
 from tests.conftest import SHARED, tuned_attack
 
 
@@ -181,7 +181,9 @@ def test_the_gradient_through_the_frozen_layers_is_that_of_the_whole_program():
     )
     orders = torch.arange(len(ready.scenario.train)).view(1, 1, -1)[..., :20]
     rows, pull = sighted(ready.network, poisons)
-    found, loss, _ = run._epoch(rows, s, slice(0, 1), state.pick(0), orders[0], torch.tensor(0.1))
+    found, loss, _ = run._epoch(
+        rows, s, slice(0, 1), state.pick(0), orders[0], torch.tensor(0.1), count=Count(None, 1)
+    )
     wanted, expected = slow_gradient(ready, state.pick(0), poisons, orders[0], 0.1, 3)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
     assert wanted.abs().max() > 0

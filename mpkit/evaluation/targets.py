@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mpkit.data import Dataset
-from mpkit.evaluation.rates import rate
+from mpkit.evaluation.rates import percent, rate
 from mpkit.scenario import Scenario
 
 MODELS = 8
@@ -174,8 +174,8 @@ def outlook(scenario: Scenario, margins: Margins) -> str:
     found = margins.targets(true, adversarial)
     good = [t.margin for t in found if t.third]
     words = (
-        f"{MODELS} clean models are right on {right / count:.0%} of the {count} test pictures "
-        f"(guessing: {usual:.0%}), and {len(good)} of {len(found)} of class "
+        f"{MODELS} clean models are right on {percent(right / count, 0)} of the {count} test "
+        f"pictures (guessing: {percent(usual, 0)}), and {len(good)} of {len(found)} of class "
         f"{scenario.train.classes[true]} are targets"
     )
     if rate(round(right), count).low <= usual:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import time
 
 import pytest
 import torch
@@ -87,6 +87,13 @@ def agree(lab, browser) -> None:
             assert value == there[name], name
 
 
+def agreed(lab, browser) -> bool:
+    with contextlib.suppress(AssertionError):
+        agree(lab, browser)
+        return True
+    return False
+
+
 def turn_all(lab) -> list[str]:
     """Turn every control to another value: those that were taken."""
     turned = []
@@ -131,7 +138,7 @@ def test_every_control_shows_what_is_in_force(kind, small, until):
             press(lab, "stop")
         else:
             finished(lab, until)
-        time.sleep(0.3)  # what is told of the end is told after it
+        until(lambda: agreed(lab, browser))  # what is told of the end is told after it
         agree(lab, browser)
         turn_all(lab)  # some of it for the next run
         press(lab, "reset")
