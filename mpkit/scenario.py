@@ -80,8 +80,9 @@ class Scenario:
 def class_index(dataset: Dataset, name: str | int) -> int:
     """A class by name or number. Raises DataError listing the classes."""
     names = list(dataset.classes)
-    if of_class(str(name)) in names:
-        return names.index(of_class(str(name)))
+    for spelt in (str(name), of_class(str(name))):
+        if spelt in names:
+            return names.index(spelt)
     if str(name).isdecimal() and int(name) < len(names):
         return int(name)
     raise DataError(f"class {name!r} is unknown; there are: {', '.join(names)}")

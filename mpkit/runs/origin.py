@@ -7,6 +7,8 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
+
 from mpkit.scenario import Scenario
 
 
@@ -22,7 +24,8 @@ def versions() -> dict[str, str]:
     """What a result may depend on: Python and the packages that compute."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     found["mpkit"] = sys.modules["mpkit"].__version__  # also where it is not installed
-    for name in ("torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
+    found["torch"] = torch.__version__  # with its build, which the package's version leaves out
+    for name in ("numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -43,5 +43,5 @@ def test_versions_name_what_computes(monkeypatch):
         raise origin.PackageNotFoundError(name)
 
     monkeypatch.setattr(origin, "version", missing)
-    assert origin.versions()["torch"] == "not installed"
+    assert origin.versions()["numpy"] == "not installed"
     json.dumps(origin.versions())
