@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fontTools.fontBuilder import FontBuilder
@@ -26,3 +28,13 @@ def square_font(path: Path, letter: int) -> Path:
     font.setupPost()
     font.save(path)
     return path
+
+
+@contextmanager
+def found_anew(*known: Callable) -> Iterator[None]:
+    """What these cached functions know is forgotten, here and afterwards."""
+    for one in known:
+        one.cache_clear()
+    yield
+    for one in known:
+        one.cache_clear()

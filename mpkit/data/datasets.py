@@ -136,6 +136,12 @@ def load_dataset(
         return _draw_splits(pictures, numbers, limits, classes, generator, source)
     if source == "fashion":
         return _draw_splits(fashion.read(), numbers, limits, classes, generator, source)
+    pictures, name = _own_pictures(source, folder, progress)
+    return _draw_splits(pictures, numbers, limits, classes, generator, name)
+
+
+def _own_pictures(source: str | Path, cache: Path, progress: bool) -> tuple[Pictures, str]:
+    """What lies at a path, and its name. Raises DataError where there is nothing."""
     path = at(source)
     if not str(source) or not exists(path):
         raise DataError(
@@ -143,10 +149,10 @@ def load_dataset(
             f"a folder or of an archive ({', '.join(ARCHIVES)})"
         )
     key = f"pictures-{fingerprint(path, is_picture)}"
-    pictures = remember(folder, key, lambda: read_pictures(path, progress))
+    pictures = remember(cache, key, lambda: read_pictures(path, progress))
     for note in pictures.notes:
-        warnings.warn(note, stacklevel=2)
-    return _draw_splits(pictures, numbers, limits, classes, generator, path.resolve().name)
+        warnings.warn(note, stacklevel=3)
+    return pictures, path.resolve().name
 
 
 def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Path:

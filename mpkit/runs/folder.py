@@ -124,7 +124,6 @@ class SavedRun:
     title: str | None
     device: str | None
     place: str | None
-    format: int
 
     def prepare(
         self, progress: bool = True, device: str | None = None, data: str | None = None
@@ -178,7 +177,7 @@ class SavedRun:
             seen.add((found.arm, found.victim))
             return found
 
-        return record.each_line(path, next_one, self.format > 1)
+        return record.each_line(path, next_one, record.must_be_sealed(self.folder))
 
 
 def open_run(folder: Path) -> SavedRun:
@@ -206,7 +205,7 @@ def open_run(folder: Path) -> SavedRun:
             raise ValueError("weights must be there for what is fine-tuned, and for nothing else")
         plans = parts["plan"], parts["victim_plan"]
         known = (parts[name] for name in ("data", "weights", "title", "device", "place"))
-        return SavedRun(folder, attack, parts["targets"], plans, *known, number)
+        return SavedRun(folder, attack, parts["targets"], plans, *known)
     except RecordError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -82,7 +82,7 @@ def read_json(path: Path) -> dict:
     raise RecordError(f"{path} is damaged: it holds no JSON object")
 
 
-def _must_seal(folder: Path) -> bool:
+def must_be_sealed(folder: Path) -> bool:
     """Whether all in the folder must have checksums, as in every format but the first."""
     there = (folder / "settings.json").exists()
     return there and read_json(folder / "settings.json").get("format") != 1
@@ -103,7 +103,7 @@ def load_state(
 
     path = folder / "state.safetensors"
     try:
-        flat, about = unpack(path, most, _must_seal(folder))
+        flat, about = unpack(path, most, must_be_sealed(folder))
         return _unflatten(_step(about), {k: v.to(device) for k, v in flat.items()})
     except FileNotFoundError:
         return None
@@ -241,7 +241,7 @@ def replay(folder: Path) -> list[CraftRecord]:
             raise ValueError(f"step {found.step} stands where {expected} should: start anew")
         return found
 
-    return each_line(path, next_one, _must_seal(folder))
+    return each_line(path, next_one, must_be_sealed(folder))
 
 
 def _record_of(row: dict) -> CraftRecord:
@@ -286,7 +286,7 @@ def load_poisons(folder: Path) -> tuple[Tensor, Tensor]:
 
     path = folder / "poisons.safetensors"
     try:
-        tensors, _ = unpack(path, MAX_TENSORS, _must_seal(folder))
+        tensors, _ = unpack(path, MAX_TENSORS, must_be_sealed(folder))
         poisons, rows = tensors["poisons"], tensors["rows"]
         kinds = poisons.dtype, poisons.ndim, rows.dtype, rows.shape
         if kinds != (torch.uint8, 4, torch.int64, poisons.shape[:1]) or (rows < 0).any():

@@ -28,7 +28,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from watching import arguments, peak, watched
+from watching import arguments, damaged, peak, watched
 
 from mpkit.data import DataError, load_dataset
 
@@ -76,16 +76,7 @@ def zipped(path: Path, about: zipfile.ZipInfo | str, blob: bytes) -> None:
 
 def bytes_changed(draw: random.Random, path: Path, files: Files) -> bool:
     packed(path, files)
-    blob = bytearray(path.read_bytes())
-    for _ in range(draw.choice((1, 1, 3, 20))):
-        where = draw.randrange(len(blob))
-        if draw.random() < 0.6:
-            blob[where] ^= 1 << draw.randrange(8)
-        elif draw.random() < 0.5:
-            blob[where : where + draw.randrange(20)] = draw.randbytes(draw.randrange(20))
-        else:
-            blob[where:where] = blob[max(0, where - 50) : where]
-    path.write_bytes(blob)
+    path.write_bytes(damaged(draw, path.read_bytes()))
     return False
 
 

@@ -31,7 +31,7 @@ from mpkit.runs.prepared import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from watching import arguments, peak, watched
+from watching import arguments, damaged, peak, watched
 
 JSON = ("settings.json", "records.jsonl", "victims.jsonl")
 TENSORS = ("state.safetensors", "poisons.safetensors")
@@ -79,16 +79,7 @@ def read(folder: Path) -> dict:
 
 
 def bytes_changed(draw: random.Random, path: Path) -> bool:
-    blob = bytearray(path.read_bytes())
-    for _ in range(draw.choice((1, 1, 3, 20))):
-        where = draw.randrange(len(blob))
-        if draw.random() < 0.5:
-            blob[where] ^= 1 << draw.randrange(8)
-        elif draw.random() < 0.5:
-            blob[where : where + draw.randrange(20)] = draw.randbytes(draw.randrange(20))
-        else:
-            blob[where:where] = blob[max(0, where - 50) : where]
-    path.write_bytes(blob)
+    path.write_bytes(damaged(draw, path.read_bytes()))
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import resource
 import signal
 import time
@@ -50,6 +51,20 @@ def _ended(call: Callable[[], str], allowed: tuple[type[Exception], ...]) -> tup
     finally:
         for timer, _ in timers:
             signal.setitimer(timer, 0)
+
+
+def damaged(draw: random.Random, blob: bytes) -> bytes:
+    """The same with a few bits turned, or some bytes replaced, taken out or doubled."""
+    blob = bytearray(blob)
+    for _ in range(draw.choice((1, 1, 3, 20))):
+        where = draw.randrange(len(blob))
+        if draw.random() < 0.5:
+            blob[where] ^= 1 << draw.randrange(8)
+        elif draw.random() < 0.5:
+            blob[where : where + draw.randrange(20)] = draw.randbytes(draw.randrange(20))
+        else:
+            blob[where:where] = blob[max(0, where - 50) : where]
+    return bytes(blob)
 
 
 def peak() -> int:

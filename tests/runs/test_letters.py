@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mpkit.runs import letters
 from mpkit.runs.letters import OWN, width, write, written
-from tests.fonts import square_font
+from tests.fonts import found_anew, square_font
 
 INK = (0, 0, 0)
 
@@ -16,12 +16,8 @@ INK = (0, 0, 0)
 @pytest.fixture
 def known():
     """What is known of fonts is found anew, here and afterwards."""
-    caches = (letters._font, letters._has, letters._name_for)
-    for one in caches:
-        one.cache_clear()
-    yield
-    for one in caches:
-        one.cache_clear()
+    with found_anew(letters._font, letters._has, letters._name_for):
+        yield
 
 
 @pytest.fixture

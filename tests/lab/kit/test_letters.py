@@ -22,7 +22,7 @@ from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.views import legend
 from tests.conftest import ROOT
 from tests.data.conftest import pack
-from tests.fonts import square_font
+from tests.fonts import found_anew, square_font
 from tests.lab.conftest import LABS, finished
 
 NAMES = ("$5 & $$", "_\U00012000é")
@@ -32,13 +32,8 @@ NAMES = ("$5 & $$", "_\U00012000é")
 @pytest.fixture
 def fonts(monkeypatch):
     """matplotlib's settings are put back, and what is known of fonts is found anew."""
-    known = (letters._found, letters._has)
-    with matplotlib.rc_context():
-        for one in known:
-            one.cache_clear()
+    with matplotlib.rc_context(), found_anew(letters._found, letters._has):
         yield
-    for one in known:
-        one.cache_clear()
 
 
 @pytest.fixture
