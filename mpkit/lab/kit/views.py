@@ -155,7 +155,7 @@ def room_for(classes: Sequence[str], figure: Figure) -> float:
     size, ask = FontProperties(size=font_size(figure, 8)), figure.canvas.get_renderer()
     names = (brief(shown(name)) for name in classes)
     widest = max(ask.get_text_width_height_descent(name, size, False)[0] for name in names)
-    return max(0.01, 1.3 * widest / figure.dpi - 0.75)
+    return max(0.01, 1.3 * widest / figure.dpi - 0.6)
 
 
 class ProbabilityView:
