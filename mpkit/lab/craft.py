@@ -20,10 +20,10 @@ from mpkit.lab.craft_view import CraftView
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import CRAFTING, AttackLab
 from mpkit.lab.kit.codes import check
-from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
+from mpkit.lab.kit.touch import Exhibit, said_of
 from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, poisons_of
@@ -53,20 +53,21 @@ class CraftLab(Aiming, AttackLab):
         self.knobs = Knobs(self.attack.settings)
         self.records: list[CraftRecord] = []
         self.state: CraftState | None = None
-        self.view = CraftView(large)
+        self.view, self.exhibit = CraftView(large), Exhibit(self.say, lambda: self.canvas.draw())
+        self.page = self.exhibit.page
         self.picker = TargetPicker(self._pick, self.say)
         self._load()
         self._lay_out()
         self.victim = VictimNow(self, large)
         live, later = craft_controls(self.attack, self.scenario, self.turn, self.later, self.say)
         self.controls = live | later
-        self.page = Number("page of poisons", 1, 1, 1, self._page, self.say)
         self.assemble(
             self.view.figure,
-            [*(c.widget for c in live.values()), self.page.widget],
+            [c.widget for c in live.values()],
             question,
-            below=[self.picker.widget, self.victim.widget],
+            below=[self.victim.widget],
             later=[c.widget for c in later.values()],
+            pictures=[self.exhibit.widget, self.picker.widget],
         )
         self._aim_later()
 
@@ -137,6 +138,7 @@ class CraftLab(Aiming, AttackLab):
             f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
             f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
             + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
+            + self.exhibit.describe()
         )
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
@@ -151,7 +153,8 @@ class CraftLab(Aiming, AttackLab):
 
     def _lay_out(self) -> None:
         settings = self.knobs()
-        self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs, settings.epsilon)
+        self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs)
+        self.exhibit.lay_out(self.scenario, wish_of(self.scenario).true)
         self.redraw_kept()
 
     def _draw(self) -> None:
@@ -160,12 +163,8 @@ class CraftLab(Aiming, AttackLab):
         logits = predict(self.ready.network, self.state.surrogates, *asked)
         self.probabilities = logits.softmax(-1).mean(0)[0].tolist()
         self.view.update(self.records, self.marks, self.probabilities)
-        self._show_poisons()
-
-    def _show_poisons(self) -> None:
-        if self.state is None:
-            return self.view.show(self.scenario.base_images, self.knobs().epsilon)
-        self.view.show(self.poisons().float() / 255, self.records[-1].epsilon)
+        said = said_of(scenario.train.classes, self.probabilities)
+        self.exhibit.show(self.poisons(), self.records[-1].epsilon, self.state.pull, said)
 
     def poisons(self) -> torch.Tensor:
         """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
@@ -181,7 +180,6 @@ class CraftLab(Aiming, AttackLab):
     def show_controls(self) -> None:
         now = self.now()
         show_crafting(self.controls, now, self.scenario)
-        self.page.limit(1, self.view.strip.pages, self.view.page + 1)
         self.picker.show(now, self.scenario)
 
     def together(self, values: dict[str, object]) -> dict[str, object]:
@@ -216,12 +214,6 @@ class CraftLab(Aiming, AttackLab):
             self.scenario = aimed(self.scenario, (index,))
             self._lay_out()
         self.show_controls()
-        self.canvas.draw()
-
-    def _page(self, page: int) -> None:
-        with self.canvas.lock:
-            self.view.page = page - 1
-            self._show_poisons()
         self.canvas.draw()
 
     # ── keeping and sharing ───────────────────────────────────────────────────────────────

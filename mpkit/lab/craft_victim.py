@@ -62,8 +62,10 @@ class VictimNow:
         self.note.tell("")
         with self.lab.canvas.lock:  # all of one step
             ready, step, poisons = self.lab.ready, self.lab.records[-1].step, self.lab.poisons()
-        self.step = f"craft step {step} of {max(step, self.lab.total())}"
-        self._run = ready, arm_pictures(ready.scenario, poisons)
+            self.step = f"craft step {step} of {max(step, self.lab.total())}"
+            pictures = arm_pictures(ready.scenario, poisons)
+            self._run = ready, self.lab.exhibit.without(ready.scenario, pictures)
+            self.step += self.lab.exhibit.left_out
         self.count += 1
         self.runner.reset()
         self._lay_out()

@@ -175,11 +175,12 @@ class Lab(Closing, Speaking, Keeping, ABC):
         question: Question | None = None,
         below: Sequence[widgets.Widget] = (),
         later: Sequence[widgets.Widget] = (),
+        pictures: Sequence[widgets.Widget] = (),
     ) -> None:
         """Build `self.panel` and `self.runner`; call at the end of `__init__`.
 
-        `controls` stand above the picture, since they act on it at once; `below` stands under it,
-        and `later`, settings of the next run, is folded away under that.
+        `controls` stand above `pictures` and the figure, since they act on them at once; `below`
+        stands under them, and `later`, settings of the next run, is folded away under that.
         """
         make_reproducible(pick_device())
         warm_up()
@@ -202,7 +203,8 @@ class Lab(Closing, Speaking, Keeping, ABC):
         if hasattr(self, "code"):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
-        shown = [widgets.Box(list(controls), layout=wrap), self.canvas.widget, *below, *folded]
+        turned = widgets.Box(list(controls), layout=wrap)
+        shown = [turned, *pictures, self.canvas.widget, *below, *folded]
         rows = [*asking, self.transport.widget, self.status, self.message]
         lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
         parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
