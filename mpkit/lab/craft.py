@@ -6,8 +6,9 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+from torch import Tensor
 
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import percent
@@ -23,10 +24,10 @@ from mpkit.lab.kit.codes import check
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
-from mpkit.lab.kit.touch import Exhibit, said_of
+from mpkit.lab.kit.touch import Exhibit, filmed, said_of
 from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
-from mpkit.metapoison import CraftRecord, CraftState, poisons_of
+from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.folder import begin, hold, name_of
@@ -38,6 +39,18 @@ from mpkit.runs.prepared import (
 )
 from mpkit.setting import changes
 from mpkit.settings import Settings
+
+
+class Moment(NamedTuple):
+    """A craft step to be shown again: how many records there were, the settings it was made with,
+    what the surrogates gave the target (classes,), the poisons, uint8 (P, C, H, W), and what moved
+    them last (see `filmed`)."""
+
+    count: int
+    used: Settings
+    probabilities: list[float]
+    poisons: Tensor
+    pull: Pull
 
 
 class CraftLab(Aiming, AttackLab):
@@ -101,7 +114,6 @@ class CraftLab(Aiming, AttackLab):
             self.mark(record.step - 0.5, text)
         self.used = begun  # of the last step, whatever has been turned since
         self.records.append(record)
-        self._draw()
 
     def clear(self) -> None:
         self.records, self.state = [], None
@@ -123,21 +135,22 @@ class CraftLab(Aiming, AttackLab):
         return [r.step for r in self.records], [r.loss for r in self.records]
 
     def describe(self) -> str:
-        s, scenario = self.used if self.records else self.knobs(), self.scenario
-        wish = wish_of(scenario)
+        moment, scenario = self.seen, self.scenario
+        s, wish = moment.used if moment else self.knobs(), wish_of(scenario)
         about = (
             f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
             f"{wish.wanted}; {s.bounds_in_words}, K = {s.unroll_steps}. "
         )
-        if not self.records:
+        if not moment:
             return about + "Nothing has run yet."
-        r = self.records[-1]
-        p = self.probabilities
+        r, p = self.records[moment.count - 1], moment.probabilities
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
             f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
-            + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
+            + "".join(
+                f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks if x < r.step
+            )
             + self.exhibit.describe()
         )
 
@@ -157,16 +170,20 @@ class CraftLab(Aiming, AttackLab):
         self.exhibit.lay_out(self.scenario, wish_of(self.scenario).true)
         self.redraw_kept()
 
-    def _draw(self) -> None:
+    def frame(self) -> Moment:
         scenario = self.ready.scenario
         asked = scenario.targets[:1], scenario.train.x
         logits = predict(self.ready.network, self.state.surrogates, *asked)
-        self.probabilities = logits.softmax(-1).mean(0)[0].tolist()
-        self.view.update(self.records, self.marks, self.probabilities)
-        said = said_of(scenario.train.classes, self.probabilities)
-        self.exhibit.show(self.poisons(), self.records[-1].epsilon, self.state.pull, said)
+        said = logits.softmax(-1).mean(0)[0].tolist()
+        return Moment(len(self.records), self.used, said, self.poisons(), filmed(self.state.pull))
 
-    def poisons(self) -> torch.Tensor:
+    def show_frame(self, frame: Moment) -> None:
+        said = frame.probabilities
+        self.view.update(self.records, self.marks, said, frame.count)
+        called = said_of(self.scenario.train.classes, said)
+        self.exhibit.show(frame.poisons, frame.used.epsilon, frame.pull, called)
+
+    def poisons(self) -> Tensor:
         """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
         return poisons_of(self.ready.scenario, self.state, self.used)
 

@@ -41,8 +41,9 @@ def _sent(pictures: Tensor) -> bytes:
 class Pressed(anywidget.AnyWidget):
     """Pictures of which one can be pressed: `pressed(i)` is told which."""
 
-    _esm = HERE.with_suffix(".js")
-    _css = HERE.with_suffix(".css")
+    # As text: a path would be watched, and what watches it holds every widget for good.
+    _esm = HERE.with_suffix(".js").read_text("utf-8")
+    _css = HERE.with_suffix(".css").read_text("utf-8")
     kind = traitlets.Unicode().tag(sync=True)
     shape = traitlets.List([1, 1, 1]).tag(sync=True)
     captions = traitlets.List().tag(sync=True)
@@ -58,10 +59,6 @@ class Pressed(anywidget.AnyWidget):
         """As a hand does; what is no number of a picture here is left alone."""
         if self.pressed and type(i) is int and 0 <= i < self.total:
             self.pressed(i)
-
-    def close(self) -> None:
-        self.pressed = None  # it holds a lab
-        super().close()
 
 
 class Pictures(Pressed):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mpkit.evaluation.rates import percent
 from mpkit.lab.kit.controls import Number
-from mpkit.lab.kit.gallery import Gallery, Pictures, levels, magnified
+from mpkit.lab.kit.gallery import Gallery, Pictures, levels
 from mpkit.lab.kit.notes import Say
 from mpkit.metapoison import Pull
 from mpkit.scenario import Scenario
@@ -134,7 +134,8 @@ class Exhibit:
         captions = ["base", f"change ×{factor:.0f}", "poison" + ", taken out" * out]
         names = [f"{name} of poison {i + 1}" for name in ("base", "change", "picture")]
         if pull:
-            pictures.append(magnified(-pull.gradient[i].float().cpu())[0])
+            gradient = filmed(pull).gradient[i].float()
+            pictures.append(0.5 - 0.5 * gradient)
             captions.append("−∂L_adv/∂pixel")
             names.append(f"gradient of poison {i + 1}: where brighter pixels lower the loss")
         names[2] += ", taken out: the next victim trains on the base" * out
@@ -165,3 +166,10 @@ def said_of(classes: Sequence[str], probabilities: Sequence[float]) -> str:
     """What a picture is called now, by its class probabilities."""
     p = max(probabilities)
     return f"called {classes[list(probabilities).index(p)]}, {percent(p, 0)}"
+
+
+def filmed(pull: Pull) -> Pull:
+    """The same, as a film keeps it: each gradient by its largest value, which is all that its
+    picture needs, in float16."""
+    largest = pull.gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-30)
+    return Pull((pull.gradient / largest).half().cpu(), pull.influence.cpu())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpkit.lab.kit.gallery import levels
-from mpkit.lab.kit.touch import UNTOUCHED, Exhibit, said_of
+from mpkit.lab.kit.touch import UNTOUCHED, Exhibit, filmed, said_of
 from mpkit.metapoison import Pull
 from mpkit.runs.prepared import load_scenario
 from tests.lab.conftest import small_attack
@@ -132,3 +132,15 @@ def test_pages_are_turned_where_there_are_several(exhibit, scenario, pull):
 
 def test_what_a_picture_is_called_is_its_likeliest_class():
     assert said_of(("a", "b"), [0.25, 0.75]) == "called b, 75%"
+
+
+def test_a_film_keeps_what_a_gradients_picture_needs(exhibit, scenario, pull):
+    small = Pull(1e-9 * pull.gradient, pull.influence)
+    pixels = []
+    for given in (pull, small, filmed(small)):
+        exhibit.show(poisons(scenario), 9 / 255, given)
+        exhibit.picked = 3
+        exhibit.show(poisons(scenario), 9 / 255, given)
+        pixels.append(exhibit.row.pixels)
+    assert pixels[0] == pixels[2]
+    assert filmed(small).gradient.dtype == torch.float16
