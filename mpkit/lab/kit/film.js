@@ -15,6 +15,8 @@ function render({ model, el }) {
   const row = part("div", "row");
   row.append(part("span", "name", { textContent: "Time" }), slider, words, now);
   el.classList.add("mpkit-film");
+  // Or JupyterLab takes the keys for itself; it looks at what has the focus, and not above.
+  for (const some of [slider, now]) some.dataset.lmSuppressShortcuts = "true";
   el.append(row, note);
   let held = false, waiting = false, next = null;
 
