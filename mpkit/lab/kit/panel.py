@@ -102,6 +102,10 @@ class Lab(Closing, Speaking, Keeping, ABC):
         every frame is drawn from scratch (see `Canvas`)."""
         return ()
 
+    def framed(self, picture: widgets.Widget) -> widgets.Widget:
+        """What stands in the panel for the picture: itself, or a box of it and what is over it."""
+        return picture
+
     def total(self) -> int | None:
         """How many items a run has, if it is known."""
         return None
@@ -202,7 +206,8 @@ class Lab(Closing, Speaking, Keeping, ABC):
         if hasattr(self, "code"):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
-        shown = [widgets.Box(list(controls), layout=wrap), self.canvas.widget, *below, *folded]
+        picture = self.framed(self.canvas.widget)
+        shown = [widgets.Box(list(controls), layout=wrap), picture, *below, *folded]
         rows = [*asking, self.transport.widget, self.status, self.message]
         lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
         parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
