@@ -23,6 +23,7 @@ from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.closing import Closing
 from mpkit.lab.kit.controls import Transport
+from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.keeping import Keeping
 from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
@@ -46,7 +47,7 @@ __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
 
 
-class Lab(Closing, Speaking, Keeping, ABC):
+class Lab(Closing, Speaking, Keeping, Filming, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
@@ -66,7 +67,8 @@ class Lab(Closing, Speaking, Keeping, ABC):
 
     @abstractmethod
     def take(self, item) -> None:
-        """Note an item and bring the picture's lines up to date; it is drawn when it is due."""
+        """Note an item; the picture is drawn when it is due. A lab that keeps a film brings the
+        picture's lines up to date in `show_frame`, and others do it here."""
 
     @abstractmethod
     def clear(self) -> None:
@@ -163,6 +165,7 @@ class Lab(Closing, Speaking, Keeping, ABC):
         """Back to the beginning, with the settings that waited for it."""
         with self.canvas.lock:
             self.marks.clear()
+            self.no_film()
             waiting, self.waiting = self.waiting, {}
             self.apply(waiting)
             self.clear()
@@ -196,6 +199,7 @@ class Lab(Closing, Speaking, Keeping, ABC):
         self.runner = Runner(self.items, self._taken, self._changed, history=0)
         self.transport = Transport(self.runner, self._before)
         self.clock = Clock(self)
+        self.make_film()
         self.status = widgets.HTML()
         # Room for a line even when empty, or the first words would move a slider off the mouse.
         self.message = widgets.HTML(layout=widgets.Layout(min_height="28px"))
@@ -208,7 +212,8 @@ class Lab(Closing, Speaking, Keeping, ABC):
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
         picture = self.framed(self.canvas.widget)
         shown = [widgets.Box(list(controls), layout=wrap), picture, *below, *folded]
-        rows = [*asking, self.transport.widget, self.status, self.message]
+        time = [self.bar] * self.filmed
+        rows = [*asking, self.transport.widget, *time, self.status, self.message]
         lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
         parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.close)
@@ -247,7 +252,9 @@ class Lab(Closing, Speaking, Keeping, ABC):
         self.clock.batches = None
         with self.canvas.lock:
             self.take(item)
-        self.canvas.update()
+            shown = self.keep_frame(self.runner.steps)
+        if shown:
+            self.canvas.update()
         self._tell()
 
     def _changed(self) -> None:
