@@ -22,6 +22,9 @@ PARTS = (
     "Change one thing", "What a defender could do", "Recap", "Three questions", "References",
 )  # fmt: skip
 
+FOLDED = {"jupyter": {"source_hidden": True}}
+"""Metadata of a cell whose code is not shown until it is asked for."""
+
 
 class Book:
     """A notebook's cells as text."""
@@ -106,7 +109,13 @@ def test_pictures_have_words_and_links_lead_somewhere(book):
 def test_nothing_of_a_run_or_a_tool_is_stored(book):
     assert set(book.notebook["metadata"]) == {"kernelspec", "language_info"}
     assert book.notebook["metadata"]["language_info"] == {"name": "python"}
-    assert all(not c["metadata"] for c in book.cells)
+    assert all(c["metadata"] in ({}, FOLDED) for c in book.cells)
+
+
+def test_the_set_up_is_folded_and_nothing_else_is(book):
+    folded = ["".join(c["source"]) for c in book.cells if c["metadata"] == FOLDED]
+    assert len(folded) == 1
+    assert re.search(r"^begin\(", folded[0], flags=re.MULTILINE)
 
 
 def test_exercises_are_stubs_with_a_check_and_hints(book):
