@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.dark import GROUND
 from mpkit.lab.kit.legends import (
     KEPT_STYLES,
     guess_line,
@@ -78,6 +79,7 @@ class UnrollView:
         self.ground = self.plane.imshow(
             torch.zeros(GRID, GRID).numpy(), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower",
             vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
+            gid=GROUND,
         )  # fmt: skip
         self.clean = [
             self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=shown(name))[0]

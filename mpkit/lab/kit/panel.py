@@ -24,12 +24,12 @@ from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.closing import Closing
 from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.film import Filming
+from mpkit.lab.kit.front import Front
 from mpkit.lab.kit.keeping import Keeping
 from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
-    LOST,
     WRAP,
     ClosingBox,
     Line,
@@ -214,14 +214,15 @@ class Lab(Closing, Speaking, Keeping, Filming, ABC):
         shown = [widgets.Box(list(controls), layout=wrap), picture, *below, *folded]
         time = [self.bar] * self.filmed
         rows = [*asking, self.transport.widget, *time, self.status, self.message]
-        lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
-        parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
+        front = Front(type(self).__name__)
+        parts = [*rows, *shown, front, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.close)
         self.panel.add_class("mpkit-lab")
         claim(*here(), self)
         self.show_controls()
         self._changed()
         self.canvas.draw()
+        front.follow(self.panel)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -236,7 +237,9 @@ class Lab(Closing, Speaking, Keeping, Filming, ABC):
         self.runner.close(timeout)
         for button in self.transport.buttons.values():
             button.disabled = True
-        self.status.value = '<span role="status"><b>closed</b> · run its cell again</span>'
+        self.status.value = (
+            '<span role="status" aria-live="off"><b>closed</b> · run its cell again</span>'
+        )
 
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
@@ -299,4 +302,6 @@ class Lab(Closing, Speaking, Keeping, Filming, ABC):
         self.canvas.draw()
 
     def _tell(self) -> None:
-        self.status.value = f'<span role="status">{self.clock.words(self._waiting())}</span>'
+        self.status.value = (
+            f'<span role="status" aria-live="off">{self.clock.words(self._waiting())}</span>'
+        )
