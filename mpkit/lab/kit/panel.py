@@ -11,8 +11,7 @@ ShareError and ValueError) for share codes, `save() -> Path` for writing the run
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -40,6 +39,7 @@ from mpkit.lab.kit.tools import (
     picture_row,
     share_row,
 )
+from mpkit.lab.kit.turning import Turning
 from mpkit.lab.kit.warmup import warm_up
 from mpkit.training import Tell
 
@@ -47,13 +47,11 @@ __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
 
 
-class Lab(Closing, Speaking, Keeping, Filming, ABC):
+class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
     unit = "step"
-    waiting: Mapping[str, object] = MappingProxyType({})
-    """Settings of the next run, that a reset takes over."""
     lead = 0
     """How many items come before the first step: 1 where a run begins with how it is without."""
 
@@ -124,54 +122,6 @@ class Lab(Closing, Speaking, Keeping, Filming, ABC):
     def curve(self) -> tuple[Sequence[float], Sequence[float]]:
         """The main curve so far; the last run's stays as a ghost, named ones can be compared."""
         return (), ()
-
-    # ── settings ──────────────────────────────────────────────────────────────────────────────
-
-    def turn(self, **values: object) -> None:
-        """Settings that act at the next step of a run. Raises ValueError and changes nothing."""
-        self.knobs.turn(**values)
-        if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
-            self.say(f"From the next {self.unit} on.")
-        elif self.runner.phase is Phase.READY:  # its words tell what will be run
-            self.canvas.draw()
-        self._tell()
-
-    def later(self, **values: object) -> None:
-        """Settings of the next run: checked now, and taken over at once if nothing has run yet."""
-        after = self.together(values)
-        self.check(after)
-        self.waiting = after
-        if self.runner.phase is not Phase.READY:
-            return self.say("After reset (↺).")
-        self.start_over()
-
-    def together(self, values: dict[str, object]) -> dict[str, object]:
-        """What waits for a reset, with `values` added."""
-        return self.waiting | values
-
-    def check(self, values: dict[str, object]) -> None:
-        """Raises ValueError for settings of the next run that cannot be."""
-        return None
-
-    def apply(self, values: dict[str, object]) -> None:
-        """Take over settings that waited for a reset."""
-        return None
-
-    def show_controls(self) -> None:
-        """Set every control to what is in force."""
-        return None
-
-    def start_over(self) -> None:
-        """Back to the beginning, with the settings that waited for it."""
-        with self.canvas.lock:
-            self.marks.clear()
-            self.no_film()
-            waiting, self.waiting = self.waiting, {}
-            self.apply(waiting)
-            self.clear()
-        self.show_controls()
-        self._changed()
-        self.canvas.draw()
 
     # ── putting it together ───────────────────────────────────────────────────────────────────
 
