@@ -89,7 +89,14 @@ NASTY = "</script><img src=x onerror=alert(1)>"
 
 
 @pytest.mark.parametrize(
-    "names", [(NASTY, "b"), ("<!--<script>", "[[data]]"), ("[[title]]", "\\"), ('"', "'"), ("\u2028", "&amp;\u202e")]
+    "names",
+    [
+        (NASTY, "b"),
+        ("<!--<script>", "[[data]]"),
+        ("[[title]]", "\\"),
+        ('"', "'"),
+        ("\u2028", "&amp;\u202e"),
+    ],
 )
 def test_no_name_becomes_part_of_the_page(names):
     clean, told = page(story()), page(story(scenario(3, classes=names)))
