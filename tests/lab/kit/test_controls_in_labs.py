@@ -28,7 +28,7 @@ def in_force(lab) -> tuple:
     if isinstance(lab, ReplayLab):
         return (lab.rate,)
     poisons = lab.poisons.tolist() if isinstance(lab, UnrollLab) else ()
-    page = lab.view.page if isinstance(lab, CraftLab) else 0
+    page = lab.exhibit.gallery.first if isinstance(lab, CraftLab) else 0
     waiting = dict(getattr(lab, "waiting", {}))
     return lab.code(), poisons, lab.curve(), lab.describe(), waiting, page
 
