@@ -30,7 +30,8 @@ function name(panel) {
     }
     if (part.matches(".jupyter-button")) {
       const row = label(part, panel);
-      set(part, "aria-label", text(part) ? row && `${row}: ${text(part)}` : tip);
+      const said = text(part); // must be in the name, for those who speak to the browser
+      set(part, "aria-label", tip.includes(said) ? (row || !said) && tip : row && `${row}: ${said}`);
     } else if (part.dataset.named || !part.hasAttribute("aria-label")) {
       part.dataset.named = "yes"; // others' names stay
       set(part, "aria-label", label(part, panel) || part.placeholder || tip);
