@@ -67,6 +67,7 @@ class Canvas:
         self.figure, self.describe, self.load, self.interval = figure, describe, load, interval
         self.moving, self._ground, self._look = moving, None, None
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
+        self.drawn: Callable[[], object] = lambda: None  # told of every frame
         self.widget.canvas = self  # for whoever finds it in a panel
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
         self._ended, self.lock = -float("inf"), threading.RLock()
@@ -97,6 +98,7 @@ class Canvas:
             self._ended = time.perf_counter()
             self.cost = self._ended - began
             self.spent, self.frames = self.spent + self.cost, self.frames + 1
+            self.drawn()
 
     def turn(self, dark: bool) -> None:
         """Draw for a dark page from now on, or for a light one."""
