@@ -31,7 +31,8 @@ function name(panel) {
     if (part.matches(".jupyter-button")) {
       const row = label(part, panel);
       const said = text(part); // must be in the name, for those who speak to the browser
-      set(part, "aria-label", tip.includes(said) ? (row || !said) && tip : row && `${row}: ${said}`);
+      const long = tip.includes(said) ? tip : [`${row}: ${said}`, tip].filter(Boolean).join(", ");
+      set(part, "aria-label", (row || !said) && long);
     } else if (part.dataset.named || !part.hasAttribute("aria-label")) {
       part.dataset.named = "yes"; // others' names stay
       set(part, "aria-label", label(part, panel) || part.placeholder || tip);
