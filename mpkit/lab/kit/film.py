@@ -105,8 +105,9 @@ class FilmBar(anywidget.AnyWidget):
     """The slider. `asked(step)` is called where a hand moves it, and never for what it is set to:
     what is shown goes to the browser as traits, and what is asked for comes as messages."""
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    # As text: a path would be watched, and what watches it holds every widget for good.
+    _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text("utf-8")
     first, last, every, at = (Int(0).tag(sync=True) for _ in range(4))
     live = Bool(True).tag(sync=True)
     words, note = (Unicode("").tag(sync=True) for _ in range(2))
