@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 
 import ipywidgets as widgets
 import torch
@@ -15,7 +16,7 @@ from mpkit.lab.kit.handles import Handles
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
-from mpkit.lab.kit.share import decode, differences, encode, merged
+from mpkit.lab.kit.share import Sharing
 from mpkit.lab.unroll_toy import make_toy
 from mpkit.lab.unroll_view import EDGE, UnrollView, lengths
 from mpkit.setting import Dial, Live, changes, declared, setting, settings_of
@@ -41,8 +42,6 @@ class Look:
 
 
 LOOK = settings_of(Look)
-OLD_NAMES = {"steps": "unroll_steps"}
-"""What settings were called in codes of earlier versions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Move:
     epsilon: float
 
 
-class UnrollLab(Lab):
+class UnrollLab(Sharing, Lab):
     """Points in the plane, the decision boundary K steps ahead, and arrows −∂L_adv/∂x.
 
     Every slider redraws at once, and the poisons can be dragged. Whoever moves them, the hand or ▶
@@ -65,6 +64,7 @@ class UnrollLab(Lab):
     """
 
     name, unit, moves = "unroll", "move", 25
+    old_names = MappingProxyType({"steps": "unroll_steps"})
 
     def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.knobs = Knobs(Look(**given))
@@ -233,19 +233,3 @@ class UnrollLab(Lab):
 
     def _show_handles(self) -> None:
         self.handles.show(self.poisons.tolist(), self._boxes().tolist())
-
-    # ── sharing ───────────────────────────────────────────────────────────────────────────────
-
-    def code(self) -> str:
-        usual = dataclasses.asdict(Look())
-        return encode(self.name, differences(dataclasses.asdict(self.knobs()), usual))
-
-    def use_code(self, code: str) -> None:
-        values = {OLD_NAMES.get(k, k): v for k, v in decode(self.name, code).items()}
-        try:
-            look = Look(**merged(dataclasses.asdict(Look()), values))
-        except TypeError as error:
-            raise ValueError(f"This code holds settings that do not fit: {error}") from error
-        self.knobs.put(look)
-        self.waiting = {}
-        self.start_over()

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
 VERSION, LIMIT = 1, 20_000
 
@@ -73,6 +76,31 @@ def merged(usual: dict, values: dict) -> dict:
     return usual | {
         k: merged(usual[k], v) if isinstance(usual.get(k), dict) else v for k, v in values.items()
     }
+
+
+class Sharing:
+    """The part of a lab whose settings are all in its `knobs`; it has a `name`."""
+
+    old_names: Mapping[str, str] = MappingProxyType({})
+    """What settings were called in codes of earlier versions."""
+
+    def code(self) -> str:
+        """The code of what is in force."""
+        now = self.knobs()
+        return encode(self.name, differences(dataclasses.asdict(now), vars(type(now)())))
+
+    def use_code(self, code: str) -> None:
+        """Take a code's settings, and start over. Raises ShareError, and ValueError for settings
+        that cannot be."""
+        kind = type(self.knobs())
+        values = {self.old_names.get(k, k): v for k, v in decode(self.name, code).items()}
+        try:
+            settings = kind(**merged(vars(kind()), values))
+        except TypeError as error:
+            raise ValueError(f"This code holds settings that do not fit: {error}") from error
+        self.knobs.put(settings)
+        self.waiting = {}
+        self.start_over()
 
 
 def _check(body: str) -> str:
