@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dials, show
+from mpkit.lab.kit.keeping import Sharing
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.measure import TIMES
 from mpkit.lab.kit.pace import resting
 from mpkit.lab.kit.panel import Lab, Question
-from mpkit.lab.kit.share import Sharing
 from mpkit.lab.lookahead_film import (
     DIRECTIONS,
     POISONS,

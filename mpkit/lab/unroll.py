@@ -13,10 +13,10 @@ from torch import Tensor
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dial, dials, show
 from mpkit.lab.kit.handles import Handles
+from mpkit.lab.kit.keeping import Sharing
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
-from mpkit.lab.kit.share import Sharing
 from mpkit.lab.unroll_toy import make_toy
 from mpkit.lab.unroll_view import EDGE, UnrollView, lengths
 from mpkit.setting import Dial, Live, changes, declared, setting, settings_of

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
-from types import MappingProxyType
+
+from mpkit.runs.attack import Attack
+from mpkit.runs.saved import UNNAMED_DATA, to_dict
 
 VERSION, LIMIT = 1, 20_000
+
+# A code that names no data means the digits, and one without a target the first picture, as the
+# oldest codes do.
+USUAL = to_dict(Attack(data=UNNAMED_DATA, target_index=(0,)))
 
 
 class ShareError(ValueError):
@@ -78,30 +82,14 @@ def merged(usual: dict, values: dict) -> dict:
     }
 
 
-class Sharing:
-    """The part of a lab whose settings are all in its `knobs`; it has a `name`."""
-
-    old_names: Mapping[str, str] = MappingProxyType({})
-    """What settings were called in codes of earlier versions."""
-
-    def code(self) -> str:
-        """The code of what is in force."""
-        now = self.knobs()
-        return encode(self.name, differences(dataclasses.asdict(now), vars(type(now)())))
-
-    def use_code(self, code: str) -> None:
-        """Take a code's settings, and start over. Raises ShareError, and ValueError for settings
-        that cannot be."""
-        kind = type(self.knobs())
-        values = {self.old_names.get(k, k): v for k, v in decode(self.name, code).items()}
-        try:
-            settings = kind(**merged(vars(kind()), values))
-        except TypeError as error:
-            raise ValueError(f"This code holds settings that do not fit: {error}") from error
-        self.knobs.put(settings)
-        self.waiting = {}
-        self.start_over()
-
-
 def _check(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:8]
+
+
+def attack_code(kind: str, attack: Attack, **own: object) -> str:
+    """The code of an attack, for labs of this kind; `own` are further JSON values.
+
+    It names its data even where that is the default: another mpkit may have another.
+    """
+    values = {"data": attack.data} | differences(to_dict(attack), USUAL)
+    return encode(kind, values | ({"lab": own} if own else {}))
