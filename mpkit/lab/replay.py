@@ -25,6 +25,7 @@ from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
 from mpkit.runs.record import RecordError, replay
+from mpkit.runs.story import Story, story_of
 from mpkit.setting import changes
 
 RECORDED = SHIPPED / "recorded"
@@ -52,6 +53,7 @@ class ReplayLab(Lab):
         if not (isinstance(rate, Real) and 0 < rate < math.inf):
             raise ValueError(f"rate is in steps a second, a number above 0, and not {rate!r}")
         saved, self.rate = open_run(find(run)), rate
+        self.folder = saved.folder
         self.attack, self.about = saved.attack, _told(saved)
         self.steps, self.victims = replay(saved.folder), saved.victims()
         self.records: list[CraftRecord] = []
@@ -103,6 +105,10 @@ class ReplayLab(Lab):
         epochs = self.attack.victim_recipe.epochs
         counts = [f" {arm}: {counted(self.arrived, arm, epochs)}." for arm in self._arms()]
         return about + "".join(counts)
+
+    def story(self) -> Story:
+        """The run that is replayed, as it is in its folder."""
+        return story_of(self.folder)
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 

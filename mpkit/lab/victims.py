@@ -21,6 +21,7 @@ from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Put
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
+from mpkit.lab.victims_story import Telling
 from mpkit.lab.victims_view import CountsView
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
@@ -32,7 +33,7 @@ GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
 
 
-class VictimsLab(AttackLab):
+class VictimsLab(Telling, AttackLab):
     """Train fresh victims on poisons, and their twins on clean pictures and on noise; count.
 
     `poisons` uint8 (P, C, H, W), or a `source`: such poisons, or a `CraftLab`, whose attack and
@@ -131,6 +132,7 @@ class VictimsLab(AttackLab):
 
     def clear(self) -> None:
         self.arrivals, self.crafting, self.begun, self.batch = [], None, 0, None
+        self.reason = ""
         self.source.refresh()
         self._lay_out()
 
@@ -211,8 +213,9 @@ class VictimsLab(AttackLab):
         return (
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
-            f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
-        )
+            f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}. "
+            f"{self.reason}"
+        ).rstrip()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
