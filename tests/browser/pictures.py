@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from server import CHROMIUM, JUPYTERLAB, ROOT, Notebook, expect, served, sync_playwright
 from test_voila import LABS as LECTURE
 from test_voila import PAGES, VOILA
@@ -94,8 +94,8 @@ def index_pictures(page, server, names: list[str]) -> None:
             expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=60_000)
         page.wait_for_timeout(2000)
         stage = Image.open(io.BytesIO(page.locator(".mpkit-stage").screenshot())).convert("RGB")
-        top = stage.crop((0, 0, stage.width, round(stage.width / 1.6)))
-        small = top.resize((640, 400), Image.Resampling.LANCZOS)
+        top = stage.crop((0, 0, stage.width, min(stage.height, round(stage.width / 1.6))))
+        small = ImageOps.pad(top, (640, 400), Image.Resampling.LANCZOS, "white", (0, 0))
         small.save(PAGES / "pictures" / f"{name}.jpg", quality=82, optimize=True)
 
 
