@@ -84,7 +84,7 @@ lab: $(VENV)/.with-notebooks ## open the course in JupyterLab
 
 lecture: $(VENV)/.with-notebooks ## every lab as a page without code, in large type
 	JUPYTER_PREFER_ENV_PATH=1 "$(BIN)/python" -m jupyter_server --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks/lecture \
-	    --ServerApp.jpserver_extensions="voila.server_extension=True" --ServerApp.default_url=/voila \
+	    --ServerApp.jpserver_extensions="voila.server_extension=True" --ServerApp.default_url=/voila/render/index.ipynb \
 	    --ServerApp.open_browser=True $(JUPYTER_ARGS)
 
 demo: $(VENV)/.with-library ## a whole attack in the terminal

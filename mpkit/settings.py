@@ -119,7 +119,7 @@ class Settings:
 
     @property
     def bounds_in_words(self) -> str:
-        """The bounds that act: "ε = 8.0/255, ε_c = 0.04"."""
+        """The bounds that act: "ε = 8/255, ε_c = 0.04"."""
         return bounds_told(self.bounds)
 
     def rate_at(self, step: int) -> float:
@@ -131,7 +131,10 @@ class Settings:
 
 def bounds_told(bounds: Mapping[str, float]) -> str:
     """Bounds by name in words, also such as no `Settings` may have: 0."""
-    words = {"epsilon": lambda e: f"ε = {255 * e:.1f}/255", "epsilon_c": lambda e: f"ε_c = {e:g}"}
+    words = {
+        "epsilon": lambda e: f"ε = {round(255 * e, 1):g}/255",
+        "epsilon_c": lambda e: f"ε_c = {e:g}",
+    }
     return ", ".join(words[name](bound) for name, bound in bounds.items())
 
 

@@ -129,11 +129,14 @@ def read_pictures(path: Path, progress: bool = True) -> Pictures:
         )
     notes = notes_of(path, clear, guessed)
     if strangers:
-        notes[:0] = [
-            f"{path}: {len(strangers)} files are ignored, such as {strangers[0]!r}; {LAYOUT}, and "
-            f"end in {', '.join(ENDINGS)}"
-        ]
+        notes[:0] = [f"{path}: {_ignored(strangers)}; {LAYOUT}, and end in {', '.join(ENDINGS)}"]
     return Pictures(pixels, tuple(map(of_class, spelt)), *counts, tuple(notes))
+
+
+def _ignored(files: list[str]) -> str:
+    if len(files) == 1:
+        return f"one file is ignored, {files[0]!r}"
+    return f"{len(files)} files are ignored, such as {files[0]!r}"
 
 
 def _counted(path: Path, at: dict[str, Place], arrays: dict, names: list[str]):

@@ -85,3 +85,45 @@ def fallen(successes: Sequence[int], ns: Sequence[int]) -> Rate:
     Each target is one trial, so the interval is Wilson's over targets. Raises ValueError as `rate`.
     """
     return rate(sum(2 * k > n for k, n in zip(successes, ns, strict=True)), len(ns))
+
+
+@dataclasses.dataclass(frozen=True)
+class Paired:
+    """Two ways of attacking on the same `n` targets: the first turned more victims of `more` of
+    them, and fewer of `fewer`; `difference` is that of the mean shares, at 95 % within `low` and
+    `high`. `luck`: how likely so lopsided a result is where neither is better (sign test)."""
+
+    more: int
+    fewer: int
+    n: int
+    difference: float
+    low: float
+    high: float
+    luck: float
+
+    def __str__(self) -> str:
+        return (
+            f"more victims turned for {self.more} of {self.n} targets, fewer for {self.fewer}; "
+            f"{100 * self.difference:+.0f} points (95 % interval {100 * self.low:+.0f} to "
+            f"{100 * self.high:+.0f}; by luck alone: p = {self.luck:.2g})"
+        )
+
+
+def paired(first: Sequence[int], second: Sequence[int], victims: int) -> Paired:
+    """What the successes of `victims` for each target say of two ways on the same targets.
+
+    The interval is exact and wide: a target's share changes by 1 at most, so the mean change is at
+    most the share of targets where it grows, which `more` of n bound (Clopper and Pearson 1934).
+    Raises ValueError for counts of other targets, or of none.
+    """
+    if not first or len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} targets are no pairs")
+    from scipy.stats import binomtest  # slow to import, as above
+
+    n = len(first)
+    more = sum(a > b for a, b in zip(first, second, strict=True))
+    fewer = sum(a < b for a, b in zip(first, second, strict=True))
+    ends = [binomtest(k, n).proportion_ci(method="exact").high for k in (fewer, more)]
+    luck = binomtest(more, more + fewer).pvalue if more + fewer else 1.0
+    difference = (sum(first) - sum(second)) / (n * victims)
+    return Paired(more, fewer, n, difference, -float(ends[0]), float(ends[1]), float(luck))

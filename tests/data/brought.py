@@ -351,7 +351,7 @@ def what_systems_leave(to):
     return path
 
 
-@brought(note="1 files are ignored, such as 'train/cat/film.mp4'")
+@brought(note="one file is ignored, 'train/cat/film.mp4'")
 def a_long_film(to):
     path = pack(to, files())
     with open(path / "train/cat/film.mp4", "wb") as file:

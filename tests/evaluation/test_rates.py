@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from mpkit.evaluation.rates import clustered_rate, fallen, percent, rate
+from mpkit.evaluation.rates import clustered_rate, fallen, paired, percent, rate
 from tests.test_house import PACKAGE
 
 
@@ -99,3 +99,37 @@ def test_one_target_tells_as_much_as_one_trial():
 def test_what_is_no_rate_is_refused(k, n):
     with pytest.raises(ValueError, match=f"{k} successes of {n} is no rate"):
         rate(k, n)
+
+
+def test_two_ways_on_the_same_targets_are_compared_target_by_target():
+    found = paired([4, 4, 4, 2, 0], [4, 0, 1, 3, 0], 4)
+    assert (found.more, found.fewer, found.n) == (2, 1, 5)
+    assert found.difference == pytest.approx(6 / 20)
+    assert found.low < -0.2 < 0.3 < found.high
+    assert found.luck == 1.0  # two against one
+    assert paired([4] * 9, [0] * 9, 4).luck == pytest.approx(2 * 0.5**9)
+    assert "more victims turned for 2 of 5 targets, fewer for 1; +30 points" in str(found)
+
+
+@pytest.mark.parametrize("n", [1, 10, 30])
+def test_where_nothing_differs_the_interval_is_what_none_of_n_allows(n):
+    found = paired([4] * n, [4] * n, 4)
+    assert (found.difference, found.luck) == (0, 1)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / n)) == -found.low
+
+
+@pytest.mark.parametrize("counts", [([], []), ([1], [1, 2])])
+def test_counts_of_other_targets_are_no_pairs(counts):
+    with pytest.raises(ValueError, match="no pairs"):
+        paired(*counts, 4)
+
+
+def test_the_interval_of_pairs_holds_as_often_as_it_says():
+    """Simulated: shares of targets that change one way 0.2, the other way 0.1."""
+    draw = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        change = draw.choice([4, -4, 0], 10, p=[0.2, 0.1, 0.7])
+        found = paired([max(c, 0) for c in change], [max(-c, 0) for c in change], 4)
+        held += found.low <= 0.1 <= found.high
+    assert held >= 0.95 * 400

@@ -9,7 +9,7 @@ import pytest
 
 from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
-from mpkit.lab.kit.share import encode
+from mpkit.runs.share import encode
 from tests.lab.conftest import crafted, finished, press, said
 
 
@@ -153,7 +153,7 @@ def test_a_code_with_settings_that_do_not_fit_changes_nothing(lab, values, words
 
 def test_only_bounds_that_act_are_named(small):
     lab = small(CraftLab, perturbation="both", epsilon_c=0.05)
-    assert "; ε = 26.0/255, ε_c = 0.05, K = 3." in lab.describe()
+    assert "; ε = 26/255, ε_c = 0.05, K = 3." in lab.describe()
     lab.controls["perturbation"].menu.value = "recolor"
     assert "; ε_c = 0.05, K = 3." in lab.describe()
 
@@ -163,9 +163,9 @@ def test_the_line_in_words_keeps_up_with_what_is_asked_for(small, until):
     lab.controls["craft_steps"].box.value = 5
     assert "of 5" in lab.status.value
     lab.controls["epsilon"].box.value = 20
-    assert "ε = 20.0/255" in lab.canvas.widget.value
+    assert "ε = 20/255" in lab.canvas.widget.value
     finished(lab, until)
     lab.controls["epsilon"].box.value = 60
-    assert "ε = 20.0/255" in lab.describe()
+    assert "ε = 20/255" in lab.describe()
     lab.controls["craft_steps"].box.value = 2
     assert "craft step 5 of 5" in lab.status.value

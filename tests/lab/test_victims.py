@@ -107,7 +107,7 @@ def test_without_any_change_all_twins_are_one(small, until, changed):
     lab = small(VictimsLab, poisons=changed)
     lab.controls["share"].slider.value = 0
     finished(lab, until)
-    assert "ε = 0.0/255" in lab.describe()
+    assert "ε = 0/255" in lab.describe()
     for v in range(2):
         one, *twins = [dataclasses.replace(r, arm="") for r in lab.records if r.victim == v]
         assert twins == [one, one]
@@ -123,7 +123,7 @@ def test_poisons_are_scaled_about_their_bases(small, until, changed, seen, perce
     exact = (bases + (changed.float() - bases) * percent / 100).clamp(0, 255)
     assert (found - exact).abs().max() <= 0.5 + 1e-3
     assert (found - found.round()).abs().max() < 1e-3
-    assert f"ε = {0.2 * percent:.1f}/255" in lab.describe()
+    assert f"ε = {0.2 * percent:g}/255" in lab.describe()
 
 
 def test_only_bounds_that_act_are_named(small, until):
