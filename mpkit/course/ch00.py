@@ -11,23 +11,25 @@ from mpkit.evaluation.rates import percent
     "00.clip",
     "2 minutes",
     hints=(
-        "Add ε to the grey value. Then ask whether a picture can hold the result.",
-        "240 + 26 is more than white.",
+        "Add ε to the value. Then ask whether a picture can hold the result.",
+        "250 + 8 is more than a picture can hold.",
     ),
-    solution="min(240 + 26, 255)  # 255: poisons are clipped to what a picture can show",
+    solution="min(250 + 8, 255)  # 255: poisons are clipped to what a picture can show",
 )
 def clip(answer: object) -> Verdict:
-    """The largest grey value of 255 that a pixel of 240 may have at ε = 26/255."""
+    """The largest value of 255 that a colour of 250 may have at ε = 8/255."""
     value = number(answer)
     if value is None:
         return wrong("a whole number is wanted.")
     if value == 255:
-        return right("240 + 26 would be 266, and white is 255. Poisons are real 8-bit pictures.")
-    if value == 266:
-        return wrong("266 is 240 + 26, but no 8-bit picture holds more than white.")
-    if value == 26:
-        return wrong("26 is how far the pixel may move, not where it ends.")
-    return wrong(f"{value:g} is not it: start at 240, move by at most 26, and stop at white.")
+        return right(
+            "250 + 8 would be 258, and 255 is the largest. Poisons are real 8-bit pictures."
+        )
+    if value == 258:
+        return wrong("258 is 250 + 8, but no 8-bit picture holds more than 255.")
+    if value == 8:
+        return wrong("8 is how far the value may move, not where it ends.")
+    return wrong(f"{value:g} is not it: start at 250, move by at most 8, and stop at 255.")
 
 
 @exercise(
@@ -37,7 +39,7 @@ def clip(answer: object) -> Verdict:
         'Which classes are "other"? All but the one that the attacker wants.',
         "The best other score is the largest of 4.0 and 3.0.",
     ),
-    solution="max(4.0, 3.0) - 2.5  # 1.5, above zero: the target is not called a 7 yet",
+    solution="max(4.0, 3.0) - 2.5  # 1.5, above zero: the target is not called speed 50 yet",
 )
 def margin(answer: object) -> Verdict:
     """The adversarial loss of logits 4.0, 2.5 (wanted) and 3.0."""
@@ -45,7 +47,7 @@ def margin(answer: object) -> Verdict:
     if value is None:
         return wrong("a number is wanted.")
     if abs(value - 1.5) < 1e-6:
-        return right("4.0 − 2.5 = 1.5. It is above zero: the target is not called a 7 yet.")
+        return right("4.0 − 2.5 = 1.5. It is above zero: the target is not called “speed 50” yet.")
     if abs(value + 1.5) < 1e-6:
         return wrong(
             "the sign: the attacker makes the loss small, so the wanted score is subtracted."
@@ -54,7 +56,7 @@ def margin(answer: object) -> Verdict:
         return wrong("3.0 is one of the other scores, but not the best one.")
     if abs(value - 1.0) < 1e-6:
         return wrong("that compares two classes which the attacker does not want.")
-    return wrong(f"{value:g} is not it: the best other score, minus the score of the 7.")
+    return wrong(f"{value:g} is not it: the best other score, minus the score of “speed 50”.")
 
 
 @exercise(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 
 from mpkit.course import progress
+from mpkit.course.hints import Hints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,11 +136,11 @@ def check(name: str, *answers: object) -> Verdict:
     return verdict
 
 
-class _Folded:
-    """Text that is shown when it is asked for."""
+class Folded:
+    """Code that is shown when it is asked for."""
 
-    def __init__(self, title: str, text: str, code: bool = False):
-        self.title, self.text, self.code = title, text, code
+    def __init__(self, title: str, text: str):
+        self.title, self.text = title, text
 
     def __str__(self) -> str:
         return f"{self.title}:\n{self.text}"
@@ -147,20 +148,16 @@ class _Folded:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        body = html.escape(self.text)
-        body = f"<pre>{body}</pre>" if self.code else f"<p>{body}</p>"
+        body = f"<pre>{html.escape(self.text)}</pre>"
         return f"<details><summary>{html.escape(self.title)}</summary>{body}</details>"
 
 
-def hint(name: str, number: int = 1) -> _Folded:
-    """Hint `number`, counted from 1. Raises ValueError where there is none."""
-    hints = find(name).hints
-    if not 1 <= number <= len(hints):
-        raise ValueError(f"{name} has hints 1 to {len(hints)}, not {number}")
-    more = f' (the next: hint("{name}", {number + 1}))' if number < len(hints) else ""
-    return _Folded(f"Hint {number} of {len(hints)}{more}", hints[number - 1])
+def hint(name: str, number: int = 1) -> Hints:
+    """A button that shows hint `number`, counted from 1, and then the next. Raises ValueError where
+    there is none."""
+    return Hints(name, find(name).hints, number)
 
 
-def solution(name: str) -> _Folded:
+def solution(name: str) -> Folded:
     """The solution, folded; try the hints first."""
-    return _Folded("Solution", find(name).solution, code=True)
+    return Folded("Solution", find(name).solution)

@@ -6,13 +6,14 @@ the same seed asks the same questions, whatever was answered before.
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable
 
 import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from mpkit.course import progress
 from mpkit.evaluation.rates import Rate, rate
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.runner import how_to_run
@@ -20,30 +21,42 @@ from mpkit.runs.sheet import picture_tag
 from mpkit.training import generator
 
 SIDES = ("A", "B")
-TOO_SOON = 0.3
-"""Seconds within which a click does not answer a round."""
+SIDE = 192
+"""Pixels of a picture's side on the screen."""
 
 GUESSES = 200
 """How many rounds a coin plays where nobody can click (MPKIT_SYNC=1)."""
 
 
 class SpotThePoison:
-    """A panel with two pictures; a button says which one is the poison.
+    """A panel with two pictures; a button says which one is the poison. The pair stays, with the
+    change beside it, until the next is asked for.
 
     bases, poisons (P, C, H, W) in [0, 1], P ≥ 2: the pictures before and after, all of one class.
     `strength` multiplies the change: at 0 there is nothing to see, at 1 it is as published. Scores
-    are kept for each strength by itself. Raises ValueError for shapes that differ or P < 2.
+    are kept for each strength by itself; under the name `keep`, also when the notebook is closed.
+    Raises ValueError for shapes that differ or P < 2.
     """
 
-    def __init__(self, bases: Tensor, poisons: Tensor, seed: int = 0, strength: float = 1.0):
+    def __init__(
+        self,
+        bases: Tensor,
+        poisons: Tensor,
+        seed: int = 0,
+        strength: float = 1.0,
+        keep: str | None = None,
+    ):
         if bases.shape != poisons.shape or bases.dim() != 4 or len(bases) < 2:
             raise ValueError(
                 "bases and poisons must be (P, C, H, W) of one shape with P of 2 or more, not "
                 f"{tuple(bases.shape)} and {tuple(poisons.shape)}"
             )
         self.bases, self.poisons, self.seed = bases, poisons, seed
-        self.strength, self.round, self.mode = float(strength), 0, how_to_run()
-        self.scores: dict[float, list[int]] = {}
+        self.strength, self.mode = float(strength), how_to_run()
+        self.keep = keep if self.mode != "sync" else None  # a coin's score is not the student's
+        self.scores = _scores(progress.kept(keep)) if self.keep else {}
+        self.round = sum(n for _, n in self.scores.values())  # on from where it was left
+        self.answered = False
         self._lay_out()
         self._ask()
 
@@ -60,12 +73,19 @@ class SpotThePoison:
         return torch.stack(pictures), side
 
     def answer(self, side: int) -> bool:
-        """Say that picture 0 (A) or 1 (B) is the poison: whether it is. Goes on to a new round."""
-        right = self._score(side)
-        self._feedback(side, right)
+        """Say that picture 0 (A) or 1 (B) is the poison: whether it is. The pair stays, and only
+        the first answer to it counts."""
+        right = side == self.pair()[1]
+        if not self.answered:
+            self._score(side)
+            self._keep()
+            self._explain(side, right)
+        return right
+
+    def go_on(self) -> None:
+        """The next round."""
         self.round += 1
         self._ask()
-        return right
 
     def play(self, player: Callable[[Tensor], int], rounds: int) -> Rate:
         """Let ``player(pictures (2, C, H, W)) → 0 or 1`` play; its own score, which is not kept."""
@@ -84,17 +104,21 @@ class SpotThePoison:
         return rate(right, n) if n else None
 
     def turn(self, strength: float) -> None:
-        """Another strength, with a score of its own; the round's pictures are shown anew."""
+        """Another strength, with a score of its own; a round that is open is shown anew."""
         self.strength = float(strength)
         self.knob.show(self.strength)
-        self.words.value = ""
+        self.round += self.answered
         self._ask()
 
     def restart(self) -> None:
         """Forget all scores and begin with the first round."""
         self.scores, self.round = {}, 0
-        self.words.value = ""
+        self._keep()
         self._ask()
+
+    def _keep(self) -> None:
+        if self.keep:
+            progress.keep(self.keep, {f"{k:g}": n for k, n in self.scores.items()})
 
     def _score(self, side: int) -> bool:
         right = side == self.pair()[1]
@@ -106,50 +130,63 @@ class SpotThePoison:
 
     def _lay_out(self) -> None:
         self.title, self.words, self.line = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.pictures = [widgets.HTML() for _ in SIDES]
+        self.pictures, self.change = [widgets.HTML() for _ in SIDES], widgets.HTML()
         self.buttons = []
         for side, name in enumerate(SIDES):
-            button = widgets.Button(
-                description=f"{name} is the poison", layout=widgets.Layout(width="160px")
-            )
-            button.on_click(lambda _, side=side: self._clicked(side))
+            button = self._button(f"{name} is the poison", lambda side=side: self.answer(side))
             self.buttons.append(button)
-        self.again = widgets.Button(description="Start again", icon="undo")
-        self.again.on_click(lambda _: self.restart())
+        self.next = self._button("Next pair", self.go_on, icon="arrow-right")
+        self.again = self._button("Start again", self.restart, icon="undo")
         tip = "how many times the change is magnified"
         given = self.strength, 0.0, 4.0, self.turn, self._say
         self.knob = Number("change ×", *given, step=0.5, tip=tip)
-        columns = [widgets.VBox(pair) for pair in zip(self.pictures, self.buttons, strict=True)]
-        # Room for the words and the picture that come after an answer: nothing jumps.
-        self.words.layout.min_height = "84px"
-        self.panel = widgets.VBox(
-            [self.title, widgets.HBox(columns), self.words, self.line, self.knob.widget, self.again]
-        )
+        above = zip([*self.pictures, self.change], [*self.buttons, self.next], strict=True)
+        columns = [widgets.VBox(pair, layout={"margin": "0 12px 0 0"}) for pair in above]
+        self.words.layout.min_height = "32px"  # nothing jumps when they come
+        foot = widgets.HBox([self.knob.widget, self.again])
+        parts = [self.title, widgets.HBox(columns), self.words, self.line, foot]
+        self.panel = widgets.VBox(parts)
 
-    def _clicked(self, side: int) -> None:
-        """Answer, but for the second half of a double click: nobody has seen that round yet."""
-        if time.monotonic() - self._since > TOO_SOON:
-            self.answer(side)
+    def _button(self, name: str, pressed: Callable[[], object], icon: str = "") -> widgets.Button:
+        button = widgets.Button(description=name, icon=icon, layout={"width": f"{SIDE + 8}px"})
+        button.on_click(lambda _: pressed())
+        return button
 
     def _ask(self) -> None:
-        self._since = time.monotonic()
-        pictures, _ = self.pair()
-        self.title.value = f"<b>Round {self.round + 1}: which one was changed?</b>"
-        for name, widget, picture in zip(SIDES, self.pictures, pictures, strict=True):
-            widget.value = picture_tag(picture, f"round {self.round + 1}, picture {name}", 160)
+        """A round whose answer is open."""
+        self.answered, self.words.value = False, ""
+        self.title.value = f"<b>Round {self.round + 1}: which of the two was changed?</b>"
+        for name, widget, picture in zip(SIDES, self.pictures, self.pair()[0], strict=True):
+            widget.value = _framed(picture, f"round {self.round + 1}, picture {name}", name)
+        self.change.value = _frame("", "")
+        self._enable()
         self.line.value = self.describe()
 
-    def _feedback(self, side: int, right: bool) -> None:
+    def _enable(self) -> None:
+        for button in self.buttons:
+            button.disabled = self.answered
+        self.next.disabled = not self.answered
+        self.next.button_style = "primary" if self.answered else ""
+
+    def _explain(self, side: int, right: bool) -> None:
+        """The same pair, with what each is, and the change beside it."""
+        self.answered = True
         pictures, poison = self.pair()
-        base = self._base_of(pictures[poison])
-        change = pictures[poison] - base
+        change = pictures[poison] - self._base_of(pictures[poison])
         factor = 0.5 / max(float(change.abs().max()), 1 / 255)
         words = "✓ Right" if right else "✗ No"
-        told = f"{words}: {SIDES[poison]} was the poison. Its change:"
+        told = f"{words}: {SIDES[poison]} is the poison, and {SIDES[1 - poison]} was not changed."
         if self.strength == 0:
             told = f"{words}: {SIDES[poison]} was drawn, but at × 0 nothing was changed."
-        image = picture_tag(0.5 + factor * change, f"the change of {SIDES[poison]}, magnified", 64)
-        self.words.value = f'<span role="status">{told}</span> {image}'
+        for i, (name, widget) in enumerate(zip(SIDES, self.pictures, strict=True)):
+            what = f"{name}: the poison" if i == poison else f"{name}: not changed"
+            alt = f"round {self.round + 1}, picture {what}"
+            widget.value = _framed(pictures[i], alt, what, MARK if i == poison else "transparent")
+        what = f"the change of {SIDES[poison]}, magnified {factor:.0f} times"
+        self.change.value = _framed(0.5 + factor * change, what, f"change × {factor:.0f}")
+        self._say(told)
+        self._enable()
+        self.line.value = self.describe()
 
     def _base_of(self, poison: Tensor) -> Tensor:
         """The base of this round's poison."""
@@ -180,3 +217,30 @@ class SpotThePoison:
             coin = generator(self.seed, "coin")
             for _ in range(GUESSES):
                 self.answer(int(torch.randint(2, (), generator=coin)))
+                self.go_on()
+
+
+MARK = "#D55E00"
+"""The colour of the frame around what was the poison."""
+
+
+def _framed(picture: Tensor, alt: str, name: str, colour: str = "transparent") -> str:
+    """A picture with its name under it, and a frame."""
+    return _frame(picture_tag(picture, alt, SIDE), name, colour)
+
+
+def _frame(inside: str, name: str, colour: str = "transparent") -> str:
+    """Always as large, whatever is in it."""
+    box = f"width:{SIDE}px;height:{SIDE}px;border:4px solid {colour};line-height:0"
+    return f'<div style="{box}">{inside}</div><div style="height:1.5em">{name}</div>'
+
+
+def _scores(found: dict) -> dict[float, list[int]]:
+    """Scores as they were kept; whatever is none is left out."""
+    scores = {}
+    for strength, pair in found.items():
+        whole = isinstance(pair, list) and [type(n) for n in pair] == [int, int]
+        with contextlib.suppress(ValueError):
+            if whole and 0 <= pair[0] <= pair[1]:
+                scores[float(strength)] = pair
+    return scores

@@ -1,4 +1,5 @@
-"""What a student has solved, in one small file of theirs; nothing leaves the machine.
+"""What a student has solved, chosen and scored, in one small file of theirs; nothing leaves the
+machine.
 
 ``MPKIT_PROGRESS`` names another file; "off" keeps nothing. Nor is it kept without a home folder.
 """
@@ -25,20 +26,40 @@ def file() -> Path | None:
         return None
 
 
-def solved() -> dict[str, str]:
-    """Exercise or quiz → the day it was solved. A file that cannot be read counts as empty."""
+def _all() -> dict:
     path = file()
     return files.known_json(path) if path else {}
 
 
+def solved() -> dict[str, str]:
+    """Exercise or quiz → the day it was solved. A file that cannot be read counts as empty."""
+    return {name: day for name, day in _all().items() if isinstance(day, str)}
+
+
 def remember(name: str) -> None:
     """Note that `name` is solved. A folder that cannot be written to is no reason to stop."""
-    path = file()
-    if path is None or name in solved():
+    if name not in solved():
+        _write(name, datetime.date.today().isoformat())
+
+
+def kept(name: str) -> dict:
+    """What `keep` was last given under this name, by this process or another; empty if nothing.
+    Anybody may have written in the file: look at it before it is used."""
+    found = _all().get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def keep(name: str, value: dict) -> None:
+    """Keep a JSON object under a name that no exercise and no quiz has."""
+    _write(name, value)
+
+
+def _write(name: str, value: str | dict) -> None:
+    if (path := file()) is None:
         return
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.change_json(path, {name: datetime.date.today().isoformat()})
+        files.change_json(path, {name: value})
 
 
 def report(chapter: str, names: list[str]) -> str:

@@ -23,7 +23,8 @@ class Item(NamedTuple):
 
 
 class Quiz:
-    """Radio buttons with an answer's reason shown as soon as it is picked."""
+    """Radio buttons with an answer's reason shown as soon as it is picked. What was picked last is
+    kept, by its words and not its place, and shown again when the quiz is."""
 
     def __init__(self, name: str, items: Sequence[Item]):
         for item in items:
@@ -49,18 +50,33 @@ class Quiz:
         """Answer a question (both counted from 0) and show why it is right or wrong."""
         if answer is None:
             return
+        self._show(question, answer)
+        item, name = self.items[question], f"{self.name}.chosen"
+        chosen = progress.kept(name)
+        if chosen.get(item.text) != item.answers[answer]:
+            progress.keep(name, chosen | {item.text: item.answers[answer]})
+        if all(self.found):
+            progress.remember(f"{self.name}.quiz")
+
+    def restore(self) -> None:
+        """Show what was chosen before, where nothing has been chosen since."""
+        chosen = progress.kept(f"{self.name}.chosen")
+        for item, choice in zip(self.items, self.choices, strict=True):
+            if choice.value is None and chosen.get(item.text) in item.answers:
+                choice.value = item.answers.index(chosen[item.text])
+
+    def _show(self, question: int, answer: int) -> None:
         item = self.items[question]
         self.found[question] = answer == item.right
         sign = "✓" if answer == item.right else "✗"
         self.words[
             question
         ].value = f'<span role="status">{sign} {html.escape(item.why[answer])}</span>'
-        if all(self.found):
-            progress.remember(f"{self.name}.quiz")
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
+        self.restore()
         display(self.widget)
 
 

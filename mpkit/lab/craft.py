@@ -6,8 +6,9 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+from torch import Tensor
 
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import percent
@@ -38,6 +39,16 @@ from mpkit.runs.prepared import (
 )
 from mpkit.setting import changes
 from mpkit.settings import Settings
+
+
+class Moment(NamedTuple):
+    """A craft step to be shown again: how many records there were, the settings it was made with,
+    what the surrogates gave the target (classes,), and the poisons, uint8 (P, C, H, W)."""
+
+    count: int
+    used: Settings
+    probabilities: list[float]
+    poisons: Tensor
 
 
 class CraftLab(Aiming, AttackLab):
@@ -100,7 +111,6 @@ class CraftLab(Aiming, AttackLab):
             self.mark(record.step - 0.5, text)
         self.used = begun  # of the last step, whatever has been turned since
         self.records.append(record)
-        self._draw()
 
     def clear(self) -> None:
         self.records, self.state = [], None
@@ -122,21 +132,22 @@ class CraftLab(Aiming, AttackLab):
         return [r.step for r in self.records], [r.loss for r in self.records]
 
     def describe(self) -> str:
-        s, scenario = self.used if self.records else self.knobs(), self.scenario
-        wish = wish_of(scenario)
+        moment, scenario = self.seen, self.scenario
+        s, wish = moment.used if moment else self.knobs(), wish_of(scenario)
         about = (
             f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
             f"{wish.wanted}; {s.bounds_in_words}, K = {s.unroll_steps}. "
         )
-        if not self.records:
+        if not moment:
             return about + "Nothing has run yet."
-        r = self.records[-1]
-        p = self.probabilities
+        r, p = self.records[moment.count - 1], moment.probabilities
         return about + (
             f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
             f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
-            + "".join(f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks)
+            + "".join(
+                f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks if x < r.step
+            )
         )
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
@@ -154,20 +165,23 @@ class CraftLab(Aiming, AttackLab):
         self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs, settings.epsilon)
         self.redraw_kept()
 
-    def _draw(self) -> None:
+    def frame(self) -> Moment:
         scenario = self.ready.scenario
         asked = scenario.targets[:1], scenario.train.x
         logits = predict(self.ready.network, self.state.surrogates, *asked)
-        self.probabilities = logits.softmax(-1).mean(0)[0].tolist()
-        self.view.update(self.records, self.marks, self.probabilities)
+        said = logits.softmax(-1).mean(0)[0].tolist()
+        return Moment(len(self.records), self.used, said, self.poisons())
+
+    def show_frame(self, frame: Moment) -> None:
+        self.view.update(self.records, self.marks, frame.probabilities, frame.count)
         self._show_poisons()
 
     def _show_poisons(self) -> None:
-        if self.state is None:
+        if (moment := self.seen) is None:
             return self.view.show(self.scenario.base_images, self.knobs().epsilon)
-        self.view.show(self.poisons().float() / 255, self.records[-1].epsilon)
+        self.view.show(moment.poisons.float() / 255, moment.used.epsilon)
 
-    def poisons(self) -> torch.Tensor:
+    def poisons(self) -> Tensor:
         """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
         return poisons_of(self.ready.scenario, self.state, self.used)
 

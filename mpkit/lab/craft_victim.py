@@ -12,11 +12,12 @@ from mpkit.device import Plan, cores
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, new_figure
+from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.legends import hold, legend
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.notes import Note, beside
 from mpkit.lab.kit.runner import Runner
-from mpkit.lab.kit.views import tidy
+from mpkit.lab.kit.views import Playhead, tidy
 from mpkit.lab.wish import wish_of
 from mpkit.training import train
 
@@ -32,9 +33,12 @@ class Point(NamedTuple):
     clean: float
 
 
-class VictimNow:
+class VictimNow(Filming):
     """A button, and two small plots: what a fresh victim calls the target, epoch by epoch, and its
-    validation accuracy beside that of a clean twin from the same initial weights."""
+    validation accuracy beside that of a clean twin from the same initial weights. It trains on the
+    poisons that the lab shows, be they of an earlier step."""
+
+    unit = "epoch"
 
     def __init__(self, lab, large: bool = False):
         """`lab` is a CraftLab."""
@@ -51,8 +55,9 @@ class VictimNow:
         self.button.on_click(lambda _: self.start())
         self.words = widgets.HTML()
         self.note = Note()
+        self.make_film()
         row = widgets.HBox([self.button, self.words])
-        self.widget = widgets.VBox([row, self.note, self.canvas.widget])
+        self.widget = widgets.VBox([row, self.note, self.bar, self.canvas.widget])
         self.clear()
 
     def start(self) -> None:
@@ -61,7 +66,8 @@ class VictimNow:
                 return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
         self.note.tell("")
         with self.lab.canvas.lock:  # all of one step
-            ready, step, poisons = self.lab.ready, self.lab.records[-1].step, self.lab.poisons()
+            ready, moment = self.lab.ready, self.lab.seen
+            step, poisons = self.lab.records[moment.count - 1].step, moment.poisons
         self.step = f"craft step {step} of {max(step, self.lab.total())}"
         self._run = ready, arm_pictures(ready.scenario, poisons)
         self.count += 1
@@ -89,16 +95,26 @@ class VictimNow:
             yield Point(record.epoch, true, wish.chance(true, adversarial), *levels)
 
     def take(self, item: Point) -> None:
-        self.points.append(item)
+        with self.canvas.lock:
+            self.points.append(item)
+            shown = self.keep_frame(item.epoch)
+        if shown:
+            self.canvas.update()
+
+    def frame(self) -> int:
+        return len(self.points)
+
+    def show_frame(self, frame: int) -> None:
         epochs = [p.epoch for p in self.points]
         for name, line in self.lines.items():
-            line.set_data(epochs, [getattr(p, name) for p in self.points])
-        self.canvas.update()
+            line.set_data(epochs[:frame], [getattr(p, name) for p in self.points[:frame]])
+        for head, name in self.heads:
+            head.put(epochs, [getattr(p, name) for p in self.points], frame)
 
     def describe(self) -> str:
         if not self.points:
             return "No victim has been trained yet."
-        p = self.points[-1]
+        p = self.points[self.seen - 1]
         about = f"A victim trained on the poisons of {self.step}: after epoch {p.epoch} "
         wish = wish_of(self.lab.scenario)
         if math.isnan(p.accuracy):
@@ -120,9 +136,10 @@ class VictimNow:
 
     def _lay_out(self) -> None:
         self.points = []
+        self.no_film()
         wish = wish_of(self.lab.scenario)
         about = f" ({self.step})" if self.count else ""
-        self.lines = {}
+        self.lines, self.heads = {}, []
         looks = (
             (
                 self.axes,
@@ -139,6 +156,7 @@ class VictimNow:
             ):
                 look = {"color": colour, "ls": style, "lw": 2, "label": shown(label)}
                 (self.lines[name],) = axes.plot([], [], **look)
+            self.heads.append((Playhead(axes), name))
             axes.set(xlim=(0, self.lab.attack.victim_recipe.epochs), yticks=(0, 0.5, 1))
             hold(axes, -0.03, 1.03)
             legend(axes)
@@ -149,6 +167,10 @@ class VictimNow:
         self.button.disabled = self.runner.phase.value in ("running", "stopping")
         if self.runner.error:
             self.note.tell(f"The victim failed: {self.runner.error}", bad=True)
+        self._tell()
+        if self.runner.phase.ended:
+            self.canvas.draw()
+
+    def _tell(self) -> None:
         if self.runner.phase.ended:
             self.words.value = self.describe()
-            self.canvas.draw()

@@ -55,9 +55,11 @@ class CraftView:
         records: Sequence[CraftRecord],
         marks: Sequence[tuple[float, str]],
         probabilities: Sequence[float],
+        count: int | None = None,
     ) -> None:
-        """Losses up to the last record, and what the ensemble gives the target (classes,)."""
-        self.losses.update(records, marks)
+        """The losses, those after `count` records pale, and what the ensemble gives the target
+        (classes,) at that moment."""
+        self.losses.update(records, marks, count)
         self.bars.update(probabilities)
 
     def show_guess(self, guess: float | None) -> None:

@@ -102,7 +102,7 @@ class TargetPicker:
             close_all(row.widget)
 
     def _tell(self, text: str) -> None:
-        self.status.value = f'<span role="status">{text}</span>'
+        self.status.value = f'<span role="status" aria-live="off">{text}</span>'
 
     def _pick(self, index: int) -> None:
         self.picked(index)

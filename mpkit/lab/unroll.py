@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import ipywidgets as widgets
 import torch
 from torch import Tensor
 
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dial, dials, show
+from mpkit.lab.kit.handles import Handles
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
@@ -57,8 +59,9 @@ class Move:
 class UnrollLab(Lab):
     """Points in the plane, the decision boundary K steps ahead, and arrows −∂L_adv/∂x.
 
-    Every slider redraws at once. ▶ and ⏭ move all poisons along their arrows, at most ε (per
-    coordinate) away from where they began. `given`: fields of `Look`.
+    Every slider redraws at once, and the poisons can be dragged. Whoever moves them, the hand or ▶
+    and ⏭ along their arrows, they stay at most ε (per coordinate) away from where they began: in
+    the boxes that are drawn. `given`: fields of `Look`.
     """
 
     name, unit, moves = "unroll", "move", 25
@@ -68,9 +71,16 @@ class UnrollLab(Lab):
         self.records: list[Move] = []
         self._start()
         self.view = UnrollView(len(self.poisons), self.moves, FURTHEST, large)
+        names = [f"poison {i + 1}" for i in range(len(self.poisons))]
+        self.handles = Handles(self.view.plane, names, self._dragged)
         self._refresh()
         live = self._make_controls()
         self.assemble(self.view.figure, live, question)
+        self.canvas.drawn = self._show_handles
+        self._show_handles()
+
+    def framed(self, picture: widgets.Widget) -> widgets.Widget:
+        return self.handles.over(picture)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -86,8 +96,7 @@ class UnrollLab(Lab):
             slope, path = self.toy.look_ahead(self.poisons, look.unroll_steps, look.lr)
             norm = slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
             moved = self.poisons - 0.08 * slope / norm * (slope.abs().max() > 0)
-            low, high = self.toy.poisons - look.epsilon, self.toy.poisons + look.epsilon
-            self.poisons = torch.minimum(torch.maximum(moved, low), high)
+            self.poisons = self._held(moved)
             loss = float(self.toy.adversarial_loss(path[-1]))
         return Move(step, loss, look.unroll_steps, look.lr, look.epsilon)
 
@@ -126,6 +135,16 @@ class UnrollLab(Lab):
         if self.runner.phase.ended or self.runner.phase is Phase.PAUSED:
             self._pick(self.which + 1)  # the moves have taken it elsewhere
 
+    def _boxes(self) -> Tensor:
+        """How far each poison may go, (P, 4): left, bottom, right, top."""
+        epsilon = self.knobs().epsilon
+        return torch.cat([self.toy.poisons - epsilon, self.toy.poisons + epsilon], 1)
+
+    def _held(self, poisons: Tensor) -> Tensor:
+        """Within their boxes."""
+        low, high = self._boxes().chunk(2, 1)
+        return torch.minimum(torch.maximum(poisons, low), high)
+
     def _start(self) -> None:
         self.toy = make_toy(self.knobs().seed)
         self.poisons: Tensor = self.toy.poisons.clone()
@@ -138,6 +157,7 @@ class UnrollLab(Lab):
         with torch.no_grad():
             self.losses = [float(self.toy.adversarial_loss(p)) for p in path]
         self.view.points(self.toy, self.poisons, self.arrows)
+        self.view.bounds(self._boxes())
         self.view.trained(path[-1], f"after K = {look.unroll_steps} steps")
         self.view.curves(self.losses, self.curve(), getattr(self, "marks", []))
 
@@ -161,7 +181,10 @@ class UnrollLab(Lab):
 
     def turn(self, **values: object) -> None:
         self.knobs.turn(**values)
+        with self.canvas.lock:
+            self.poisons = self._held(self.poisons)
         self._redraw()
+        self._pick(self.which + 1)
 
     def check(self, values: dict[str, object]) -> None:
         dataclasses.replace(self.knobs(), **values)
@@ -178,14 +201,38 @@ class UnrollLab(Lab):
     def _pick(self, which: int) -> None:
         self.which = which - 1
         for axis, name in enumerate("xy"):
-            there = self.poisons[self.which, axis].numpy()
-            self.controls[name].show(float(str(there)))  # no more digits than it has
+            self.controls[name].show(self._where(axis))
 
-    def _place(self, axis: int, value: float) -> None:
+    def _where(self, axis: int) -> float:
+        there = self.poisons[self.which, axis].numpy()
+        return float(str(there))  # no more digits than it has
+
+    def _place(self, axis: int, value: float) -> float:
+        """Put the poison picked there, or as near as its box allows: where it is then."""
+        place = self.poisons[self.which].tolist()
+        place[axis] = value
+        self._put(self.which, place)
+        return self._where(axis)
+
+    def _put(self, which: int, place: Sequence[float]) -> None:
         with self.canvas.lock:
-            self.poisons = self.poisons.clone()
-            self.poisons[self.which, axis] = value
+            poisons = self.poisons.clone()
+            poisons[which] = torch.tensor(place)
+            self.poisons = self._held(poisons)
         self._redraw()
+        self._show_handles()  # also where the next step draws the picture
+
+    # ── the hand ──────────────────────────────────────────────────────────────────────────────
+
+    def _dragged(self, which: int, place: tuple[float, float] | None) -> None:
+        """A poison was taken by hand, and maybe put somewhere."""
+        if place:
+            self._put(which, place)
+        self.controls["which"].show(which + 1)
+        self._pick(which + 1)
+
+    def _show_handles(self) -> None:
+        self.handles.show(self.poisons.tolist(), self._boxes().tolist())
 
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, ORANGE, RED, font_size, new_figure
+from mpkit.lab.kit.dark import GROUND
 from mpkit.lab.kit.legends import (
     KEPT_STYLES,
     guess_line,
@@ -22,6 +23,7 @@ from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.views import show_marks, tidy
 from mpkit.lab.unroll_toy import Params, Toy, network
 
+BROWN = "#8a5a00"  # of the poisons' kin, and seen on either ground
 GRID, EDGE = 60, 2.4
 """How finely the ground is drawn, and how far the plane reaches from its middle."""
 
@@ -77,15 +79,18 @@ class UnrollView:
         self.ground = self.plane.imshow(
             torch.zeros(GRID, GRID).numpy(), extent=(-EDGE, EDGE, -EDGE, EDGE), origin="lower",
             vmin=0, vmax=1, cmap="RdBu_r", alpha=0.45, interpolation="bilinear", aspect="auto",
+            gid=GROUND,
         )  # fmt: skip
         self.clean = [
             self.plane.plot([], [], marker, color=c, ms=5, mec="white", label=shown(name))[0]
             for marker, c, name in (("s", BLUE, "class 0"), ("o", RED, "class 1"))
         ]
-        (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=9, mec=BLACK, label="poisons")
+        (self.boxes,) = self.plane.plot([], [], "--", color=BROWN, lw=1.2, label="within ε")
+        (self.bad,) = self.plane.plot([], [], "D", color=ORANGE, ms=12, mec=BLACK, label="poisons")
         (self.target,) = self.plane.plot([], [], "*", color=BLUE, ms=17, mec=BLACK, label="target")
         spot = [0.0] * poisons
-        self.numbers = [self.plane.text(0, 0, str(i + 1), weight="bold") for i in range(poisons)]
+        look = {"weight": "bold", "fontsize": 8, "ha": "center", "va": "center"}
+        self.numbers = [self.plane.text(0, 0, str(i + 1), **look) for i in range(poisons)]
         self.lengths = note_lengths(self.plane, font_size(self.figure, 8))
         self.quiver = self.plane.quiver(
             spot, spot, spot, spot, color=BLACK, angles="xy", scale_units="xy", scale=1, width=0.006
@@ -103,7 +108,13 @@ class UnrollView:
         self.quiver.set_UVC(*drawn(arrows).T.numpy())
         self.lengths.set_text("\n".join(shown(line) for line in lengths(arrows)))
         for name, place in zip(self.numbers, poisons.tolist(), strict=True):
-            name.set_position((place[0] + 0.1, place[1] - 0.03))
+            name.set_position(place)
+
+    def bounds(self, boxes: Tensor) -> None:
+        """How far each poison may go, (P, 4): left, bottom, right, top."""
+        lines = boxes[:, [0, 2, 2, 0, 0, 0, 1, 1, 3, 3, 1, 1]].view(-1, 2, 6)
+        lines[..., -1] = torch.nan  # which parts one box from the next
+        self.boxes.set_data(*lines.transpose(0, 1).flatten(1).numpy())
 
     @torch.no_grad()
     def trained(self, weights: Params, title: str) -> None:

@@ -1,11 +1,12 @@
 """Feature collision under MetaPoison's bound, on the targets of the recorded tables (chapter 01).
 
-    python tests/benchmarks/collision_rates.py [--pairs 8] [--victims 6]
+    python tests/benchmarks/collision_rates.py [--data signs] [--pairs 8] [--victims 6]
 
-For every pair of `mpkit sweep --pairs 8 --pairs-seed 2`: all 50 bases are moved towards the target
-in the features of a network trained on clean pictures (forward steps only, β = 0), projected to
-±ε, and rounded to 8 bits. Fresh victims retrain the last layer on that network's features, or train
-from scratch. Prints both success rates, and those without poisons.
+For every pair of `mpkit sweep --data signs --fine-tune no --pairs 8 --pairs-seed 2`: all bases are
+moved towards the target in the features of a network trained on clean pictures (forward steps
+only, β = 0), projected to the ±ε that is usual for these data, and rounded to 8 bits. Fresh victims
+retrain the last layer on that network's features, or train from scratch. Prints both success rates,
+and those without poisons.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mpkit.evaluation.rates import rate
 from mpkit.evaluation.victims import predict, victim_seed
 from mpkit.runs.attack import make_attack
 from mpkit.runs.pairs import draw_pairs
-from mpkit.runs.prepared import prepare
+from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.training import stream, train
 
 STEPS, RATE = 100, 0.1
@@ -49,21 +50,23 @@ def said_by(network, x: Tensor, y: Tensor, target: Tensor, recipe, seeds: list[i
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", choices=("signs", "digits"), default="signs")
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--victims", type=int, default=6)
     add_json(parser)
     a = parser.parse_args(arguments)
     print(headline())
     turned = {(kind, arm): 0 for kind in ("last layer", "scratch") for arm in ("poisoned", "clean")}
-    names = prepare(make_attack(data="digits"), progress=False).scenario.train.classes
+    scene = {"data": a.data, "network": "mlp", "fine_tune": "no"}
+    names = load_scenario(make_attack(**scene), progress=False).train.classes
     for true, wanted, index in draw_pairs(names, a.pairs, 2):
         pair = {"target_class": true, "poison_class": wanted, "target_index": (index,)}
-        attack = make_attack(data="digits", **pair)
+        attack = make_attack(**scene, **pair)
         ready = prepare(attack, progress=False)
         scenario, recipe = ready.scenario, attack.victim_recipe
         y, target = scenario.train.y, scenario.targets[0]
         *_, (state, _) = train(ready.network, scenario.train.x, y, recipe, [stream(0, "published")])
-        phi = features_of(ready.network, state)
+        phi = features_of(ready.network, state.pick(0))
         poisons = collided(phi, target, scenario.base_images, attack.settings.epsilon)
         layer, flat = linear_layer(128, len(names)), lambda p, phi=phi: phi(p)[:, None, None]
         seeds = [victim_seed(0, v) for v in range(a.victims)]

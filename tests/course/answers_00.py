@@ -3,8 +3,8 @@
 from mpkit.evaluation.rates import rate
 
 WRONG = [
-    ("00.clip", 266, "no 8-bit picture"),
-    ("00.clip", 26, "how far"),
+    ("00.clip", 258, "no 8-bit picture"),
+    ("00.clip", 8, "how far"),
     ("00.margin", -1.5, "the sign"),
     ("00.margin", 0.5, "not the best"),
     ("00.margin", 1.0, "does not want"),

@@ -63,7 +63,7 @@ def without_alt(text: str) -> list[str]:
 
 def dangling(text: str, folder: Path) -> list[str]:
     """Links to files of the project that are not there."""
-    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text)
     own = [link.split("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
     return [link for link in own if link and not (folder / link).exists()]
 
@@ -90,7 +90,8 @@ def test_headings(book):
 
 
 def test_the_card(book):
-    card = book.words[0]
+    before = [c["cell_type"] for c in book.cells].index("code")
+    card = "\n".join(book.words[:before])
     for row in ("**Time**", "**You need**", "**At the end you can**"):
         assert row in card
     objectives = card.split("**At the end you can**")[1].split("\n")[0]
@@ -98,6 +99,17 @@ def test_the_card(book):
     assert re.search(r"^SEED = 0$", book.code[0], flags=re.MULTILINE)
     begin = rf'^begin\("{book.chapter}", seed=SEED, ci=.*laptop='
     assert re.search(begin, book.code[0], flags=re.MULTILINE)
+
+
+def test_the_first_chapter_opens_with_its_result_and_not_with_imports():
+    """A sentence and a picture under the title; whatever else comes after them."""
+    first = Book(CHAPTERS[0]).words[0]
+    title, sentence, picture, *_ = first.split("\n\n")
+    assert title.startswith("# ")
+    assert re.fullmatch(r"\*\*[^*]+[.]\*\*", sentence.replace("\n", " "))
+    assert sentence.count(".") == 1
+    assert re.match(r'<img src="pictures/\w+\.png" width="\d+" alt="', picture)
+    assert "**Time**" not in first
 
 
 def test_pictures_have_words_and_links_lead_somewhere(book):
@@ -201,6 +213,7 @@ def test_the_rules_can_be_broken(tmp_path):
     assert without_alt("![](x.png) ![ok](y.png) <img src='z'>") == ["![](x.png)", "<img src='z'>"]
     (tmp_path / "there.md").touch()
     assert dangling("[a](there.md#x) [b](gone.md) [c](https://x.y)", tmp_path) == ["gone.md"]
+    assert dangling('<img src="there.md"><img src="gone.png" alt="x">', tmp_path) == ["gone.png"]
     assert stub("x = None", "x")
     assert not stub("x = 3", "x")
     assert stub("def f(a):\n    return None\n", "f")

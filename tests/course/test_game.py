@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-import time
 from itertools import pairwise
 
 import pytest
 import torch
 
-from mpkit.course.game import GUESSES, TOO_SOON, SpotThePoison
+from mpkit.course.game import GUESSES, SIDE, SpotThePoison
 from mpkit.evaluation.rates import rate
 
 
@@ -17,6 +17,10 @@ from mpkit.evaluation.rates import rate
 def game(pictures, monkeypatch):
     monkeypatch.delenv("MPKIT_SYNC", raising=False)
     return SpotThePoison(*pictures, seed=3)
+
+
+def sources(widget) -> list[str]:
+    return re.findall(r'src="([^"]*)"', widget.value)
 
 
 def test_a_round_shows_one_base_and_one_poison_of_another(game, pictures):
@@ -56,28 +60,55 @@ def test_the_same_seed_asks_the_same_whatever_was_answered(pictures):
         for side in answers:
             asked[-1].append(game.pair()[0])
             game.answer(side)
+            game.go_on()
     assert all(torch.equal(a, b) for a, b in zip(asked[0], asked[1], strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(asked[0], asked[2], strict=True))
 
 
-def test_a_double_click_answers_one_round(game):
-    game.buttons[0].click()  # in the same moment as the question
-    assert (game.round, game.scores) == (0, {})
-    time.sleep(TOO_SOON + 0.05)
-    game.buttons[0].click()
-    game.buttons[0].click()
-    assert (game.round, game.score().n) == (1, 1)
+def test_a_pair_stays_while_its_answer_is_explained(game):
+    poison = game.pair()[1]
+    asked = [sources(w) for w in game.pictures]
+    assert sources(game.change) == []
+    game.buttons[poison].click()
+    assert [sources(w) for w in game.pictures] == asked  # the same pixels
+    assert len(sources(game.change)) == 1
+    told = [w.value for w in game.pictures]
+    assert "the poison" in told[poison]
+    assert "not changed" in told[1 - poison]
+    assert f"{'AB'[poison]} is the poison" in game.words.value
+    assert [b.disabled for b in (*game.buttons, game.next)] == [True, True, False]
+    game.next.click()
+    assert (game.round, game.words.value, sources(game.change)) == (1, "", [])
+    assert [b.disabled for b in (*game.buttons, game.next)] == [False, False, True]
+    assert [sources(w) for w in game.pictures] != asked
 
 
-def test_buttons_answer_and_the_score_counts(game, monkeypatch):
-    monkeypatch.setattr("mpkit.course.game.TOO_SOON", -1)
+def test_only_the_first_answer_to_a_pair_counts(game):
+    poison = game.pair()[1]
+    game.answer(1 - poison)
+    game.answer(poison)  # the second half of a double click, or a student who knows by now
+    assert (game.score().successes, game.score().n) == (0, 1)
+    assert "✗" in game.words.value
+
+
+def test_buttons_answer_and_the_score_counts(game):
     for n in range(1, 6):
         poison = game.pair()[1]
         game.buttons[poison if n < 5 else 1 - poison].click()
         assert ("✓" in game.words.value) == (n < 5)
+        game.next.click()
     assert str(rate(4, 5)) in game.line.value
     assert "Guessing would explain it" in game.line.value
     assert game.round == 5
+
+
+def test_pictures_are_large_enough_to_be_seen(game):
+    game.answer(0)
+    widths = re.findall(
+        r"width:(\d+)px;image-rendering", "".join(w.value for w in (*game.pictures, game.change))
+    )
+    assert len(widths) == 3
+    assert min(map(int, widths)) == SIDE >= 96
 
 
 def test_each_strength_has_a_score_of_its_own(game):
@@ -85,6 +116,7 @@ def test_each_strength_has_a_score_of_its_own(game):
     game.knob.slider.value = 3.0
     assert game.strength == 3
     assert game.score() is None
+    assert game.round == 1  # the pair before is explained: nobody can guess it any more
     game.answer(1 - game.pair()[1])
     assert (game.score().successes, game.score().n) == (0, 1)
     game.knob.slider.value = 1.0
@@ -92,6 +124,43 @@ def test_each_strength_has_a_score_of_its_own(game):
     game.again.click()
     assert game.scores == {}
     assert game.round == 0
+
+
+def test_the_score_outlives_the_notebook(pictures, kept, monkeypatch):
+    monkeypatch.delenv("MPKIT_SYNC", raising=False)
+    game = SpotThePoison(*pictures, keep="09.game")
+    for _ in range(3):
+        game.answer(game.pair()[1])
+        game.go_on()
+    game.turn(2.5)
+    game.answer(1 - game.pair()[1])
+    assert json.loads(kept.read_text()) == {"09.game": {"1": [3, 3], "2.5": [0, 1]}}
+    later = SpotThePoison(*pictures, keep="09.game")
+    assert later.scores == {1: [3, 3], 2.5: [0, 1]}
+    assert later.round == 4  # nobody is asked again what was explained
+    assert str(rate(3, 3)) in later.line.value
+    assert SpotThePoison(*pictures).scores == {}
+    later.restart()
+    assert SpotThePoison(*pictures, keep="09.game").scores == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ['{"g": [1, 2]}', '{"g": {"1": [3, 2]}}', '{"g": {"1": [-1, 2]}}', '{"g": {"x": [1, 2]}}',
+     '{"g": {"1": [1.5, 2]}}', '{"g": {"1": [true, 2]}}', '{"g": {"1": 5}}', "{"],
+)  # fmt: skip
+def test_a_score_that_is_none_is_left_out(pictures, kept, damage, monkeypatch):
+    monkeypatch.delenv("MPKIT_SYNC", raising=False)
+    kept.parent.mkdir()
+    kept.write_text(damage)
+    assert SpotThePoison(*pictures, keep="g").scores == {}
+
+
+def test_a_coin_leaves_no_score_behind(pictures, kept, monkeypatch):
+    monkeypatch.setenv("MPKIT_SYNC", "1")
+    monkeypatch.setattr("IPython.display.display", lambda *a: None)
+    SpotThePoison(*pictures, keep="09.game")._ipython_display_()
+    assert not kept.exists()
 
 
 def test_verdicts_follow_the_interval(game):
@@ -110,7 +179,7 @@ def test_nothing_gives_the_answer_away_before_it_is_given(game):
         assert f'alt="round {n}, picture B"' in words
         assert "poison" not in words
         first, second = (re.sub('base64,[^"]*', "", w.value) for w in game.pictures)
-        assert first.replace("picture A", "picture B") == second
+        assert first.replace("picture A", "picture B").replace(">A<", ">B<") == second
     assert [b.description for b in game.buttons] == ["A is the poison", "B is the poison"]
 
 

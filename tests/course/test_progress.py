@@ -51,3 +51,21 @@ def test_progress_may_be_kept_in_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MPKIT_PROGRESS", "~/mine.json")
     assert progress.file() == tmp_path / "mine.json"
+
+
+def test_what_was_kept_is_no_exercise_that_was_solved(kept):
+    check("00.clip", 255)
+    progress.keep("00.chosen", {"a": "b"})
+    assert set(progress.solved()) == {"00.clip"}
+    assert progress.kept("00.chosen") == {"a": "b"}
+    assert progress.kept("00.clip") == progress.kept("01.chosen") == {}
+    progress.keep("00.chosen", {"a": "c"})
+    assert progress.kept("00.chosen") == {"a": "c"}
+
+
+def test_nothing_is_kept_where_progress_is_off(monkeypatch, tmp_path):
+    monkeypatch.setenv("MPKIT_PROGRESS", "off")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    progress.keep("00.chosen", {"a": "b"})
+    assert progress.kept("00.chosen") == {}
+    assert not list(tmp_path.glob("**/*.json"))

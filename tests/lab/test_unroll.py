@@ -139,3 +139,59 @@ def test_a_hand_that_moves_a_poison_still_does(unroll):
         assert float(lab.poisons[0, 0]) == pytest.approx(x)
     assert torch.equal(lab.poisons[:, 1], lab.toy.poisons[:, 1])
     assert torch.equal(lab.poisons[1:], lab.toy.poisons[1:])
+
+
+# ── the ε boxes, and the hand ─────────────────────────────────────────────────────────────────
+
+
+def drag(lab, which: int, place: list[float] | None = None) -> None:
+    """As a browser tells it."""
+    message = {"view": "a", "number": 1, "which": which} | ({"place": place} if place else {})
+    lab.handles._handle_custom_msg(message, [])
+
+
+def test_a_point_dragged_beyond_its_box_is_held_at_the_edge_and_stays(unroll):
+    lab = unroll(epsilon=0.4)
+    before, x, y = lab.canvas.frames, *lab.toy.poisons[2].tolist()
+    drag(lab, 2, [x - 2, y + 0.1])
+    edge = torch.tensor([x - 0.4, y + 0.1])
+    assert torch.allclose(lab.poisons[2], edge)
+    assert lab.canvas.frames == before + 1
+    assert lab.handles.places[2] == lab.poisons[2].tolist()
+    assert (lab.controls["which"].value, lab.controls["x"].value) == (3, pytest.approx(x - 0.4))
+    assert torch.equal(lab.poisons[[0, 1, 3]], lab.toy.poisons[[0, 1, 3]])
+    lab.transport.buttons["step"].click()
+    lab.runner.wait(10)
+    assert (lab.poisons[2] - edge).abs().max() <= 0.08 + 1e-6  # from there
+
+
+def test_sliders_hold_a_point_within_its_box_as_the_hand_does(unroll):
+    lab = unroll(epsilon=0.4)
+    x = float(lab.toy.poisons[0, 0])
+    lab.controls["x"].box.value = 2.0
+    assert float(lab.poisons[0, 0]) == pytest.approx(x + 0.4)
+    assert lab.controls["x"].box.value == lab.controls["x"].value == pytest.approx(x + 0.4)
+    assert lab.handles.places[0] == lab.poisons[0].tolist()
+    lab.controls["epsilon"].box.value = 0.1  # which takes it along
+    assert float(lab.poisons[0, 0]) == pytest.approx(x + 0.1)
+    assert lab.controls["x"].value == pytest.approx(x + 0.1)
+    lab.controls["epsilon"].box.value = 1.0
+    assert float(lab.poisons[0, 0]) == pytest.approx(x + 0.1)  # and lets it stay
+
+
+def test_a_point_that_is_only_taken_stays_and_is_in_the_boxes(unroll):
+    lab = unroll()
+    drag(lab, 3)
+    assert torch.equal(lab.poisons, lab.toy.poisons)
+    assert lab.controls["which"].value == 4
+    assert torch.equal(boxes(lab), lab.poisons[3])
+
+
+def test_handles_follow_the_points_through_a_run_and_a_reset(unroll, until):
+    lab = unroll()
+    finished(lab, until)
+    until(lambda: lab.handles.places == lab.poisons.tolist())
+    lab.transport.buttons["reset"].click()
+    assert lab.handles.places == lab.toy.poisons.tolist()
+    lab.controls["seed"].box.value = 5
+    assert lab.handles.places == make_toy(5).poisons.tolist()

@@ -89,3 +89,13 @@ def test_losses_lie_within_the_limits(view):
     assert len(view.move_line.get_ydata()) == 0
     view.show_guess(3)
     assert list(view.guess.get_xdata()) == [3, 3]
+
+
+def test_the_boxes_are_drawn_one_by_one(view):
+    view.bounds(torch.tensor([[0.0, 1.0, 2.0, 3.0], [-1.0, -1.0, 1.0, 1.0]]))
+    xs, ys = map(list, view.boxes.get_data())
+    assert xs[:5] == [0, 2, 2, 0, 0]
+    assert ys[:5] == [1, 1, 3, 3, 1]
+    assert xs[6:11] == [-1, 1, 1, -1, -1]
+    assert ys[6:11] == [-1, -1, 1, 1, -1]
+    assert all(math.isnan(v[5]) for v in (xs, ys))

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 import ipywidgets as widgets
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mpkit.lab.kit.dark import Screen
 from mpkit.lab.kit.letters import find_letters
 
 # Okabe and Ito's colours, told apart by nearly everybody: https://jfly.uni-koeln.de/color/
@@ -31,12 +31,12 @@ SHARPNESS = 1.5
 
 
 def new_figure(width: float, height: float, large: bool = False) -> Figure:
-    """A figure of `width` × `height` inches, a hundred CSS pixels each, on white, so that it can be
-    read in light and dark themes. `large` makes letters for the back of a lecture room."""
+    """A figure of `width` × `height` inches, a hundred CSS pixels each, drawn for a white page;
+    a `Canvas` turns it for a dark one. `large` makes letters for the back of a lecture room."""
     find_letters()
     figure = Figure((width, height), dpi=100 * SHARPNESS, facecolor="white")
     figure.large = large
-    FigureCanvasAgg(figure)
+    Screen(figure)
     return figure
 
 
@@ -67,6 +67,8 @@ class Canvas:
         self.figure, self.describe, self.load, self.interval = figure, describe, load, interval
         self.moving, self._ground, self._look = moving, None, None
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
+        self.drawn: Callable[[], object] = lambda: None  # told of every frame
+        self.widget.canvas = self  # for whoever finds it in a panel
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
         self._ended, self.lock = -float("inf"), threading.RLock()
 
@@ -90,17 +92,33 @@ class Canvas:
             data = base64.b64encode(self._encoded("jpeg", quality=92, subsampling=0)).decode()
             width = round(100 * self.figure.get_figwidth())
             self.widget.value = (
-                f'<img alt="{html.escape(self.describe())}" style="width:100%;max-width:{width}px" '
-                f'src="data:image/jpeg;base64,{data}">'
+                f'<img alt="{html.escape(self.describe())}" class="mpkit-figure" '
+                f'style="width:100%;max-width:{width}px" src="data:image/jpeg;base64,{data}">'
             )
             self._ended = time.perf_counter()
             self.cost = self._ended - began
             self.spent, self.frames = self.spent + self.cost, self.frames + 1
+            self.drawn()
+
+    def turn(self, dark: bool) -> None:
+        """Draw for a dark page from now on, or for a light one."""
+        with self.lock:
+            if dark != self.figure.canvas.dark:
+                self._turn(dark)
+                self.draw()
+
+    def _turn(self, dark: bool) -> None:
+        self.figure.canvas.dark, self._look = dark, None
 
     def png(self) -> bytes:
-        """The figure as a PNG file."""
+        """The figure as a PNG file, on white: it may go on paper."""
         with self.lock:
-            return self._encoded("png")
+            dark = self.figure.canvas.dark
+            self._turn(False)
+            try:
+                return self._encoded("png")
+            finally:
+                self._turn(dark)
 
     def _encoded(self, kind: str, **options) -> bytes:
         # JPEG for frames: it takes a seventh of the time, and at this quality nobody can tell.

@@ -67,7 +67,8 @@ class Transport:
 
 
 class Number(Trying):
-    """A labelled slider with a number box. `turn(value)` is told of every new value.
+    """A labelled slider with a number box. `turn(value)` is told of every new value, and may return
+    a float that is in force instead.
 
     The box shows the value in force, in the unit named in the label, and the slider stands at the
     nearest place it has: only a move to another one is a move. What `turn` refuses (ValueError), or
@@ -164,8 +165,8 @@ class Number(Trying):
                 ends = f"between {self.least} and {self.most}"
                 raise ValueError(f"{self.label} must lie {ends}, not {new}.")
             if new != self.value:
-                self.turn(new)
-                self.value = new
+                held = self.turn(new)
+                self.value = held if isinstance(held, float) else new
         self.show(self.value)
 
     @contextmanager

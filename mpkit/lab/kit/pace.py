@@ -143,6 +143,8 @@ class Clock:
         parts = [f"<b>{phase.value}</b>{'…' if phase.value.endswith('ing') else ''}"]
         shown = f"{lab.unit} {max(0, done - lab.lead)}"
         parts.append(shown + (f" of {total - lab.lead}" if total else ""))
+        if back := lab.looking_back():
+            parts.append(f"<b>{back}</b>")
         if self.batches and self.batches[0] < self.batches[1]:
             parts.append(f"{self.batches[0]} of {self.batches[1]} batches")
         if phase in (Phase.PAUSING, Phase.STOPPING):

@@ -11,8 +11,7 @@ ShareError and ValueError) for share codes, `save() -> Path` for writing the run
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -23,12 +22,13 @@ from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.cells import claim, here
 from mpkit.lab.kit.closing import Closing
 from mpkit.lab.kit.controls import Transport
+from mpkit.lab.kit.film import Filming
+from mpkit.lab.kit.front import Front
 from mpkit.lab.kit.keeping import Keeping
 from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.lab.kit.tools import (
-    LOST,
     WRAP,
     ClosingBox,
     Line,
@@ -39,6 +39,7 @@ from mpkit.lab.kit.tools import (
     picture_row,
     share_row,
 )
+from mpkit.lab.kit.turning import Turning
 from mpkit.lab.kit.warmup import warm_up
 from mpkit.training import Tell
 
@@ -46,13 +47,11 @@ __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
 
 
-class Lab(Closing, Speaking, Keeping, ABC):
+class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
     """Base of the labs. Subclasses set `name`, build a figure and controls, and call `assemble`."""
 
     name = "lab"
     unit = "step"
-    waiting: Mapping[str, object] = MappingProxyType({})
-    """Settings of the next run, that a reset takes over."""
     lead = 0
     """How many items come before the first step: 1 where a run begins with how it is without."""
 
@@ -66,7 +65,8 @@ class Lab(Closing, Speaking, Keeping, ABC):
 
     @abstractmethod
     def take(self, item) -> None:
-        """Note an item and bring the picture's lines up to date; it is drawn when it is due."""
+        """Note an item; the picture is drawn when it is due. A lab that keeps a film brings the
+        picture's lines up to date in `show_frame`, and others do it here."""
 
     @abstractmethod
     def clear(self) -> None:
@@ -102,6 +102,10 @@ class Lab(Closing, Speaking, Keeping, ABC):
         every frame is drawn from scratch (see `Canvas`)."""
         return ()
 
+    def framed(self, picture: widgets.Widget) -> widgets.Widget:
+        """What stands in the panel for the picture: itself, or a box of it and what is over it."""
+        return picture
+
     def total(self) -> int | None:
         """How many items a run has, if it is known."""
         return None
@@ -118,53 +122,6 @@ class Lab(Closing, Speaking, Keeping, ABC):
     def curve(self) -> tuple[Sequence[float], Sequence[float]]:
         """The main curve so far; the last run's stays as a ghost, named ones can be compared."""
         return (), ()
-
-    # ── settings ──────────────────────────────────────────────────────────────────────────────
-
-    def turn(self, **values: object) -> None:
-        """Settings that act at the next step of a run. Raises ValueError and changes nothing."""
-        self.knobs.turn(**values)
-        if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
-            self.say(f"From the next {self.unit} on.")
-        elif self.runner.phase is Phase.READY:  # its words tell what will be run
-            self.canvas.draw()
-        self._tell()
-
-    def later(self, **values: object) -> None:
-        """Settings of the next run: checked now, and taken over at once if nothing has run yet."""
-        after = self.together(values)
-        self.check(after)
-        self.waiting = after
-        if self.runner.phase is not Phase.READY:
-            return self.say("After reset (↺).")
-        self.start_over()
-
-    def together(self, values: dict[str, object]) -> dict[str, object]:
-        """What waits for a reset, with `values` added."""
-        return self.waiting | values
-
-    def check(self, values: dict[str, object]) -> None:
-        """Raises ValueError for settings of the next run that cannot be."""
-        return None
-
-    def apply(self, values: dict[str, object]) -> None:
-        """Take over settings that waited for a reset."""
-        return None
-
-    def show_controls(self) -> None:
-        """Set every control to what is in force."""
-        return None
-
-    def start_over(self) -> None:
-        """Back to the beginning, with the settings that waited for it."""
-        with self.canvas.lock:
-            self.marks.clear()
-            waiting, self.waiting = self.waiting, {}
-            self.apply(waiting)
-            self.clear()
-        self.show_controls()
-        self._changed()
-        self.canvas.draw()
 
     # ── putting it together ───────────────────────────────────────────────────────────────────
 
@@ -192,6 +149,7 @@ class Lab(Closing, Speaking, Keeping, ABC):
         self.runner = Runner(self.items, self._taken, self._changed, history=0)
         self.transport = Transport(self.runner, self._before)
         self.clock = Clock(self)
+        self.make_film()
         self.status = widgets.HTML()
         # Room for a line even when empty, or the first words would move a slider off the mouse.
         self.message = widgets.HTML(layout=widgets.Layout(min_height="28px"))
@@ -202,16 +160,19 @@ class Lab(Closing, Speaking, Keeping, ABC):
         if hasattr(self, "code"):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
-        shown = [widgets.Box(list(controls), layout=wrap), self.canvas.widget, *below, *folded]
-        rows = [*asking, self.transport.widget, self.status, self.message]
-        lost = widgets.HTML(LOST, layout=widgets.Layout(display="none"))
-        parts = [*rows, *shown, lost, widgets.Box(tools, layout=wrap)]
+        picture = self.framed(self.canvas.widget)
+        shown = [widgets.Box(list(controls), layout=wrap), picture, *below, *folded]
+        time = [self.bar] * self.filmed
+        rows = [*asking, self.transport.widget, *time, self.status, self.message]
+        front = Front(type(self).__name__)
+        parts = [*rows, *shown, front, widgets.Box(tools, layout=wrap)]
         self.panel = ClosingBox(parts, self.close)
         self.panel.add_class("mpkit-lab")
         claim(*here(), self)
         self.show_controls()
         self._changed()
         self.canvas.draw()
+        front.follow(self.panel)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -226,7 +187,9 @@ class Lab(Closing, Speaking, Keeping, ABC):
         self.runner.close(timeout)
         for button in self.transport.buttons.values():
             button.disabled = True
-        self.status.value = '<span role="status"><b>closed</b> · run its cell again</span>'
+        self.status.value = (
+            '<span role="status" aria-live="off"><b>closed</b> · run its cell again</span>'
+        )
 
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
@@ -242,7 +205,9 @@ class Lab(Closing, Speaking, Keeping, ABC):
         self.clock.batches = None
         with self.canvas.lock:
             self.take(item)
-        self.canvas.update()
+            shown = self.keep_frame(self.runner.steps)
+        if shown:
+            self.canvas.update()
         self._tell()
 
     def _changed(self) -> None:
@@ -287,4 +252,6 @@ class Lab(Closing, Speaking, Keeping, ABC):
         self.canvas.draw()
 
     def _tell(self) -> None:
-        self.status.value = f'<span role="status">{self.clock.words(self._waiting())}</span>'
+        self.status.value = (
+            f'<span role="status" aria-live="off">{self.clock.words(self._waiting())}</span>'
+        )

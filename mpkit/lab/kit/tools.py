@@ -19,17 +19,6 @@ from mpkit.lab.kit.notes import Note, Say, beside
 WRAP = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
 
 
-LOST = """<style>
-.mpkit-lab.jupyter-widgets-disconnected::before { font: inherit; color: inherit; padding: 6px 10px;
-  border-left: 4px solid #d55e00; opacity: 1;
-  content: "This lab has lost its kernel: nothing here works any more. Run its cell again, "
-    "or load the page without code anew."; }
-.mpkit-lab.jupyter-widgets-disconnected > * { opacity: 0.45; pointer-events: none; }
-.mpkit-lab .jupyter-widgets-disconnected::before { content: none; }
-</style>"""
-"""Where a kernel ends, front ends mark every widget, with a sign that says nothing to most."""
-
-
 class Question(NamedTuple):
     """What a student is asked to predict before a run: the answer is a number."""
 
@@ -86,6 +75,7 @@ def fold(title: str, children: Sequence[widgets.Widget]) -> widgets.Widget:
         icon="caret-right",
         layout=widgets.Layout(width="max-content", align_self="flex-start"),
     )
+    opener.add_class("mpkit-opener")
 
     def turned(change: dict) -> None:
         inside.layout.display = "" if change["new"] else "none"

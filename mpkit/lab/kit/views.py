@@ -48,6 +48,20 @@ def tidy(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Non
     axes.spines[["top", "right"]].set_visible(False)
 
 
+class Playhead:
+    """Where a film stands on a plot of a run's curve: an upright line, and pale what came later."""
+
+    def __init__(self, axes: Axes):
+        self.line = axes.axvline(-1, color=BLACK, lw=1)
+        (self.later,) = axes.plot([], [], color="#BBBBBB", lw=1.5, zorder=1)
+
+    def put(self, x: Sequence[float], y: Sequence[float], count: int) -> None:
+        """After `count` points of the curve; at its end, nothing is to be seen."""
+        back = count < len(x)
+        self.line.set_xdata([x[count - 1] if back else -1] * 2)
+        self.later.set_data((x[count - 1 :], y[count - 1 :]) if back else ([], []))
+
+
 class LossView:
     """L_adv of every surrogate, coloured by age, with the mean; changes of settings as marks."""
 
@@ -59,6 +73,7 @@ class LossView:
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
+        self.head = Playhead(axes)
         bar = axes.figure.colorbar(self.dots, ax=axes, pad=0.02, fraction=0.05)
         bar.set_label("age of the surrogate (epochs)", fontsize=size)
         bar.ax.tick_params(labelsize=size - 1)
@@ -69,11 +84,21 @@ class LossView:
         hold(axes, -2, 6)
         legend(axes)
 
-    def update(self, records: Sequence[CraftRecord], marks: Sequence[tuple[float, str]]) -> None:
-        """Show these records, and a labelled line where a setting changed."""
+    def update(
+        self,
+        records: Sequence[CraftRecord],
+        marks: Sequence[tuple[float, str]],
+        count: int | None = None,
+    ) -> None:
+        """Show these records, and a labelled line where a setting changed; what comes after the
+        first `count` of them is pale."""
+        self.head.put([r.step for r in records], [r.loss for r in records], count or len(records))
+        every = [loss for r in records for loss in r.losses]
+        finite = [loss for loss in every if math.isfinite(loss)]  # the others diverged
+        self.steps = max([self.steps, *(r.step for r in records)])
+        records = records[:count]
         x = [r.step for r in records for _ in r.losses]
-        y = [loss for r in records for loss in r.losses]
-        finite = [loss for loss in y if math.isfinite(loss)]  # the others diverged
+        y = every[: len(x)]
         self.dots.set_offsets(np.column_stack([x, y]) if x else np.empty((0, 2)))
         self.dots.set_array(np.array([a for r in records for a in r.ages], dtype=float))
         self.mean.set_data([r.step for r in records], [r.loss for r in records])
@@ -86,12 +111,13 @@ class LossView:
                 words = 0.25 * (high - low) * bool(marks)  # of the marks, under the dots
                 hold(self.axes, low - room - words, high + room)
                 self.marked = len(marks)
-            self.axes.set_xlim(0, max(self.steps, x[-1]) + 0.5)
+            self.axes.set_xlim(0, self.steps + 0.5)
         show_marks(self.axes, self.marks, marks)
 
     def moving(self) -> list:
         """What changes from frame to frame."""
-        return [*self.kept, self.guess, self.dots, self.mean, *self.marks]
+        head = self.head.later, self.head.line
+        return [*self.kept, *head, self.guess, self.dots, self.mean, *self.marks]
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed step; None leaves it out."""
