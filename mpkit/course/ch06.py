@@ -193,7 +193,7 @@ def needed(table: Table) -> list[float]:
         "The sign test's p is how likely so lopsided a result is by luck alone. Where is it small?",
         "A small p may also belong to a row in which more victims turned: look at the sign.",
     ),
-    solution='{"augmentation", "convnet"}',
+    solution='{"augmentation", "convnet", "last"}',
 )
 def transfer(answer: object) -> Verdict:
     """The changes of recipe with which fewer victims turned than luck explains (p < 0.05)."""
