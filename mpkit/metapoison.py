@@ -34,16 +34,29 @@ from mpkit.tracing import settled, traced
 from mpkit.training import Count, Tell, generator, sgd_step
 
 
+class Pull(NamedTuple):
+    """The meta-gradient of a craft step, at the poisons as they were before it: `gradient`
+    (P, C, H, W), ∂L_adv/∂pixels averaged over the surrogates; and `influence` (P,), by how much
+    L_adv would rise without a poison's change δ, to first order: −⟨gradient, δ⟩."""
+
+    gradient: Tensor
+    influence: Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class CraftState:
     """All that a run is after `step` craft steps: perturbation parameters, Adam's two moments, the
-    surrogates. Randomness is a function of seed and step, so there are no generators to keep."""
+    surrogates. Randomness is a function of seed and step, so there are no generators to keep.
+
+    `pull` is what moved the poisons last. Nothing depends on it: it is not saved, and None where a
+    run begins or goes on."""
 
     step: int
     parameters: Parameters
     moment1: Parameters
     moment2: Parameters
     surrogates: State
+    pull: Pull | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +105,9 @@ class Crafting:
         poisons = self.perturbation.apply(state.parameters, bases)
         rows, pull = sighted(self.module, poisons)
         gradient, losses, surrogates = self.epoch(surrogates, rows, state.step, s, tell)
-        slopes = pulled_back(self.perturbation, state.parameters, bases, pull(gradient.mean(0)))
+        found = pull(gradient.mean(0))
+        influence = -(found * (poisons - bases)).flatten(1).sum(1)
+        slopes = pulled_back(self.perturbation, state.parameters, bases, found)
         if s.signed:
             slopes = {k: g.sign() for k, g in slopes.items()}
         bounds = self.perturbation.bounds(s.epsilon, s.epsilon_c).items()
@@ -101,7 +116,7 @@ class Crafting:
         moved, *moments = adam(state.parameters, moments, slopes, rates, state.step)
         moved = self.perturbation.project(moved, bases, s.epsilon, s.epsilon_c)
         change = (self.perturbation.apply(moved, bases) - bases).abs().mean().item()
-        new = CraftState(state.step + 1, moved, *moments, surrogates)
+        new = CraftState(state.step + 1, moved, *moments, surrogates, Pull(found, influence))
         return new, CraftRecord(
             step=new.step,
             loss=losses.mean().item(),

@@ -9,7 +9,7 @@ import torch
 
 from mpkit.device import Plan
 from mpkit.metagradient import METAGRADIENTS
-from mpkit.metapoison import craft, poisons_of
+from mpkit.metapoison import craft, crafting, poisons_of
 from mpkit.networks import network
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
@@ -196,3 +196,27 @@ def test_crafted_poisons_lower_the_loss_and_random_ones_do_not(perturbation, met
     for index in (0, 1):
         control = last_loss(changed(settings, craft_rate=1e-6), index)
         assert last_loss(settings, index) < control - 0.15
+
+
+def test_a_poisons_influence_is_the_rise_of_the_loss_without_its_change():
+    """One surrogate, one batch and one step, so that the gradient is of the loss that is told."""
+    scenario = setting()
+    n = len(scenario.train)
+    settings = changed(
+        SMALL, models=1, epsilon=1e-4, unroll_steps=1, recipe=Recipe(epochs=4, batch=n)
+    )
+    scenario, net = precise(scenario), small_net()
+    with_all = crafting(scenario, net, settings)
+    state = with_all.start(settings)
+    pull = with_all.step(state, settings)[0].pull
+    assert pull.gradient.shape == scenario.base_images.shape
+
+    def loss(parameters) -> float:
+        poisons = with_all.perturbation.apply(parameters, scenario.base_images)
+        return with_all.epoch(state.surrogates, poisons, 0, settings)[1].mean().item()
+
+    for i in range(len(scenario.bases)):
+        without = {"delta": state.parameters["delta"].clone()}
+        without["delta"][i] = 0
+        rise = loss(without) - loss(state.parameters)
+        assert pull.influence[i].item() == pytest.approx(rise, rel=0.02, abs=1e-10)

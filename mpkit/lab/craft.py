@@ -21,13 +21,14 @@ from mpkit.lab.craft_view import CraftView
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import CRAFTING, AttackLab
 from mpkit.lab.kit.codes import check
-from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
+from mpkit.lab.kit.touch import Exhibit, filmed, said_of
+from mpkit.lab.kit.views import marks_told
 from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
-from mpkit.metapoison import CraftRecord, CraftState, poisons_of
+from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.folder import begin, hold, name_of
@@ -43,12 +44,14 @@ from mpkit.settings import Settings
 
 class Moment(NamedTuple):
     """A craft step to be shown again: how many records there were, the settings it was made with,
-    what the surrogates gave the target (classes,), and the poisons, uint8 (P, C, H, W)."""
+    what the surrogates gave the target (classes,), the poisons, uint8 (P, C, H, W), and what moved
+    them last (see `filmed`)."""
 
     count: int
     used: Settings
     probabilities: list[float]
     poisons: Tensor
+    pull: Pull
 
 
 class CraftLab(Aiming, AttackLab):
@@ -64,20 +67,21 @@ class CraftLab(Aiming, AttackLab):
         self.knobs = Knobs(self.attack.settings)
         self.records: list[CraftRecord] = []
         self.state: CraftState | None = None
-        self.view = CraftView(large)
+        self.view, self.exhibit = CraftView(large), Exhibit(self.say, lambda: self.canvas.draw())
+        self.page = self.exhibit.page
         self.picker = TargetPicker(self._pick, self.say)
         self._load()
         self._lay_out()
         self.victim = VictimNow(self, large)
         live, later = craft_controls(self.attack, self.scenario, self.turn, self.later, self.say)
         self.controls = live | later
-        self.page = Number("page of poisons", 1, 1, 1, self._page, self.say)
         self.assemble(
             self.view.figure,
-            [*(c.widget for c in live.values()), self.page.widget],
+            [c.widget for c in live.values()],
             question,
-            below=[self.picker.widget, self.victim.widget],
+            below=[self.victim.widget],
             later=[c.widget for c in later.values()],
+            pictures=[self.exhibit.widget, self.picker.widget],
         )
         self._aim_later()
 
@@ -141,13 +145,15 @@ class CraftLab(Aiming, AttackLab):
         if not moment:
             return about + "Nothing has run yet."
         r, p = self.records[moment.count - 1], moment.probabilities
-        return about + (
-            f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
-            f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
-            f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
-            + "".join(
-                f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks if x < r.step
+        return (
+            about
+            + (
+                f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
+                f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
+                f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
             )
+            + marks_told(self.marks, "step", r.step)
+            + self.exhibit.describe()
         )
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
@@ -162,7 +168,8 @@ class CraftLab(Aiming, AttackLab):
 
     def _lay_out(self) -> None:
         settings = self.knobs()
-        self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs, settings.epsilon)
+        self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs)
+        self.exhibit.lay_out(self.scenario, wish_of(self.scenario).true)
         self.redraw_kept()
 
     def frame(self) -> Moment:
@@ -170,16 +177,13 @@ class CraftLab(Aiming, AttackLab):
         asked = scenario.targets[:1], scenario.train.x
         logits = predict(self.ready.network, self.state.surrogates, *asked)
         said = logits.softmax(-1).mean(0)[0].tolist()
-        return Moment(len(self.records), self.used, said, self.poisons())
+        return Moment(len(self.records), self.used, said, self.poisons(), filmed(self.state.pull))
 
     def show_frame(self, frame: Moment) -> None:
-        self.view.update(self.records, self.marks, frame.probabilities, frame.count)
-        self._show_poisons()
-
-    def _show_poisons(self) -> None:
-        if (moment := self.seen) is None:
-            return self.view.show(self.scenario.base_images, self.knobs().epsilon)
-        self.view.show(moment.poisons.float() / 255, moment.used.epsilon)
+        said = frame.probabilities
+        self.view.update(self.records, self.marks, said, frame.count)
+        called = said_of(self.scenario.train.classes, said)
+        self.exhibit.show(frame.poisons, frame.used.epsilon, frame.pull, called)
 
     def poisons(self) -> Tensor:
         """The poisons of this moment, as 8-bit pictures within the bounds of the last step."""
@@ -195,7 +199,6 @@ class CraftLab(Aiming, AttackLab):
     def show_controls(self) -> None:
         now = self.now()
         show_crafting(self.controls, now, self.scenario)
-        self.page.limit(1, self.view.strip.pages, self.view.page + 1)
         self.picker.show(now, self.scenario)
 
     def together(self, values: dict[str, object]) -> dict[str, object]:
@@ -230,12 +233,6 @@ class CraftLab(Aiming, AttackLab):
             self.scenario = aimed(self.scenario, (index,))
             self._lay_out()
         self.show_controls()
-        self.canvas.draw()
-
-    def _page(self, page: int) -> None:
-        with self.canvas.lock:
-            self.view.page = page - 1
-            self._show_poisons()
         self.canvas.draw()
 
     # ── keeping and sharing ───────────────────────────────────────────────────────────────

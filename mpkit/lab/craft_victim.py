@@ -68,8 +68,10 @@ class VictimNow(Filming):
         with self.lab.canvas.lock:  # all of one step
             ready, moment = self.lab.ready, self.lab.seen
             step, poisons = self.lab.records[moment.count - 1].step, moment.poisons
-        self.step = f"craft step {step} of {max(step, self.lab.total())}"
-        self._run = ready, arm_pictures(ready.scenario, poisons)
+            pictures = arm_pictures(ready.scenario, poisons)
+            self._run = ready, self.lab.exhibit.without(ready.scenario, pictures)
+            left_out = self.lab.exhibit.left_out
+        self.step = f"craft step {step} of {max(step, self.lab.total())}{left_out}"
         self.count += 1
         self.runner.reset()
         self._lay_out()

@@ -15,9 +15,9 @@ from mpkit.lab.kit.handles import Handles
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
-from mpkit.lab.kit.share import decode, differences, encode, merged
 from mpkit.lab.unroll_toy import make_toy
 from mpkit.lab.unroll_view import EDGE, UnrollView, lengths
+from mpkit.runs.share import decode, differences, encode, merged
 from mpkit.setting import Dial, Live, changes, declared, setting, settings_of
 
 FURTHEST = 10

@@ -29,7 +29,8 @@ TINY = {
 }  # fmt: skip
 
 FILES = {
-    "settings.json", "records.jsonl", "state.safetensors", "poisons.safetensors", "poisons",
+    "settings.json", "records.jsonl", "state.safetensors", "frames.safetensors",
+    "poisons.safetensors", "poisons",
     "victims.jsonl", "summary.json", "summary.png",
 }  # fmt: skip
 

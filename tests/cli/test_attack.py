@@ -84,6 +84,7 @@ def test_the_summary_of_a_run(unbroken):
         "adversarial_loss",
         "poisons",
         "perturbation",
+        "why",
         "epsilon",
         "seconds",
     }

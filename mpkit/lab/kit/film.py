@@ -105,8 +105,9 @@ class FilmBar(anywidget.AnyWidget):
     """The slider. `asked(step)` is called where a hand moves it, and never for what it is set to:
     what is shown goes to the browser as traits, and what is asked for comes as messages."""
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    # As text: a path would be watched, and what watches it holds every widget for good.
+    _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text("utf-8")
     first, last, every, at = (Int(0).tag(sync=True) for _ in range(4))
     live = Bool(True).tag(sync=True)
     words, note = (Unicode("").tag(sync=True) for _ in range(2))
@@ -191,11 +192,12 @@ class Filming:
 
     def looking_back(self) -> str:
         """In words, where it is so."""
-        return "" if self.film.live else f"looking back at {self._step_shown()}"
+        return "" if self.film.live else f"looking back at {self.step_seen()}"
 
-    def _step_shown(self) -> str:
+    def step_seen(self) -> str:
+        """What the step that is looked at is called."""
         return f"{self.unit} {self.film.at - self.lead}"
 
     def _show_bar(self) -> None:
         if self.bar:
-            self.bar.show(self.film, self._step_shown() if self.film.frames else "")
+            self.bar.show(self.film, self.step_seen() if self.film.frames else "")

@@ -132,11 +132,12 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         question: Question | None = None,
         below: Sequence[widgets.Widget] = (),
         later: Sequence[widgets.Widget] = (),
+        pictures: Sequence[widgets.Widget] = (),
     ) -> None:
         """Build `self.panel` and `self.runner`; call at the end of `__init__`.
 
-        `controls` stand above the picture, since they act on it at once; `below` stands under it,
-        and `later`, settings of the next run, is folded away under that.
+        `controls` stand above `pictures` and the figure, since they act on them at once; `below`
+        stands under them, and `later`, settings of the next run, is folded away under that.
         """
         make_reproducible(pick_device())
         warm_up()
@@ -160,8 +161,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         if hasattr(self, "code"):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
-        picture = self.framed(self.canvas.widget)
-        shown = [widgets.Box(list(controls), layout=wrap), picture, *below, *folded]
+        turned, picture = widgets.Box(list(controls), layout=wrap), self.framed(self.canvas.widget)
+        shown = [turned, *pictures, picture, *below, *folded]
         time = [self.bar] * self.filmed
         rows = [*asking, self.transport.widget, *time, self.status, self.message]
         front = Front(type(self).__name__)

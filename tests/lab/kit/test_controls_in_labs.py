@@ -11,8 +11,8 @@ import torch
 
 from mpkit.course.game import SpotThePoison
 from mpkit.lab import CompareLab, CraftLab, DynamicsLab, UnrollLab
-from mpkit.lab.kit.codes import attack_code
 from mpkit.lab.replay import ReplayLab
+from mpkit.runs.share import attack_code
 from tests.lab.conftest import LABS, Browser, numbers
 
 ODD = {"lr": 0.033, "epsilon": 0.77}
@@ -28,7 +28,7 @@ def in_force(lab) -> tuple:
     if isinstance(lab, ReplayLab):
         return (lab.rate,)
     poisons = lab.poisons.tolist() if isinstance(lab, UnrollLab) else ()
-    page = lab.view.page if isinstance(lab, CraftLab) else 0
+    page = lab.exhibit.gallery.first if isinstance(lab, CraftLab) else 0
     waiting = dict(getattr(lab, "waiting", {}))
     return lab.code(), poisons, lab.curve(), lab.describe(), waiting, page
 

@@ -100,7 +100,7 @@ def shown(lab) -> list:
         lab.describe(),
         lab.canvas.widget.value.partition('" style=')[0],
         list(lab.view.losses.mean.get_ydata()),
-        lab.view.strip.image.get_array().tolist(),
+        lab.exhibit.gallery.poisons,
         [bar.get_width() for bar in lab.view.bars.bars],
     ]
 
