@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
-    from mpkit.cli import attack, doctor, pictures, pretrain, sweep, targets
+    from mpkit.cli import attack, doctor, pictures, pretrain, sweep, targets, tell
     from mpkit.cli.options import add_attack_flags
 
     parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
@@ -75,6 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     pretrain.add_flags(made)
     made.set_defaults(run=pretrain.run)
+    for name, text in tell.COMMANDS.items():
+        told = commands.add_parser(name, help=text, description=tell.__doc__)
+        tell.add_flags(told, name)
+        told.set_defaults(run=tell.run, kind=name)
     check = commands.add_parser("doctor", help="look at this machine, and advise")
     check.set_defaults(run=doctor.run)
     return parser

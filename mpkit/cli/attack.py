@@ -22,11 +22,14 @@ from mpkit.evaluation.rates import Rate
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import BY, percent, tallies, with_diverged, words
 from mpkit.evaluation.targets import Target, chosen, misleading, outlook
+from mpkit.evaluation.why import why
 from mpkit.metapoison import CraftState, poisons_of
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
+from mpkit.runs.facts import facts_of
 from mpkit.runs.folder import begin, hold, open_run, refuse_used
+from mpkit.runs.frames import FrameKeeper, save_frames
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
 from mpkit.runs.summary import summary_picture
 from mpkit.scenario import Scenario
@@ -189,13 +192,20 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
     done = state.step if state else 0
     if (folder / "records.jsonl").exists() or done:
         record.truncate_records(folder, done)
-    with Progress("crafting", "step", total, done, quiet) as progress:
-        for state, step in ready.craft(state):  # noqa: B020
-            record.append(folder / "records.jsonl", [step])
-            record.save_state(folder, state)
-            progress.reach(step.step, f"adversarial loss {step.loss:+.2f}")
-            if step.step == done + 1:
-                progress.say(f"First step after {time.perf_counter() - began:.1f} s")
+    film = FrameKeeper(ready.scenario)
+    film.go_on(folder, done)
+    try:
+        with Progress("crafting", "step", total, done, quiet) as progress:
+            for state, step in ready.craft(state):  # noqa: B020
+                record.append(folder / "records.jsonl", [step])
+                record.save_state(folder, state)
+                if film.wants(step.step, last=step.step == total):
+                    film.add(step.step, poisons_of(ready.scenario, state, ready.attack.settings))
+                progress.reach(step.step, f"adversarial loss {step.loss:+.2f}")
+                if step.step == done + 1:
+                    progress.say(f"First step after {time.perf_counter() - began:.1f} s")
+    finally:
+        save_frames(folder, film.frames())
     poisons = poisons_of(ready.scenario, state, ready.attack.settings)
     record.save_poisons(folder, poisons, ready.scenario.bases)
 
@@ -241,6 +251,7 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
     result = {
         "arms": tallies(victims),
         "adversarial_loss": [r.loss for r in steps],
+        "why": why(facts_of(ready.attack, steps, victims, ready.scenario)),
         "poisons": len(poisons),
         "perturbation": ready.attack.settings.perturbation,
         **ready.attack.settings.bounds,
@@ -270,7 +281,7 @@ def _lines(ready: Prepared, result: dict) -> list[str]:
         by = [BY[f["poisoned"]["statistics"]] for f in (arms, other)]
         lines.append(f"That was with batch norm by {by[0]}; the same victims by {by[1]}:")
         lines += [_line(arm, found) for arm, found in other.items()]
-    return lines
+    return lines + [result["why"]] * bool(result["why"])
 
 
 LABELS = {"poisoned": "poisoned", "clean": "no poison", "noise": "random noise"}

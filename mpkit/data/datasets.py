@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,18 @@ def fetch_cifar10(cache: str | Path | None = None, progress: bool = True) -> Pat
     Raises DataError as `mpkit.data.cifar10.fetch` does.
     """
     return cifar10.fetch(cache_folder(cache), progress)
+
+
+def has_cifar10(cache: str | Path | None = None) -> bool:
+    """Whether CIFAR-10 can be had without the network: decoded, or as the right archive."""
+    folder = cache_folder(cache)
+    key, archive = f"cifar10-{cifar10.SHA256[:16]}", folder / cifar10.URL.rpartition("/")[2]
+    if all((folder / f"{key}.{kind}").is_file() for kind in ("json", "npy")):
+        return True
+    if not archive.is_file():
+        return False
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == cifar10.SHA256
 
 
 def _split_digits(x, labels, numbers, limits, classes, generator) -> Splits:

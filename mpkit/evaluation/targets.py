@@ -101,6 +101,12 @@ def _nearness(target: Target) -> tuple[float, int]:
     return math.inf if target.margin is None else target.margin, target.index
 
 
+def near_target(targets: list[Target]) -> Target | None:
+    """The middle one of the near third (of two, the nearer); None where no picture is a target."""
+    near = [t for t in targets if t.third == "near"]
+    return near[(len(near) - 1) // 2] if near else None
+
+
 def default_target(targets: list[Target], name: str, adversarial: str) -> Target:
     """The middle one of the near third (of two, the nearer): the rule where no target is named.
 
@@ -109,9 +115,8 @@ def default_target(targets: list[Target], name: str, adversarial: str) -> Target
     need not hold for far targets, which have the most way to go. `name` and
     `adversarial` are the classes in words. Raises ValueError where no picture is a target.
     """
-    near = [t for t in targets if t.third == "near"]
-    if near:
-        return near[(len(near) - 1) // 2]
+    if near := near_target(targets):
+        return near
     if any("diverged" in t.why for t in targets):
         raise ValueError(DIVERGED)
     raise ValueError(

@@ -26,13 +26,15 @@ WHEN = (("as they are now", False), ("when crafting has ended", True))
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """Poisons uint8 (P, C, H, W), the settings whose bounds they keep, and the craft step that
-    they are of, of how many; None for given ones. `left_out` says which of them are taken out."""
+    they are of, of how many; None for given ones, of which the `records` of steps are not known.
+    `left_out` says which of them are taken out."""
 
     pictures: Tensor
     settings: Settings
     step: int | None = None
     steps: int | None = None
     left_out: str = ""
+    records: tuple[CraftRecord, ...] = ()
 
     @property
     def words(self) -> str:
@@ -93,7 +95,8 @@ class PoisonSource:
                 attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
                 if live.records:
                     step = live.records[-1].step
-                    batch = Batch(live.poisons(), live.used, step, max(step, live.total()))
+                    how = step, max(step, live.total()), tuple(live.records)
+                    batch = Batch(live.poisons(), live.used, *how)
         keys, scenario = self._held
         if new := attack.without_victims() not in keys:
             keys, scenario = (attack.without_victims(),), load_scenario(attack, progress=False)
@@ -142,10 +145,12 @@ class PoisonSource:
         """For `items`: Algorithm 1 for `ready`, the attack prepared, that tells of its batches;
         returns the poisons of its end, which are kept."""
         key, settings = ready.attack.without_victims(), ready.attack.settings
+        records = []
         for state, record in ready.craft(tell=tell):  # noqa: B007
+            records.append(record)
             yield record
-        steps = settings.craft_steps
-        batch = Batch(poisons_of(ready.scenario, state, settings), settings, steps, steps)
+        how = settings.craft_steps, settings.craft_steps, tuple(records)
+        batch = Batch(poisons_of(ready.scenario, state, settings), settings, *how)
         yield Put(lambda: setattr(self, "crafted", (key, batch)))
         return batch
 

@@ -21,6 +21,7 @@ from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.touch import Exhibit
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, arm_sources, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
+from mpkit.lab.victims_story import Telling
 from mpkit.lab.victims_view import CountsView, said_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
@@ -38,7 +39,7 @@ class Moment(NamedTuple):
     crafting: CraftRecord | None
 
 
-class VictimsLab(AttackLab):
+class VictimsLab(Telling, AttackLab):
     """Train fresh victims on poisons, and their twins on clean pictures and on noise; count.
 
     `poisons` uint8 (P, C, H, W), or a `source`: such poisons, or a `CraftLab`, whose attack and
@@ -160,6 +161,7 @@ class VictimsLab(AttackLab):
 
     def clear(self) -> None:
         self.arrivals, self.crafting, self.begun, self.batch = [], None, 0, None
+        self.reason = ""
         self.source.refresh()
         self._lay_out()
 
@@ -242,8 +244,8 @@ class VictimsLab(AttackLab):
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
-            f"{self.exhibit.describe()}"
-        )
+            f"{self.exhibit.describe()} {self.reason}"
+        ).rstrip()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@
     state.safetensors   the latest `CraftState`, replaced atomically after every step
     poisons.safetensors the 8-bit poisons, and the training rows they replace
     poisons/*.png       the same, as pictures
+    frames.safetensors  some poisons at some steps, to be looked at (see `mpkit.runs.frames`)
     victims.jsonl       one line a victim
     summary.json        rates with n and interval;  summary.png shows it (see `mpkit.runs.summary`)
 

@@ -72,14 +72,18 @@ def summary_picture(
 
 def title(scenario: Scenario, arms: Mapping[str, dict]) -> str:
     """What happened, in a sentence: whom the victims that learned from poisons took for what."""
-    targets = len(scenario.targets)
-    true, adversarial = _named(scenario.train.classes[scenario.target_labels[0]]), _called(scenario)
+    true = quoted(scenario.train.classes[scenario.target_labels[0]])
+    return headline(true, _called(scenario), len(scenario.targets), arms)
+
+
+def headline(true: str, wanted: str, targets: int, arms: Mapping[str, dict]) -> str:
+    """The same by names, each in quotes already, and the number of targets."""
     what = f"A {true} is" if targets == 1 else f"{targets} pictures of {true} are"
     if "poisoned" not in arms:
-        return f"{what} to be called {adversarial}"
+        return f"{what} to be called {wanted}"
     won, n = (arms["poisoned"]["success"][k] for k in ("successes", "n"))
     each = f"by {won:,} of {n:,} victims" if targets == 1 else f"in {won:,} of {n:,} cases"
-    return f"{what} called {adversarial} {each}"
+    return f"{what} called {wanted} {each}"
 
 
 def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Image.Image:
@@ -100,10 +104,10 @@ def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Imag
 def _called(scenario: Scenario) -> str:
     if scenario.goal == "self-concealment":
         return "something else"
-    return _named(scenario.train.classes[scenario.adversarial[0]])
+    return quoted(scenario.train.classes[scenario.adversarial[0]])
 
 
-def _named(name: str) -> str:
+def quoted(name: str) -> str:
     """A class's name in quotes, in letters that can be drawn, not longer than a title bears."""
     name = written(name)
     return f"“{name if len(name) <= 32 else name[:31] + '…'}”"
@@ -122,7 +126,7 @@ def _rows(scenario: Scenario, poisons: Tensor, found: Changes) -> Image.Image:
         delta = change(base, poisons[i])
         columns.append((levels(base), 128 + factor * delta, poisons[i].cpu().numpy()))
     kinds = {int(y) for y in scenario.train.y[scenario.bases]}
-    label = _named(scenario.train.classes[kinds.pop()]) if len(kinds) == 1 else "rightly"
+    label = quoted(scenario.train.classes[kinds.pop()]) if len(kinds) == 1 else "rightly"
     said = (
         [("base", NORMAL, INK), ("labelled", SMALL, MUTED), (label, SMALL, MUTED)],
         [("change", NORMAL, INK), (f"magnified x{factor}", SMALL, MUTED)],
@@ -151,7 +155,7 @@ def _side(scenario: Scenario, found: Changes) -> Image.Image:
     pictures = cell(levels(targets[0]), 160)
     for target in targets[1:]:
         pictures = beside(pictures, cell(levels(target), 160), GAP)
-    true = _named(scenario.train.classes[scenario.target_labels[0]])
+    true = quoted(scenario.train.classes[scenario.target_labels[0]])
     more = len(scenario.targets) - len(targets)
     name = f"the target, a {true}" if len(scenario.targets) == 1 else f"targets, all {true}"
     said = [

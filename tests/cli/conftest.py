@@ -29,7 +29,8 @@ TINY = {
 }  # fmt: skip
 
 FILES = {
-    "settings.json", "records.jsonl", "state.safetensors", "poisons.safetensors", "poisons",
+    "settings.json", "records.jsonl", "state.safetensors", "frames.safetensors",
+    "poisons.safetensors", "poisons",
     "victims.jsonl", "summary.json", "summary.png",
 }  # fmt: skip
 
@@ -80,6 +81,11 @@ def call(*arguments: str) -> Said:
         except SystemExit as stop:
             code = stop.code
     return Said(code, out.getvalue(), err.getvalue())
+
+
+def results(said: Said) -> list[str]:
+    """The lines of a result, but for the one that says why an attack failed."""
+    return [line for line in said.out.splitlines() if not line.startswith("Why it failed: ")]
 
 
 def refused(*arguments: str) -> str:

@@ -13,6 +13,7 @@ from mpkit.lab import (
     CompareLab,
     CraftLab,
     DynamicsLab,
+    LookaheadLab,
     ReplayLab,
     UnrollLab,
     VictimsLab,
@@ -37,6 +38,8 @@ def in_force(lab) -> dict:
         place = lab.poisons[lab.which].tolist()
         look = vars(lab.knobs())
         return look | {"which": lab.which + 1, "x": place[0], "y": place[1]}
+    if isinstance(lab, LookaheadLab):
+        return vars(lab.knobs()) | {"which": lab.which + 1}
     attack = lab.attack
     if isinstance(lab, CraftLab):
         shown = {name: s.shown(getattr(lab.knobs(), name)) for name, s in CRAFTING.items()}

@@ -9,7 +9,7 @@ import pytest
 
 from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
-from mpkit.lab.kit.share import encode
+from mpkit.runs.share import encode
 from tests.lab.conftest import crafted, finished, press, said
 
 

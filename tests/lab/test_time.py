@@ -48,12 +48,18 @@ def seen(lab) -> list:
     return found
 
 
+def one_step(lab, until) -> None:
+    press(lab, "step")
+    button = lab.transport.buttons["step"]
+    until(lambda: lab.runner.phase.ended or lab.runner.phase is Phase.PAUSED, 120)
+    until(lambda: lab.runner.phase.ended or not button.disabled)
+
+
 def test_what_was_shown_after_a_step_is_shown_again(lab, until):
     shown = {}
     while not lab.runner.phase.ended:
         done = lab.runner.steps
-        press(lab, "step")
-        until(lambda: lab.runner.phase.ended or lab.runner.phase is Phase.PAUSED, 120)
+        one_step(lab, until)
         if lab.runner.steps > done:
             shown[lab.runner.steps] = seen(lab)
     assert lab.runner.error is None
@@ -78,9 +84,7 @@ def test_a_run_goes_on_unseen_and_is_the_same(lab, until):
     curve, end = lab.curve(), seen(lab)
     press(lab, "reset")
     for _ in range(2):
-        done = lab.runner.steps
-        press(lab, "step")
-        until(lambda n=done: lab.runner.steps > n and lab.runner.phase is Phase.PAUSED, 120)
+        one_step(lab, until)
     lab.scrub(1)
     back = seen(lab)
     finished(lab, until)

@@ -10,8 +10,13 @@ import torch
 
 from mpkit.data import Dataset
 from mpkit.evaluation.rates import rate
+from mpkit.evaluation.records import ARMS, VictimRecord
+from mpkit.metapoison import CraftRecord
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
+from mpkit.runs.frames import FrameKeeper
+from mpkit.runs.share import attack_code
+from mpkit.runs.story import Story
 from mpkit.scenario import make_scenario
 from mpkit.setting import Setting, settings_of
 from mpkit.settings import Settings
@@ -98,3 +103,38 @@ def settings(**changes):
     return Settings(
         **{"models": 2, "craft_steps": 3, "unroll_steps": 2, "recipe": recipe} | changes
     )
+
+
+def story(s=None, won=2, n=3, steps=4, frames=False, **given) -> Story:
+    """Of a run that never was: made-up losses, poisons and victims."""
+    s = s or scenario(3)
+    names = s.train.classes
+    attack = dataclasses.replace(
+        Attack("digits"), target_class=names[0], poison_class=names[1], goal=s.goal
+    )
+
+    def said(arm: str, victim: int) -> VictimRecord:
+        yes = arm == "poisoned" and victim < won
+        p = (0.1, 0.9) if yes else (0.8, 0.2)
+        t = len(s.targets)
+        return VictimRecord(
+            arm, victim, (int(yes),) * t, (yes,) * t, (p[1],) * t, (p[0],) * t, 0.9,
+            probabilities=(p,) * t,
+        )  # fmt: skip
+
+    made = {
+        "scenario": s,
+        "steps": [
+            CraftRecord(i, 3.0 - i, (3.0 - i, 2.0 - i), (3, 4), 0.1, 0.0, 2, 0.05, 0.1)
+            for i in range(1, steps + 1)
+        ],
+        "poisons": changed(s, 10),
+        "victims": [said(arm, v) for arm in ARMS for v in range(n)],
+        "code": attack_code("craft", attack),
+    }
+    if frames:
+        keeper = FrameKeeper(s)
+        for i in range(1, steps + 1):
+            keeper.add(i, changed(s, 3 * i))
+        made["frames"] = keeper.frames()
+    return Story(attack, **made | given)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from mpkit.lab.kit.codes import attack_code, attack_of
+from mpkit.lab.kit.codes import attack_of
 from mpkit.lab.kit.panel import Lab
 from mpkit.lab.kit.runner import Phase
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
+from mpkit.runs.share import attack_code
 from mpkit.setting import settings_of
 from mpkit.settings import Settings
 

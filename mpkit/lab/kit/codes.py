@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from mpkit.data import cache_folder, cifar10
-from mpkit.data.datasets import NAMED
+from mpkit.data.datasets import NAMED, has_cifar10
 from mpkit.data.places import exists
-from mpkit.lab.kit.share import ShareError, decode, differences, encode, merged
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import loaded_at_once
-from mpkit.runs.saved import UNNAMED_DATA, from_dict, to_dict
-
-# A code that names no data means the digits, and one without a target the first picture, as the
-# oldest codes do.
-USUAL = to_dict(Attack(data=UNNAMED_DATA, target_index=(0,)))
-
-
-def attack_code(kind: str, attack: Attack, **own: object) -> str:
-    """The code of an attack, for labs of this kind; `own` are further JSON values.
-
-    It names its data even where that is the default: another mpkit may have another.
-    """
-    values = {"data": attack.data} | differences(to_dict(attack), USUAL)
-    return encode(kind, values | ({"lab": own} if own else {}))
+from mpkit.runs.saved import from_dict
+from mpkit.runs.share import USUAL, ShareError, decode, merged
 
 
 def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, object]]:
@@ -55,7 +39,7 @@ def attack_of(kind: str, code: str, **usual: object) -> tuple[Attack, dict[str, 
 def refuse_absent(data: str) -> None:
     """Raises ShareError for pictures that are not here: a code fetches nothing by itself."""
     if data == "cifar10":
-        if not _fetched():
+        if not has_cifar10():
             raise ShareError(
                 "This code needs CIFAR-10, which is not here: 162 MiB, fetched once by "
                 "`mpkit fetch cifar10`. Then Use it again."
@@ -65,18 +49,6 @@ def refuse_absent(data: str) -> None:
             f"This code needs the pictures at {data!r}, and there is nothing here: put them there, "
             "and Use it again."
         )
-
-
-def _fetched() -> bool:
-    """Whether CIFAR-10 can be had without the network: decoded, or as the right archive."""
-    folder = cache_folder()
-    key, archive = f"cifar10-{cifar10.SHA256[:16]}", folder / cifar10.URL.rpartition("/")[2]
-    if all((folder / f"{key}.{kind}").is_file() for kind in ("json", "npy")):
-        return True
-    if not archive.is_file():
-        return False
-    with archive.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == cifar10.SHA256
 
 
 def check(attack: Attack) -> None:

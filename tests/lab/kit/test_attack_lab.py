@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, VictimsLab
-from mpkit.lab.kit.codes import attack_code
+from mpkit.runs.share import attack_code
 from tests.lab.conftest import finished
 
 # ── all of them ───────────────────────────────────────────────────────────────────────────────

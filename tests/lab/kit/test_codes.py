@@ -7,12 +7,12 @@ import hashlib
 
 import pytest
 
+from mpkit.data import datasets
 from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, VictimsLab
-from mpkit.lab.kit import codes
-from mpkit.lab.kit.codes import attack_code, attack_of, refuse_absent
-from mpkit.lab.kit.share import ShareError, decode
-from mpkit.runs import saved
+from mpkit.lab.kit.codes import attack_of, refuse_absent
+from mpkit.runs import saved, share
 from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.share import ShareError, attack_code, decode
 from mpkit.settings import Settings
 from tests.lab.conftest import said, small_attack
 
@@ -77,7 +77,7 @@ def default(request, monkeypatch) -> str:
         def __init__(self, data: str = request.param, **given):
             super().__init__(data, **given)
 
-    monkeypatch.setattr(codes, "Attack", Other)
+    monkeypatch.setattr(share, "Attack", Other)
     monkeypatch.setattr(saved, "Attack", Other)
     return request.param
 
@@ -131,7 +131,7 @@ def test_an_archive_counts_only_if_it_is_the_right_one(no_network, tmp_path, mon
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"cut off")  # would be fetched again
     with pytest.raises(ShareError, match="CIFAR-10"):
         refuse_absent("cifar10")
-    monkeypatch.setattr(codes.cifar10, "SHA256", hashlib.sha256(b"cut off").hexdigest())
+    monkeypatch.setattr(datasets.cifar10, "SHA256", hashlib.sha256(b"cut off").hexdigest())
     refuse_absent("cifar10")
 
 

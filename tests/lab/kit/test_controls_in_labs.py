@@ -11,8 +11,8 @@ import torch
 
 from mpkit.course.game import SpotThePoison
 from mpkit.lab import CompareLab, CraftLab, DynamicsLab, UnrollLab
-from mpkit.lab.kit.codes import attack_code
 from mpkit.lab.replay import ReplayLab
+from mpkit.runs.share import attack_code
 from tests.lab.conftest import LABS, Browser, numbers
 
 ODD = {"lr": 0.033, "epsilon": 0.77}

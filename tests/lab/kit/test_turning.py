@@ -19,7 +19,7 @@ def test_a_setting_of_the_next_run_is_taken_over_at_once_while_nothing_has_run(s
 def test_what_is_refused_does_not_wait(kind, small):
     lab = small(kind)
     before = lab.now()
-    with pytest.raises(ValueError, match="models|epochs"):
+    with pytest.raises(ValueError, match=r"models|epochs"):
         lab.later(**{"models": 0} if kind is CraftLab else {"epochs": 0})
     assert not lab.waiting
     assert lab.now() == before

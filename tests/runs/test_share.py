@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from mpkit.lab.kit.share import ShareError, decode, differences, encode, merged
+from mpkit.runs.share import ShareError, decode, differences, encode, merged
 
 VALUES = {"settings": {"epsilon": 0.1, "seed": 3}, "target_class": "1", "poison_class": None}
 

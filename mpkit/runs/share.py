@@ -13,7 +13,14 @@ import hashlib
 import json
 import zlib
 
+from mpkit.runs.attack import Attack
+from mpkit.runs.saved import UNNAMED_DATA, to_dict
+
 VERSION, LIMIT = 1, 20_000
+
+# A code that names no data means the digits, and one without a target the first picture, as the
+# oldest codes do.
+USUAL = to_dict(Attack(data=UNNAMED_DATA, target_index=(0,)))
 
 
 class ShareError(ValueError):
@@ -77,3 +84,12 @@ def merged(usual: dict, values: dict) -> dict:
 
 def _check(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:8]
+
+
+def attack_code(kind: str, attack: Attack, **own: object) -> str:
+    """The code of an attack, for labs of this kind; `own` are further JSON values.
+
+    It names its data even where that is the default: another mpkit may have another.
+    """
+    values = {"data": attack.data} | differences(to_dict(attack), USUAL)
+    return encode(kind, values | ({"lab": own} if own else {}))
