@@ -122,6 +122,10 @@ class ReplayLab(Lab):
     def _arms(self) -> list[str]:
         return [arm for arm in ARMS if any(r.arm == arm for r in self.victims)]
 
+    def moving(self) -> list:
+        rows = [part for rate, dots in self.rows.values() for part in (dots, *rate.parts)]
+        return [*self.view.moving(), *rows]
+
     def _lay_out(self) -> None:
         self.figure.clear()
         a, size = self.attack, font_size(self.figure, 8)
