@@ -153,6 +153,10 @@ class ReplayLab(Lab):
         if self.grown:
             self.exhibit.lay_out(self.grown[0], wish_of(self.grown[0]).true)
 
+    def moving(self) -> list:
+        rows = [part for rate, dots in self.rows.values() for part in (dots, *rate.parts)]
+        return [*self.view.moving(), *rows]
+
     def _lay_out(self) -> None:
         self.figure.clear()
         self._exhibit()

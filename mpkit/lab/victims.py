@@ -150,6 +150,9 @@ class VictimsLab(Telling, AttackLab):
         self.view.say(wanted if about else self._crafting_words(frame.crafting))
         self.view.tell(self.batch.words if about else "")
 
+    def moving(self) -> list:
+        return self.view.moving()
+
     def step_seen(self) -> str:
         records, crafting = self._until(self.seen), self.seen.crafting
         return self._counted(records) if records else f"craft step {crafting.step}"
