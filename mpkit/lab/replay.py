@@ -24,6 +24,7 @@ from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
 from mpkit.runs.record import RecordError, replay
+from mpkit.runs.story import Story, story_of
 from mpkit.setting import changes
 
 RECORDED = SHIPPED / "recorded"
@@ -51,6 +52,7 @@ class ReplayLab(Lab):
         if not (isinstance(rate, Real) and 0 < rate < math.inf):
             raise ValueError(f"rate is in steps a second, a number above 0, and not {rate!r}")
         saved, self.rate = open_run(find(run)), rate
+        self.folder = saved.folder
         self.attack, self.about = saved.attack, _told(saved)
         self.steps, self.victims = replay(saved.folder), saved.victims()
         self.records: list[CraftRecord] = []
@@ -112,6 +114,10 @@ class ReplayLab(Lab):
         epochs = self.attack.victim_recipe.epochs
         arms = self._arms() if arrived else ()
         return about + "".join(f" {a}: {counted(self.victims, a, epochs)}." for a in arms)
+
+    def story(self) -> Story:
+        """The run that is replayed, as it is in its folder."""
+        return story_of(self.folder)
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 

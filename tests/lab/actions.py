@@ -66,6 +66,7 @@ class Driver:
         """One action of those that can be done now."""
         buttons = {n: b for n, b in self.lab.transport.buttons.items() if not b.disabled}
         ways = [*(self._press(name) for name in buttons), *(5 * [self._turn]), self._keep]
+        ways += [self._scrub] if self.lab.filmed else []
         ways += [self._share] if hasattr(self.lab, "code") else []
         ways += [self._save] if hasattr(self.lab, "save") else []
         ways += [self._victim] if isinstance(self.lab, CraftLab) else []
@@ -106,6 +107,17 @@ class Driver:
             self.done.append(f"{name} {button.description}")
             if not button.disabled:
                 button.click()
+
+    def _scrub(self) -> None:
+        """As the slider in time does: it asks, and hears that it was shown."""
+        lab = self.lab
+        bars = [lab.bar, *([lab.victim.bar] if isinstance(lab, CraftLab) else [])]
+        bar, at = self.draw.choice(bars), self.draw.random()
+        step = self.draw.choice((0, round(at * bar.last), bar.last, 10**9))
+        self.done.append(f"time {step}")
+        before = str(lab.curve()) if lab.runner.phase.ended else ""
+        bar._handle_custom_msg({"step": step}, [])
+        assert str(lab.curve()) == before or not before
 
     def _keep(self) -> None:
         self.done.append("keep")
