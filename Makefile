@@ -22,7 +22,7 @@ NBVAL = -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup lab lecture demo test lint test-unit test-notebooks test-browser bench format constraints margins clean
+.PHONY: help setup lab lecture demo test lint test-unit test-notebooks test-browser bench format constraints margins opening clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -84,7 +84,7 @@ lab: $(VENV)/.with-notebooks ## open the course in JupyterLab
 
 lecture: $(VENV)/.with-notebooks ## every lab as a page without code, in large type
 	JUPYTER_PREFER_ENV_PATH=1 "$(BIN)/python" -m jupyter_server --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks/lecture \
-	    --ServerApp.jpserver_extensions="voila.server_extension=True" --ServerApp.default_url=/voila \
+	    --ServerApp.jpserver_extensions="voila.server_extension=True" --ServerApp.default_url=/voila/render/index.ipynb \
 	    --ServerApp.open_browser=True $(JUPYTER_ARGS)
 
 demo: $(VENV)/.with-library ## a whole attack in the terminal
@@ -157,6 +157,9 @@ margins: $(VENV)/.with-library ## compute anew the clean margins that ship in da
 	@kept=$$(mktemp -d); for what in digits signs fashion "signs --fine-tune no"; do for scale in laptop ci; do \
 	    MPKIT_DATA="$$kept" "$(BIN)/mpkit" targets --data $$what --scale $$scale --keep data/margins --quiet \
 	    | head -n 1; done; done; rm -rf "$$kept"
+
+opening: $(VENV)/.with-notebooks ## draw anew the picture that chapter 00 opens with, of the run in data/recorded/signs-stop
+	"$(BIN)/python" -m mpkit.course.opening
 
 clean: ## remove caches and what building leaves; the environment and downloaded data stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .ipynb_checkpoints notebooks/.ipynb_checkpoints

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,16 @@ from mpkit.setting import changes, settings_of
 from mpkit.training import stream, train
 
 COLLISION = settings_of(Collision)
+
+
+class Moment(NamedTuple):
+    """A step to be shown again: how many records there were, the poison (C, H, W), where all is in
+    the network's features (N, 2), and what the network calls the poison."""
+
+    count: int
+    poison: Tensor
+    places: np.ndarray
+    said: str
 
 
 class CollisionLab(AttackLab):
@@ -73,8 +84,14 @@ class CollisionLab(AttackLab):
         for text in changes(self.records[-1], record, COLLISION.values()) if self.records else ():
             self.mark(record.step - 0.5, text)
         self.records.append(record)
-        self.view.update(self.poison, self.curve(), self.marks)
-        self.view.features(self.network, self.trained, self.poison)
+
+    def frame(self) -> Moment:
+        places = self.view.places(self.network, self.trained, self.poison)
+        return Moment(len(self.records), self.poison, places, self._said())
+
+    def show_frame(self, frame: Moment) -> None:
+        self.view.update(frame.poison, self.curve(), self.marks, frame.count)
+        self.view.put(frame.places)
 
     def clear(self) -> None:
         self.records = []
@@ -90,13 +107,13 @@ class CollisionLab(AttackLab):
     def describe(self) -> str:
         names = self.scenario.train.classes
         about = f"A {names[self.base_class]} is to get the features of a {names[self.true]}. "
-        if not self.records:
+        if not (moment := self.seen):
             return about + "Nothing has run yet."
-        r = self.records[-1]
+        r = self.records[moment.count - 1]
         return about + (
             f"After step {r.step} the features are {r.features:.2f} apart (they were "
             f"{self.records[0].features:.2f}), and a pixel moved by {255 * r.pixels:.0f} of 255 "
-            f"on average; beta is {r.beta:g}. The network calls the poison {self._said()}."
+            f"on average; beta is {r.beta:g}. The network calls the poison {moment.said}."
         )
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +44,7 @@ class CollisionView:
         legends.hold(self.far, 0, 1)
         (self.line,) = self.far.plot([], [], color=BLACK, lw=2, label="this run")
         self.kept_lines = [self.far.plot([], [], color=c, ls=s)[0] for c, s in legends.KEPT_STYLES]
+        self.head = views.Playhead(self.far)
         self.guess, self._marks = legends.guess_line(self.far), []
         looks = (
             ("s", BLUE, 4, names[true]),
@@ -60,30 +62,44 @@ class CollisionView:
         axes.set_axis_off()
         return image
 
-    def update(self, poison: Tensor, curve: tuple[Sequence, Sequence], marks: Sequence) -> None:
-        """The poison (C, H, W), and how far it has been after every step (steps, distances)."""
+    def update(
+        self,
+        poison: Tensor,
+        curve: tuple[Sequence, Sequence],
+        marks: Sequence,
+        count: int | None = None,
+    ) -> None:
+        """The poison (C, H, W), and how far it has been after every step (steps, distances); those
+        after the first `count` are pale."""
         change = poison - self.base
         factor = 0.5 / max(float(change.abs().max()), 1 / 255)
         self.images[1].set_data(_shown((0.5 + factor * change).clamp(0, 1)))
         self.images[1].axes.set_title(f"change ×{factor:.1f}", fontsize=font_size(self.figure, 10))
         self.images[2].set_data(_shown(poison))
-        self.line.set_data(*curve)
+        self.line.set_data(*(part[:count] for part in curve))
+        self.head.put(*curve, count)
         self.far.tick_params(left=True, labelleft=True)
         legends.hold(self.far, 0, 1.1 * max([*curve[1], *legends.seen_of(self.kept_lines)]))
         views.show_marks(self.far, self._marks, marks)
 
     @views.one_blas_thread
     @torch.no_grad()
-    def features(self, network: nn.Module, state: State, poison: Tensor) -> None:
+    def places(self, network: nn.Module, state: State, poison: Tensor) -> np.ndarray:
         """Two classes, base, poison and target in the features of one model, along the two main
-        directions (PCA) of the two classes."""
+        directions (PCA) of the two classes: (N, 2)."""
         from sklearn.decomposition import PCA
 
-        groups = [*self.crowds, self.base[None], poison[None], self.target[None]]
+        groups = self._groups(poison)
         found = features(own(network), state, torch.cat(groups))
         rows, known = found.double().numpy(), sum(map(len, self.crowds))
-        points = PCA(2, random_state=0).fit(rows[:known]).transform(rows)
-        self.space.update(points, [len(g) for g in groups])
+        return PCA(2, random_state=0).fit(rows[:known]).transform(rows)
+
+    def put(self, places: np.ndarray) -> None:
+        """Show `places`."""
+        self.space.update(places, [len(g) for g in self._groups(self.base)])
+
+    def _groups(self, poison: Tensor) -> list[Tensor]:
+        return [*self.crowds, self.base[None], poison[None], self.target[None]]
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed step; None leaves it out."""

@@ -25,6 +25,7 @@ from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.kit.touch import Exhibit, filmed, said_of
+from mpkit.lab.kit.views import marks_told
 from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
@@ -146,13 +147,14 @@ class CraftLab(Aiming, AttackLab):
         if not moment:
             return about + "Nothing has run yet."
         r, p = self.records[moment.count - 1], moment.probabilities
-        return about + (
-            f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
-            f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
-            f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
-            + "".join(
-                f" Changed at step {x + 0.5:.0f}: {text}." for x, text in self.marks if x < r.step
+        return (
+            about
+            + (
+                f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
+                f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
+                f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
             )
+            + marks_told(self.marks, "step", r.step)
             + self.exhibit.describe()
         )
 

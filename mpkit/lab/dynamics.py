@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from mpkit.device import Plan, cores
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import State, init, own, stack
-from mpkit.lab.dynamics_record import TwinRecord, measure
+from mpkit.lab.dynamics_record import Moment, TwinRecord, measure
 from mpkit.lab.dynamics_view import TwinsView
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import CRAFTING, TRAINING, AttackLab, recipe_changed
 from mpkit.lab.kit.dials import Control, dial, dials, show
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
+from mpkit.lab.kit.views import marks_told
 from mpkit.lab.landscape import losses_on
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
 from mpkit.lab.wish import wish_of
@@ -58,6 +60,7 @@ class DynamicsLab(AttackLab):
         self.records: list[TwinRecord] = []
         self.crafting: CraftRecord | None = None
         self.path: list[Tensor] = []
+        self.places: np.ndarray | None = None
         self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
         live, *later = (c.widget for c in self._make_controls().values())
         when = self.source.when(self.wait, self.later, self.say)
@@ -153,11 +156,23 @@ class DynamicsLab(AttackLab):
             self.mark(record.epoch - 0.5, words)
         self.records.append(record)
         self.path.append(self.view.flat(self.state))
-        self.view.update(self.records, self.marks, self.path)
+        self.view.follow(self.path)
         poisons = rescaled(self.ready.scenario, self.poisons, record.epsilon, self._strongest)
-        self.view.features(self.ready.network, self.state.pick(POISONED), poisons)
+        found = self.view.places(self.ready.network, self.state.pick(POISONED), poisons)
+        self.places = self.places if found is None else found
         if record.epoch == self.attack.victim_recipe.epochs:
             self._contours()
+
+    def frame(self) -> Moment | None:
+        return Moment(len(self.records), self.places) if self.records else None
+
+    def show_frame(self, frame: Moment) -> None:
+        self.view.update(self.records, self.marks, frame.count)
+        if frame.places is not None:
+            self.view.put(frame.places)
+
+    def step_seen(self) -> str:
+        return f"epoch {self.records[self.seen.count - 1].epoch}"
 
     def _contours(self) -> None:
         scenario, module = self.ready.scenario, own(self.ready.network)
@@ -167,6 +182,7 @@ class DynamicsLab(AttackLab):
 
     def clear(self) -> None:
         self.records, self.path, self.crafting, self.batch = [], [], None, None
+        self.places = None
         if self.source.given is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._take_over(*self._look())
@@ -195,7 +211,7 @@ class DynamicsLab(AttackLab):
             return f"A clean and a poisoned twin; a {true} is to be called {wanted}. " + (
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
-        r = self.records[-1]
+        r = self.records[self.seen.count - 1]
         twins = []
         for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
             said = (
@@ -206,8 +222,7 @@ class DynamicsLab(AttackLab):
         return (
             f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255, {self.batch.words}: "
             f"{'; '.join(twins)}."
-            + "".join(f" Changed at epoch {x + 0.5:.0f}: {text}." for x, text in self.marks)
-        )
+        ) + marks_told(self.marks, "epoch", r.epoch)
 
     # ── where data and poisons come from ──────────────────────────────────────────────────────
 

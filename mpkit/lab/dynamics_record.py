@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from mpkit.evaluation.victims import predict
@@ -35,6 +37,14 @@ class TwinRecord:
         return tuple(
             map(math.isnan, (p + a for p, a in zip(self.true, self.accuracies, strict=True)))
         )
+
+
+class Moment(NamedTuple):
+    """An epoch to be shown again: how many records there were, and where all is in the poisoned
+    twin's features (N, 2)."""
+
+    count: int
+    places: np.ndarray | None
 
 
 @torch.no_grad()

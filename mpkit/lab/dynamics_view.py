@@ -46,12 +46,13 @@ class TwinsView:
         views.tidy(accuracy, "accuracy, other pictures", "epoch")
         views.tidy(target, f"the target: P({self.wish.wanted})", "epoch")
         views.tidy(self.plane, "paths through weight space")
-        self.axes, self.lines = (loss, accuracy, target), []
+        self.axes, self.lines, self.heads = (loss, accuracy, target), [], []
         for axes in self.axes:
             axes.set_xlim(0, epochs)
             self.lines.append(
                 [axes.plot([], [], color=c, ls=s, lw=2, label=shown(n))[0] for c, s, n in LOOKS]
             )
+            self.heads.append([views.Playhead(axes) for _ in LOOKS])
         legends.hold(loss, 0, 1.1 * math.log(len(scenario.train.classes)))  # who only guesses
         accuracy.set_ylim(0, 1.02)
         target.set_yticks(TENTHS)
@@ -85,6 +86,7 @@ class TwinsView:
         ]
         (self.begin,) = self.plane.plot([], [], "X", color=BLACK, ms=9)
         self.hills: list = []
+        self.at = np.empty((0, 2, 2))  # both twins after every epoch, in the plane
 
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
@@ -99,29 +101,32 @@ class TwinsView:
         """The parameters of both twins as rows (2, D), on the CPU."""
         return vmap(flatten)(state).cpu()
 
-    def update(self, records: Sequence, marks: Sequence, path: Sequence[Tensor]) -> None:
-        """Curves and paths up to the last record."""
-        epochs = [r.epoch for r in records]
-        for lines, name in zip(self.lines, ("losses", "accuracies", "adversarial"), strict=True):
+    def update(self, records: Sequence, marks: Sequence, count: int | None = None) -> None:
+        """Curves up to the last record, pale after `count` of them, and paths up to there."""
+        epochs, names = [r.epoch for r in records], ("losses", "accuracies", "adversarial")
+        for lines, heads, name in zip(self.lines, self.heads, names, strict=True):
             for twin, line in enumerate(lines):
-                line.set_data(epochs, [getattr(r, name)[twin] for r in records])
+                values = [getattr(r, name)[twin] for r in records]
+                line.set_data(epochs[:count], values[:count])
+                heads[twin].put(epochs, values, count)
         losses = [loss for r in records[1:] for loss in r.losses if math.isfinite(loss)]
         if losses:
             legends.hold(self.axes[0], 0, 1.08 * max(losses))
         self.axes[0].set_title("training loss", loc="left", fontsize=font_size(self.figure, 10))
         views.show_marks(self.axes[2], self._marks, marks)
-        whole = [both for both in path if both.isfinite().all()]  # until one of them diverged
-        self._follow(torch.stack(whole or list(path[:1])))
+        for twin in range(2):
+            self.paths[twin].set_data(*self.at[:count, twin].T)
+            self.ends[twin].set_data(*self.at[:count][-1:, twin].T)
+        self.begin.set_data([0], [0])
 
-    def _follow(self, path: Tensor) -> None:
-        """path (epochs, 2, D): both runs in the plane through the start and the present ends."""
+    def follow(self, path: Sequence[Tensor]) -> None:
+        """Lay the plane through the start and the present ends of the path, a (2, D) an epoch."""
+        whole = [both for both in path if both.isfinite().all()]  # until one of them diverged
+        path = torch.stack(whole or list(path[:1]))
         start, ends = path[0, 0], path[-1]
         self.flatland = plane_through(start, ends[0], ends[1])
         at = self.flatland.coordinates(path)
-        for twin in range(2):
-            self.paths[twin].set_data(*at[:, twin].T.numpy())
-            self.ends[twin].set_data(*at[-1, twin][:, None].numpy())
-        self.begin.set_data([0], [0])
+        self.at = at.numpy()
         low, high = at.flatten(0, 1).amin(0), at.flatten(0, 1).amax(0)
         room = 0.25 * (high - low).clamp(min=1e-3) + 0.1 * (high - low).max()
         self.corners = [
@@ -152,8 +157,9 @@ class TwinsView:
         )
 
     @views.one_blas_thread
-    def features(self, network: nn.Module, state: State, poisons: Tensor) -> None:
-        """Two classes, the poisons and the target in the features of one model.
+    def places(self, network: nn.Module, state: State, poisons: Tensor) -> np.ndarray | None:
+        """Two classes, the poisons and the target in the features of one model, (N, 2); None where
+        that has diverged.
 
         Across: the discriminant of the two classes (LDA); up: the rest's main direction (PCA).
         """
@@ -164,10 +170,11 @@ class TwinsView:
         rows = train.rows_of(self.wish.label), self.wish.rows(train)
         groups = [train.x[some[:40]] for some in rows]
         groups += [poisons[:40], self.scenario.targets[:1]]
+        self.sizes = [len(g) for g in groups]
         with torch.no_grad():
             found = features(own(network), state, torch.cat(groups))
-        if not found.isfinite().all():  # it diverged: what is shown is of the epoch before
-            return
+        if not found.isfinite().all():
+            return None
         rows = found.cpu().double().numpy()
         known = rows[: len(groups[0]) + len(groups[1])]
         labels = np.repeat([0, 1], [len(g) for g in groups[:2]])
@@ -175,10 +182,13 @@ class TwinsView:
         axis = across.coef_[0] / (np.linalg.norm(across.coef_[0]) + 1e-12)
         left = known - np.outer(known @ axis, axis)
         up = PCA(1, random_state=0).fit(left)
-        points = np.column_stack(
+        return np.column_stack(
             [rows @ axis, up.transform(rows - np.outer(rows @ axis, axis))[:, 0]]
         )
-        self.space.update(points, [len(g) for g in groups])
+
+    def put(self, places: np.ndarray) -> None:
+        """Show `places`."""
+        self.space.update(places, self.sizes)
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed epoch; None leaves it out."""

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
+from pathlib import Path
+
 import ipywidgets as widgets
 
+from mpkit.lab.kit.front import Front, canvases_in
 from mpkit.lab.kit.panel import Lab
 from mpkit.lab.kit.tools import ClosingBox
 
-STYLE = """<style>
-.mpkit-lecture, .mpkit-lecture .widget-label, .mpkit-lecture .widget-html-content,
-.mpkit-lecture button, .mpkit-lecture input, .mpkit-lecture select { font-size: 20px !important; }
-.mpkit-lecture .widget-label { width: 210px !important; }
-.mpkit-lecture button, .mpkit-lecture input, .mpkit-lecture select,
-.mpkit-lecture .widget-hbox { height: auto !important; min-height: 40px; line-height: 38px; }
-.mpkit-lecture button { min-width: 110px; }
-.mpkit-lecture img[alt] { image-rendering: auto; }
-.mpkit-lecture .widget-html-content > img[style*="max-width"] { width: auto !important;
-  max-width: 100% !important; max-height: max(420px, calc(100vh - 325px)); }
-h1 { font-size: 36px !important; margin: 0 !important; }
-</style>"""
+STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text('utf-8')}</style>"
+INDEX = "index"
+"""The page that shows all others."""
 
 
 def page(lab: Lab) -> widgets.Widget:
-    """The lab's panel in large type; build the lab with ``large=True``, for letters in pictures."""
+    """The lab's panel in large type over the whole width: pictures on one side, what is pressed and
+    turned on the other. Build the lab with ``large=True``, for letters in pictures."""
+    *parts, tools = lab.panel.children
+    stage = [part for part in parts if any(canvases_in(part)) or _pictures(part)]
+    front = [part for part in parts if isinstance(part, Front)]
+    desk = [part for part in parts if part not in stage and part not in front]
+    room = widgets.Box([_box("mpkit-desk", desk), _box("mpkit-stage", stage)])
+    room.add_class("mpkit-room")
+    lab.panel.children = [room, *front, tools]
     lab.panel.add_class("mpkit-lecture")
     if lab.runner.mode == "sync":
         lab.runner.run()
-    return ClosingBox([widgets.HTML(STYLE), lab.panel], lab.close)
+    link = f'<a class="mpkit-all" href="{INDEX}.ipynb">All pages</a>'
+    return ClosingBox([widgets.HTML(STYLE + link), lab.panel], lab.close)
+
+
+def index(folder: Path | str = ".") -> widgets.Widget:
+    """A link to each page of a folder, in order: its title and its line, which stand in its first
+    cell, and its picture, ``pictures/NAME.jpg``."""
+    cards = []
+    for path in sorted(Path(folder).glob("*.ipynb")):
+        if path.stem == INDEX:
+            continue
+        title, line = (html.escape(text) for text in said_in(path))
+        picture = path.parent / "pictures" / f"{path.stem}.jpg"
+        image = ""
+        if picture.exists():
+            data = base64.b64encode(picture.read_bytes()).decode()
+            image = f'<img alt="" src="data:image/jpeg;base64,{data}">'
+        cards.append(f'<a href="{path.name}">{image}<h2>{title}</h2><p>{line}</p></a>')
+    return widgets.HTML(f'{STYLE}<div class="mpkit-index">{"".join(cards)}</div>')
+
+
+def said_in(path: Path) -> tuple[str, str]:
+    """A page's title and its line."""
+    first = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"])
+    title, _, line = first.removeprefix("# ").partition("\n")
+    return title, " ".join(line.split())
+
+
+def _box(name: str, parts: list[widgets.Widget]) -> widgets.VBox:
+    box = widgets.VBox(parts)
+    box.add_class(name)
+    return box
+
+
+def _pictures(part: widgets.Widget) -> bool:
+    """Whether it shows pictures that are drawn in the browser."""
+    inside = getattr(part, "children", ())
+    return getattr(part, "kind", "") == "table" or any(map(_pictures, inside))

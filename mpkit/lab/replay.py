@@ -77,11 +77,23 @@ class ReplayLab(Lab):
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:
         if isinstance(item, list):
             self.arrived = item
-            return self._count()
+            return
         for text in changes(self.records[-1], item, CRAFTING.values()) if self.records else ():
             self.mark(item.step - 0.5, text)
         self.records.append(item)
-        self.view.update(self.records, self.marks)
+
+    def frame(self) -> tuple[int, bool]:
+        return len(self.records), bool(self.arrived)
+
+    def show_frame(self, frame: tuple[int, bool]) -> None:
+        """So many records, and the victims or not yet."""
+        count, counted = frame
+        self.view.update(self.records, self.marks, count)
+        self._count(counted)
+
+    def step_seen(self) -> str:
+        count, counted = self.seen
+        return "the victims" if counted else f"craft step {self.records[count - 1].step}"
 
     def clear(self) -> None:
         self.records, self.arrived = [], []
@@ -95,16 +107,17 @@ class ReplayLab(Lab):
 
     def describe(self) -> str:
         about = f"A recorded run: {self.about}. "
-        if not self.records:
+        count, arrived = self.seen or (0, False)
+        if not count:
             return about + "Nothing has been replayed yet."
-        last = self.records[-1]
+        last = self.records[count - 1]
         about += (
             f"After craft step {last.step} the mean adversarial loss is {last.loss:.2f}; it was "
             f"{self.records[0].loss:.2f} at first."
         )
         epochs = self.attack.victim_recipe.epochs
-        counts = [f" {arm}: {counted(self.arrived, arm, epochs)}." for arm in self._arms()]
-        return about + "".join(counts)
+        arms = self._arms() if arrived else ()
+        return about + "".join(f" {a}: {counted(self.victims, a, epochs)}." for a in arms)
 
     def story(self) -> Story:
         """The run that is replayed, as it is in its folder."""
@@ -113,7 +126,7 @@ class ReplayLab(Lab):
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 
     def _arms(self) -> list[str]:
-        return [arm for arm in ARMS if any(r.arm == arm for r in self.arrived)]
+        return [arm for arm in ARMS if any(r.arm == arm for r in self.victims)]
 
     def _lay_out(self) -> None:
         self.figure.clear()
@@ -133,17 +146,21 @@ class ReplayLab(Lab):
         for axes in (self.rates, self.levels):
             name_rows(axes, ARMS)
             axes.set_xlim(-0.03, 1.03)
+        self.rows = {}
+        for row, arm in enumerate(self._arms()):
+            colour, marker, _ = LOOKS[arm]
+            (dots,) = self.levels.plot([], [], marker, color=colour, alpha=0.6)
+            self.rows[arm] = RateRow(self.rates, row, arm), dots
         self.figure.suptitle(shown(self.about), x=0.01, ha="left", fontsize=size)
         self.redraw_kept()
 
-    def _count(self) -> None:
-        """The victims, arm by arm."""
-        for row, arm in enumerate(self._arms()):
-            colour, marker, _ = LOOKS[arm]
-            row_of = RateRow(self.rates, row, arm)
-            row_of.show(success_rate(self.arrived, arm), diverged(self.arrived, arm))
-            levels = [r.accuracy for r in self.arrived if r.arm == arm and not r.diverged]
-            self.levels.plot(levels, [row] * len(levels), marker, color=colour, alpha=0.6)
+    def _count(self, counted: bool) -> None:
+        """The victims, arm by arm, where they are counted by now."""
+        for row, (arm, (rate, dots)) in enumerate(self.rows.items()):
+            found = success_rate(self.victims, arm) if counted else None
+            rate.show(found, diverged(self.victims, arm))
+            levels = [r.accuracy for r in self.victims if r.arm == arm and not r.diverged]
+            dots.set_data(levels * counted, [row] * len(levels) * counted)
 
 
 def find(run: str | Path) -> Path:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from mpkit.evaluation.rates import percent
@@ -22,7 +21,7 @@ from mpkit.lab.kit.runner import Put
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from mpkit.lab.victims_story import Telling
-from mpkit.lab.victims_view import CountsView
+from mpkit.lab.victims_view import CountsView, said_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
@@ -31,6 +30,13 @@ from mpkit.settings import Settings, bounds_told
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
+
+
+class Moment(NamedTuple):
+    """What there was to be shown: so many groups of victims, or a step of crafting."""
+
+    groups: int
+    crafting: CraftRecord | None
 
 
 class VictimsLab(Telling, AttackLab):
@@ -122,13 +128,31 @@ class VictimsLab(Telling, AttackLab):
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:
         if isinstance(item, CraftRecord):
             self.crafting = item
-            self.view.say(self._crafting_words())
-            return
-        self.arrivals.append(item)
-        self.view.update(self.records, self.probabilities)
-        some = f"{self.arrived} victim{'s' * (self.arrived > 1)}, {self.dose}"
-        self.view.say(f"{some}: probability of {self.view.wanted}")
-        self.view.tell(self.batch.words)
+        else:
+            self.arrivals.append(item)
+
+    def frame(self) -> Moment:
+        return Moment(len(self.arrivals), self.crafting)
+
+    def show_frame(self, frame: Moment) -> None:
+        records = self._until(frame)
+        self.view.update(records, said_by(records, self.source.scenario))
+        about = f"{self._counted(records)}, {self.dose}" if records else ""
+        wanted = f"{about}: probability of {self.view.wanted}"
+        self.view.say(wanted if about else self._crafting_words(frame.crafting))
+        self.view.tell(self.batch.words if about else "")
+
+    def step_seen(self) -> str:
+        records, crafting = self._until(self.seen), self.seen.crafting
+        return self._counted(records) if records else f"craft step {crafting.step}"
+
+    @staticmethod
+    def _counted(records: list[VictimRecord]) -> str:
+        return f"{(n := len(records) // len(ARMS))} victim{'s' * (n > 1)}"
+
+    def _until(self, moment: Moment) -> list[VictimRecord]:
+        """The victims and twins that there were."""
+        return [r for group in self.arrivals[: moment.groups] for r in group]
 
     def clear(self) -> None:
         self.arrivals, self.crafting, self.begun, self.batch = [], None, 0, None
@@ -182,17 +206,8 @@ class VictimsLab(Telling, AttackLab):
         """How many victims there are, twins not counted."""
         return len(self.records) // len(ARMS)
 
-    @property
-    def probabilities(self) -> list[float]:
-        """The target's class probabilities, averaged over the poisoned victims so far; zeros while
-        all of them diverged."""
-        mine = [r for r in self.records if r.arm == "poisoned" and not r.diverged]
-        rows = [r.probabilities[0] for r in mine]
-        classes = self.source.scenario.train.classes
-        return torch.tensor(rows).mean(0).tolist() if rows else [0.0] * len(classes)
-
-    def _crafting_words(self) -> str:
-        r, total = self.crafting, self.attack.settings.craft_steps
+    def _crafting_words(self, r: CraftRecord) -> str:
+        total = self.attack.settings.craft_steps
         return f"crafting first: step {r.step} of {total}, loss {r.loss:.2f}"
 
     def guessed(self) -> None:
@@ -203,18 +218,20 @@ class VictimsLab(Telling, AttackLab):
     def describe(self) -> str:
         view = self.view
         about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
-        if not self.arrivals:
-            words = f"{self._crafting_words()}." if self.crafting else "None has arrived yet."
-            return about + words
+        if not (moment := self.seen):
+            return about + "None has arrived yet."
+        if not (records := self._until(moment)):
+            return f"{about}{self._crafting_words(moment.crafting)}."
         epochs = self.attack.victim_recipe.epochs
-        lines = [f"{arm}: {counted(self.records, arm, epochs)}" for arm in ARMS]
-        names = zip(self.source.scenario.train.classes, self.probabilities, strict=True)
+        lines = [f"{arm}: {counted(records, arm, epochs)}" for arm in ARMS]
+        scenario = self.source.scenario
+        names = zip(scenario.train.classes, said_by(records, scenario), strict=True)
         said = ", ".join(f"{name} {percent(p, 0)}" for name, p in names if p >= 0.01)
         return (
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}. "
-            f"{self.reason}"
+            f"{self.reason * self.film.live}"
         ).rstrip()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from mpkit.evaluation.rates import percent
@@ -101,7 +102,8 @@ class CountsView:
             chances = [self.probability(r) for r in mine]
             self.clouds[arm].set_offsets(_points(chances, height))
             self.levels[arm].set_offsets(_points([r.accuracy for r in mine], height))
-            self.rows[arm].show(success_rate(records, arm), diverged(records, arm))
+            found = success_rate(records, arm) if records else None
+            self.rows[arm].show(found, diverged(records, arm))
         lowest = min((r.accuracy for r in records if not r.diverged), default=0.0)
         self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)
@@ -112,6 +114,8 @@ class CountsView:
         """Under the dots: whether the poisoned victims' flips hold, and what they would be by the
         other statistics of batch norm."""
         mine = [r for r in records if r.arm == "poisoned"]
+        if not mine:
+            return ""
         last = min(LAST, self.epochs)
         held = sum(sum(r.held) / len(r.held) for r in mine) / len(mine)
         words = f"poisoned: held {held * last:.1f} of the last {last} epochs"
@@ -135,3 +139,11 @@ class CountsView:
             artist.set_label(shown(about) or "_")
         if lines:
             legend(self.rates, markerscale=0.4)
+
+
+def said_by(records: list[VictimRecord], scenario: Scenario) -> list[float]:
+    """The target's class probabilities, averaged over the poisoned victims; zeros while there are
+    none that did not diverge."""
+    mine = [r for r in records if r.arm == "poisoned" and not r.diverged]
+    rows = [r.probabilities[0] for r in mine]
+    return torch.tensor(rows).mean(0).tolist() if rows else [0.0] * len(scenario.train.classes)

@@ -55,7 +55,7 @@ def test_no_change_is_grey_all_over(view, scenario):
 
 def test_two_classes_base_poison_and_target_are_points_of_one_plane(view, scenario):
     net = network("mlp", scenario.train.shape, 2)
-    view.features(net, init(net, 0), scenario.targets[0])
+    view.put(view.places(net, init(net, 0), scenario.targets[0]))
     sizes = [len(group.get_xdata()) for group in view.space.groups]
     assert sizes == [*(len(crowd) for crowd in view.crowds), 1, 1, 1]
     spot = [np.array(view.space.groups[i].get_xydata()) for i in (2, 3, 4)]

@@ -37,7 +37,8 @@ def path_of(*seeds: int) -> list[torch.Tensor]:
 
 def test_both_twins_have_a_curve_in_every_plot(view):
     records = [record(0, math.nan, math.nan), record(1, 0.8, 0.7), record(2, 0.5, 0.9)]
-    view.update(records, [(1.5, "ε 26 → 10")], path_of(1, 2))
+    view.follow(path_of(1, 2))
+    view.update(records, [(1.5, "ε 26 → 10")])
     for lines in view.lines:
         for twin, line in enumerate(lines):
             assert list(line.get_xdata()) == [0, 1, 2]
@@ -47,7 +48,8 @@ def test_both_twins_have_a_curve_in_every_plot(view):
 
 def test_paths_lie_in_the_plane_through_the_start_and_both_ends(view):
     path = path_of(1, 2, 3)
-    view.update([record(0, 0, 0), record(1, 0.8, 0.7)], [], path)
+    view.follow(path)
+    view.update([record(0, 0, 0), record(1, 0.8, 0.7)], [])
     plane = view.flatland
     for twin, line in enumerate(view.paths):
         found = torch.tensor(np.array(line.get_data())).T
@@ -62,7 +64,8 @@ def test_paths_lie_in_the_plane_through_the_start_and_both_ends(view):
 def test_a_path_is_followed_until_a_twin_diverged(view):
     path = path_of(1, 2)
     path.append(torch.full_like(path[0], math.nan))
-    view.update([record(0, 0, 0), record(1, 0.8, math.nan)], [], path)
+    view.follow(path)
+    view.update([record(0, 0, 0), record(1, 0.8, math.nan)], [])
     assert len(view.paths[0].get_xdata()) == 3
 
 
@@ -71,11 +74,13 @@ def test_hills_are_drawn_under_the_paths_and_taken_away_with_them(view):
     net = network("mlp", s.train.shape, 2)
     states = [init(net, seed) for seed in range(3)]
     path = [view.flat(stack([states[0]] * 2)), view.flat(stack(states[1:]))]
-    view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [], path)
+    view.follow(path)
+    view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [])
     losses = losses_on(net, s.train.x[:8], s.train.y[:8], lambda state, _: torch.tensor(1.0))
     view.contours(losses, states[0])
     assert view.hills
-    view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [], path)
+    view.follow(path)
+    view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [])
     assert view.hills == []
 
 

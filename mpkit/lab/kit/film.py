@@ -192,11 +192,12 @@ class Filming:
 
     def looking_back(self) -> str:
         """In words, where it is so."""
-        return "" if self.film.live else f"looking back at {self._step_shown()}"
+        return "" if self.film.live else f"looking back at {self.step_seen()}"
 
-    def _step_shown(self) -> str:
+    def step_seen(self) -> str:
+        """What the step that is looked at is called."""
         return f"{self.unit} {self.film.at - self.lead}"
 
     def _show_bar(self) -> None:
         if self.bar:
-            self.bar.show(self.film, self._step_shown() if self.film.frames else "")
+            self.bar.show(self.film, self.step_seen() if self.film.frames else "")

@@ -30,7 +30,9 @@ function name(panel) {
     }
     if (part.matches(".jupyter-button")) {
       const row = label(part, panel);
-      set(part, "aria-label", text(part) ? row && `${row}: ${text(part)}` : tip);
+      const said = text(part); // must be in the name, for those who speak to the browser
+      const long = tip.includes(said) ? tip : [`${row}: ${said}`, tip].filter(Boolean).join(", ");
+      set(part, "aria-label", (row || !said) && long);
     } else if (part.dataset.named || !part.hasAttribute("aria-label")) {
       part.dataset.named = "yes"; // others' names stay
       set(part, "aria-label", label(part, panel) || part.placeholder || tip);
@@ -84,19 +86,34 @@ function speaker(panel, region) {
   };
 }
 
+/** Keeps the focus: a button that may not be pressed for now would lose it to the page's beginning.
+ * Its row has it meanwhile, from where Tab goes on to the next button; a key does nothing there. */
+function keeper(panel) {
+  let mine = null, lent = null;
+  panel.addEventListener("focusin", (e) => { if (e.target !== lent) [mine, lent] = [e.target, null]; });
+  panel.addEventListener("focusout", (e) => { if (e.target === lent ? e.relatedTarget : !e.target.disabled) mine = null; });
+  return () => {
+    const at = document.activeElement;
+    if (!mine?.isConnected || (at !== document.body && at !== lent)) return;
+    lent = mine.disabled ? mine.parentElement : null;
+    if (lent) lent.tabIndex = -1;
+    (lent || mine).focus({ preventScroll: true });
+  };
+}
+
 function start(model, panel, region) {
   set(panel, "role", "group");
   set(panel, "aria-label", model.get("title"));
   let named = null;
   const naming = () => {
-    named ??= setTimeout(() => { named = null; name(panel); }, 100);
+    named ??= setTimeout(() => { named = null; name(panel); keep(); }, 100);
   };
   const themed = () => {
     if (model.get("dark") === dark(panel)) return;
     model.set("dark", dark(panel));
     model.save_changes();
   };
-  const changed = speaker(panel, region);
+  const changed = speaker(panel, region), keep = keeper(panel);
   const inside = new MutationObserver((all) => {
     const seen = all.filter((m) => !region.contains(m.target));
     if (seen.some((m) => m.type === "childList" || m.target.matches("button"))) naming();

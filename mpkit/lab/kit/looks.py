@@ -27,8 +27,13 @@ class RateRow:
         (self.span,) = axes.plot([], [], color=colour, ls=line, lw=2.5)
         self.words = axes.text(0.5, row - 0.29, "", ha="center", va="center", fontsize=size)
 
-    def show(self, found: Rate, diverged: int = 0) -> None:
-        """Another rate; how many victims diverged is told beside it."""
+    def show(self, found: Rate | None, diverged: int = 0) -> None:
+        """Another rate, or none yet; how many victims diverged is told beside it."""
+        if found is None:
+            self.words.set_text("")
+            for line in (self.point, self.span):
+                line.set_data([], [])
+            return
         self.point.set_data([found.rate], [self.row])
         self.span.set_data([found.low, found.high], [self.row, self.row])
         show_count(self.words, found, diverged)

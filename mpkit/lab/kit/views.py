@@ -54,10 +54,12 @@ class Playhead:
     def __init__(self, axes: Axes):
         self.line = axes.axvline(-1, color=BLACK, lw=1)
         (self.later,) = axes.plot([], [], color="#BBBBBB", lw=1.5, zorder=1)
+        for part in (self.line, self.later):
+            part.set_gid("film")
 
-    def put(self, x: Sequence[float], y: Sequence[float], count: int) -> None:
-        """After `count` points of the curve; at its end, nothing is to be seen."""
-        back = count < len(x)
+    def put(self, x: Sequence[float], y: Sequence[float], count: int | None) -> None:
+        """After `count` points of the curve; at its end (None), nothing is to be seen."""
+        back = count is not None and count < len(x)
         self.line.set_xdata([x[count - 1] if back else -1] * 2)
         self.later.set_data((x[count - 1 :], y[count - 1 :]) if back else ([], []))
 
@@ -92,7 +94,7 @@ class LossView:
     ) -> None:
         """Show these records, and a labelled line where a setting changed; what comes after the
         first `count` of them is pale."""
-        self.head.put([r.step for r in records], [r.loss for r in records], count or len(records))
+        self.head.put([r.step for r in records], [r.loss for r in records], count)
         every = [loss for r in records for loss in r.losses]
         finite = [loss for loss in every if math.isfinite(loss)]  # the others diverged
         self.steps = max([self.steps, *(r.step for r in records)])
@@ -173,6 +175,12 @@ def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) ->
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )
         )  # fmt: skip
+
+
+def marks_told(marks: Sequence[tuple[float, str]], unit: str, now: float) -> str:
+    """The marks up to a moment in words, a sentence each: " Changed at step 3: K 2 → 4."."""
+    some = [(x + 0.5, text) for x, text in marks if x < now]
+    return "".join(f" Changed at {unit} {x:.0f}: {text}." for x, text in some)
 
 
 def room_for(classes: Sequence[str], figure: Figure) -> float:

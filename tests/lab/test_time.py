@@ -1,0 +1,88 @@
+"""Every lab can be looked back at: what it showed after a step, it shows again, all of it."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from mpkit.lab import DynamicsLab
+from mpkit.lab.kit.film import Filming
+from mpkit.lab.kit.runner import Phase
+from tests.lab.actions import new
+from tests.lab.conftest import LABS, finished, press
+
+FILMED = [kind for kind in LABS if kind.frame is not Filming.frame]
+
+
+@pytest.fixture(params=FILMED, ids=lambda kind: kind.__name__)
+def lab(request, monkeypatch, tmp_path):
+    monkeypatch.setenv("MPKIT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MPKIT_SCALE", "ci")
+    lab = new(request.param)
+    if "victims" in lab.controls:
+        lab.controls["victims"].box.value = 6  # three groups
+    yield lab
+    lab.close()
+
+
+def seen(lab) -> list:
+    """Words and all that is drawn, but for where the film stands."""
+    found = [lab.describe()]
+    for axes in lab.canvas.figure.axes:
+        if isinstance(lab, DynamicsLab) and axes is lab.view.plane:
+            continue  # it lies through the latest ends
+        found += [axes.get_title(loc=side) for side in ("left", "center", "right")]
+        found += [text.get_text() for text in axes.texts]
+        lines = [line for line in axes.lines if line.get_gid() != "film"]
+        found += [np.asarray(line.get_xydata(), float).tolist() for line in lines]
+        found += [np.asarray(cloud.get_offsets(), float).tolist() for cloud in axes.collections]
+        found += [np.asarray(image.get_array(), float).tolist() for image in axes.images]
+        found += [bar.get_width() for bar in axes.patches]
+    return found
+
+
+def test_what_was_shown_after_a_step_is_shown_again(lab, until):
+    shown = {}
+    while not lab.runner.phase.ended:
+        done = lab.runner.steps
+        press(lab, "step")
+        until(lambda: lab.runner.phase.ended or lab.runner.phase is Phase.PAUSED, 120)
+        if lab.runner.steps > done:
+            shown[lab.runner.steps] = seen(lab)
+    assert lab.runner.error is None
+    kept = list(lab.film.frames)
+    assert len(kept) > 2
+    assert kept == [*shown][-len(kept) :]  # there is nothing to see of twins before they train
+    shown = {step: shown[step] for step in kept}
+    steps = [*shown] * 2
+    random.Random(0).shuffle(steps)
+    curve, records = lab.curve(), len(getattr(lab, "records", []))
+    for step in steps:
+        lab.scrub(step)
+        assert str(seen(lab)) == str(shown[step])  # NaN is none but itself
+        assert ("looking back at" in lab.status.value) is (step < max(shown))
+        assert lab.bar.live is (step == max(shown))
+        assert lab.bar.words
+    assert (lab.curve(), len(getattr(lab, "records", []))) == (curve, records)
+
+
+def test_a_run_goes_on_unseen_and_is_the_same(lab, until):
+    finished(lab, until)
+    curve, end = lab.curve(), seen(lab)
+    press(lab, "reset")
+    for _ in range(2):
+        done = lab.runner.steps
+        press(lab, "step")
+        until(lambda n=done: lab.runner.steps > n and lab.runner.phase is Phase.PAUSED, 120)
+    lab.scrub(1)
+    back = seen(lab)
+    finished(lab, until)
+    assert str(lab.curve()) == str(curve)
+    assert str(seen(lab)) == str(back)
+    lab.scrub(lab.film.last)
+    now = seen(lab)
+    assert str(now[0]) == str(end[0])
+    press(lab, "reset")
+    assert (lab.film.frames, lab.bar.last) == ({}, 0)
