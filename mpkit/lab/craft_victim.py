@@ -76,8 +76,8 @@ class VictimNow(Filming):
             step, poisons = self.lab.records[moment.count - 1].step, moment.poisons
             self.crafted = self.lab.records[: moment.count]
             pictures = arm_pictures(ready.scenario, poisons)
-            self._run = ready, self.lab.exhibit.without(ready.scenario, pictures)
-            left_out = self.lab.exhibit.left_out
+            without, left_out = self.lab.exhibit.now()
+            self._run = ready, without(ready.scenario, pictures)
         self.step = f"craft step {step} of {max(step, self.lab.total())}{left_out}"
         self.count += 1
         self.runner.reset()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from numbers import Real
 from pathlib import Path
@@ -18,8 +17,8 @@ from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
+from mpkit.lab.kit.pace import resting
 from mpkit.lab.kit.panel import Lab, Question
-from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.views import LossView, tidy
 from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord
@@ -68,10 +67,7 @@ class ReplayLab(Lab):
 
     def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
         for item in [*self.steps, *([self.victims] if self.victims else [])]:
-            end = time.monotonic() + 1 / self.rate
-            while self.runner.mode == "thread" and time.monotonic() < end:
-                time.sleep(min(0.05, 1 / self.rate))
-                yield Put()  # or it was reset meanwhile
+            yield from resting(self.runner, 1 / self.rate)
             yield item
 
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:

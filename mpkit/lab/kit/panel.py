@@ -163,8 +163,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         if hasattr(self, "code"):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
-        turned, picture = widgets.Box(list(controls), layout=wrap), self.framed(self.canvas.widget)
-        shown = [turned, *pictures, picture, *below, *folded]
+        turned, figure = widgets.Box(list(controls), layout=wrap), self.framed(self.canvas.widget)
+        shown = [turned, *pictures, figure, *below, *folded]
         time = [self.bar] * self.filmed
         rows = [*asking, self.transport.widget, *time, self.status, self.message]
         front = Front(type(self).__name__)
