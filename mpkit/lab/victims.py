@@ -250,7 +250,7 @@ class VictimsLab(Telling, AttackLab):
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
-            f"{self.exhibit.describe()} {self.reason}"
+            f"{self.exhibit.describe()} {self.reason * self.film.live}"
         ).rstrip()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
