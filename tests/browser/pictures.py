@@ -28,6 +28,7 @@ from test_voila import PAGES, VOILA
 LABS = {
     "CollisionLab": ("CollisionLab()", 60),
     "UnrollLab": ("UnrollLab()", 25),
+    "LookaheadLab": ("LookaheadLab()", None),
     "DynamicsLab": ("DynamicsLab()", None),
     "CraftLab": ("CraftLab()", None),
     "VictimsLab": ("VictimsLab()", None),
