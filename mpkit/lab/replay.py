@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from numbers import Real
 from pathlib import Path
@@ -18,13 +17,14 @@ from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
+from mpkit.lab.kit.pace import resting
 from mpkit.lab.kit.panel import Lab, Question
-from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.views import LossView, tidy
 from mpkit.lab.wish import wanted_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
 from mpkit.runs.record import RecordError, replay
+from mpkit.runs.story import Story, story_of
 from mpkit.setting import changes
 
 RECORDED = SHIPPED / "recorded"
@@ -52,6 +52,7 @@ class ReplayLab(Lab):
         if not (isinstance(rate, Real) and 0 < rate < math.inf):
             raise ValueError(f"rate is in steps a second, a number above 0, and not {rate!r}")
         saved, self.rate = open_run(find(run)), rate
+        self.folder = saved.folder
         self.attack, self.about = saved.attack, _told(saved)
         self.steps, self.victims = replay(saved.folder), saved.victims()
         self.records: list[CraftRecord] = []
@@ -66,10 +67,7 @@ class ReplayLab(Lab):
 
     def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
         for item in [*self.steps, *([self.victims] if self.victims else [])]:
-            end = time.monotonic() + 1 / self.rate
-            while self.runner.mode == "thread" and time.monotonic() < end:
-                time.sleep(min(0.05, 1 / self.rate))
-                yield Put()  # or it was reset meanwhile
+            yield from resting(self.runner, 1 / self.rate)
             yield item
 
     def take(self, item: CraftRecord | list[VictimRecord]) -> None:
@@ -116,6 +114,10 @@ class ReplayLab(Lab):
         epochs = self.attack.victim_recipe.epochs
         arms = self._arms() if arrived else ()
         return about + "".join(f" {a}: {counted(self.victims, a, epochs)}." for a in arms)
+
+    def story(self) -> Story:
+        """The run that is replayed, as it is in its folder."""
+        return story_of(self.folder)
 
     # ── the picture ───────────────────────────────────────────────────────────────────────────
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import ipywidgets as widgets
 import torch
@@ -12,12 +14,12 @@ from torch import Tensor
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dial, dials, show
 from mpkit.lab.kit.handles import Handles
+from mpkit.lab.kit.keeping import Sharing
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.unroll_toy import make_toy
 from mpkit.lab.unroll_view import EDGE, UnrollView, lengths
-from mpkit.runs.share import decode, differences, encode, merged
 from mpkit.setting import Dial, Live, changes, declared, setting, settings_of
 
 FURTHEST = 10
@@ -41,8 +43,6 @@ class Look:
 
 
 LOOK = settings_of(Look)
-OLD_NAMES = {"steps": "unroll_steps"}
-"""What settings were called in codes of earlier versions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,15 @@ class Move:
     epsilon: float
 
 
-class UnrollLab(Lab):
+class Scene(NamedTuple):
+    """All that the picture shows: after how many moves, the settings, and the poisons (P, 2)."""
+
+    count: int
+    look: Look
+    poisons: Tensor
+
+
+class UnrollLab(Sharing, Lab):
     """Points in the plane, the decision boundary K steps ahead, and arrows −∂L_adv/∂x.
 
     Every slider redraws at once, and the poisons can be dragged. Whoever moves them, the hand or ▶
@@ -65,6 +73,7 @@ class UnrollLab(Lab):
     """
 
     name, unit, moves = "unroll", "move", 25
+    old_names = MappingProxyType({"steps": "unroll_steps"})
 
     def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.knobs = Knobs(Look(**given))
@@ -73,7 +82,7 @@ class UnrollLab(Lab):
         self.view = UnrollView(len(self.poisons), self.moves, FURTHEST, large)
         names = [f"poison {i + 1}" for i in range(len(self.poisons))]
         self.handles = Handles(self.view.plane, names, self._dragged)
-        self._refresh()
+        self.show_frame(self.frame())
         live = self._make_controls()
         self.assemble(self.view.figure, live, question)
         self.canvas.drawn = self._show_handles
@@ -104,14 +113,34 @@ class UnrollLab(Lab):
         for text in changes(self.records[-1], item, LOOK.values()) if self.records else ():
             self.mark(item.step - 0.5, text)
         self.records.append(item)
-        self._refresh()
+
+    def frame(self) -> Scene:
+        return Scene(len(self.records), self.knobs(), self.poisons)
+
+    def show_frame(self, frame: Scene) -> None:
+        """Compute what it asks for, and bring the picture up to date."""
+        if self.live:  # the hand may have turned or moved something since
+            frame = self.frame()
+        self.shown, look = frame, frame.look
+        slope, path = self.toy.look_ahead(frame.poisons, look.unroll_steps, look.lr)
+        self.arrows = -slope
+        with torch.no_grad():
+            self.losses = [float(self.toy.adversarial_loss(p)) for p in path]
+        self.view.points(self.toy, frame.poisons, self.arrows)
+        self.view.bounds(self._boxes(look))
+        self.view.trained(path[-1], f"after K = {look.unroll_steps} steps")
+        self.view.curves(self.losses, self.curve(), getattr(self, "marks", []), frame.count)
+
+    def scrub(self, step: int) -> None:
+        super().scrub(step)
+        self._pick(self.which + 1)
 
     def clear(self) -> None:
         self.records = []
         self._start()
         self._pick(self.which + 1)  # they are back where they began
         self.kept()  # before the limits are set
-        self._refresh()
+        self.show_frame(self.frame())
 
     def total(self) -> int:
         return self.moves
@@ -120,14 +149,14 @@ class UnrollLab(Lab):
         return [r.step for r in self.records], [r.loss for r in self.records]
 
     def describe(self) -> str:
-        look = self.knobs()
+        look, moves = self.shown.look, self.shown.count
         says = "class 1, as the attacker wants" if self.losses[-1] < 0 else "class 0, rightly"
         return (
             f"Points of two classes, {len(self.poisons)} poisons. After K = {look.unroll_steps} "
             f"steps at learning rate {look.lr:g} the adversarial loss is {self.losses[-1]:.2f} "
             f"(it was {self.losses[0]:.2f}): the target is called {says}. "
             f"{', '.join(lengths(self.arrows)).capitalize()}."
-            + (f" {len(self.records)} moves along the arrows." if self.records else "")
+            + (f" {moves} moves along the arrows." if moves else "")
         )
 
     def _changed(self) -> None:
@@ -135,31 +164,19 @@ class UnrollLab(Lab):
         if self.runner.phase.ended or self.runner.phase is Phase.PAUSED:
             self._pick(self.which + 1)  # the moves have taken it elsewhere
 
-    def _boxes(self) -> Tensor:
+    def _boxes(self, look: Look) -> Tensor:
         """How far each poison may go, (P, 4): left, bottom, right, top."""
-        epsilon = self.knobs().epsilon
-        return torch.cat([self.toy.poisons - epsilon, self.toy.poisons + epsilon], 1)
+        start, epsilon = self.toy.poisons, look.epsilon
+        return torch.cat([start - epsilon, start + epsilon], 1)
 
     def _held(self, poisons: Tensor) -> Tensor:
         """Within their boxes."""
-        low, high = self._boxes().chunk(2, 1)
+        low, high = self._boxes(self.knobs()).chunk(2, 1)
         return torch.minimum(torch.maximum(poisons, low), high)
 
     def _start(self) -> None:
         self.toy = make_toy(self.knobs().seed)
         self.poisons: Tensor = self.toy.poisons.clone()
-
-    def _refresh(self) -> None:
-        """Compute what the sliders ask for, and bring the picture up to date."""
-        look = self.knobs()
-        slope, path = self.toy.look_ahead(self.poisons, look.unroll_steps, look.lr)
-        self.arrows = -slope
-        with torch.no_grad():
-            self.losses = [float(self.toy.adversarial_loss(p)) for p in path]
-        self.view.points(self.toy, self.poisons, self.arrows)
-        self.view.bounds(self._boxes())
-        self.view.trained(path[-1], f"after K = {look.unroll_steps} steps")
-        self.view.curves(self.losses, self.curve(), getattr(self, "marks", []))
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
@@ -195,7 +212,8 @@ class UnrollLab(Lab):
     def _redraw(self) -> None:
         if self.runner.phase not in (Phase.RUNNING, Phase.PAUSING):  # else its next step draws it
             with self.canvas.lock:
-                self._refresh()
+                self.follow()  # who changes something is in the present
+                self.show_frame(self.frame())
                 self.canvas.draw()
 
     def _pick(self, which: int) -> None:
@@ -204,7 +222,7 @@ class UnrollLab(Lab):
             self.controls[name].show(self._where(axis))
 
     def _where(self, axis: int) -> float:
-        there = self.poisons[self.which, axis].numpy()
+        there = self._scene().poisons[self.which, axis].numpy()
         return float(str(there))  # no more digits than it has
 
     def _place(self, axis: int, value: float) -> float:
@@ -214,8 +232,13 @@ class UnrollLab(Lab):
         self._put(self.which, place)
         return self._where(axis)
 
+    def _scene(self) -> Scene:
+        """What is looked at; in a run, it may be drawn a little later."""
+        return self.frame() if self.live else self.shown
+
     def _put(self, which: int, place: Sequence[float]) -> None:
         with self.canvas.lock:
+            self.follow()
             poisons = self.poisons.clone()
             poisons[which] = torch.tensor(place)
             self.poisons = self._held(poisons)
@@ -232,20 +255,5 @@ class UnrollLab(Lab):
         self._pick(which + 1)
 
     def _show_handles(self) -> None:
-        self.handles.show(self.poisons.tolist(), self._boxes().tolist())
-
-    # ── sharing ───────────────────────────────────────────────────────────────────────────────
-
-    def code(self) -> str:
-        usual = dataclasses.asdict(Look())
-        return encode(self.name, differences(dataclasses.asdict(self.knobs()), usual))
-
-    def use_code(self, code: str) -> None:
-        values = {OLD_NAMES.get(k, k): v for k, v in decode(self.name, code).items()}
-        try:
-            look = Look(**merged(dataclasses.asdict(Look()), values))
-        except TypeError as error:
-            raise ValueError(f"This code holds settings that do not fit: {error}") from error
-        self.knobs.put(look)
-        self.waiting = {}
-        self.start_over()
+        scene = self._scene()
+        self.handles.show(scene.poisons.tolist(), self._boxes(scene.look).tolist())

@@ -20,7 +20,7 @@ from mpkit.lab.kit.legends import (
     show_kept,
 )
 from mpkit.lab.kit.letters import shown
-from mpkit.lab.kit.views import show_marks, tidy
+from mpkit.lab.kit.views import Playhead, show_marks, tidy
 from mpkit.lab.unroll_toy import Params, Toy, network
 
 BROWN = "#8a5a00"  # of the poisons' kin, and seen on either ground
@@ -73,6 +73,7 @@ class UnrollView:
         (self.look_line,) = self.ahead.plot([], [], "o-", color=BLACK, ms=4)
         (self.move_line,) = self.history.plot([], [], color=BLACK, lw=2, label="this run")
         self.kept_lines = [self.history.plot([], [], color=c, ls=s)[0] for c, s in KEPT_STYLES]
+        self.head = Playhead(self.history)
         self.guess, self._marks = guess_line(self.history), []
 
     def _lay_out_plane(self, poisons: int) -> None:
@@ -125,10 +126,18 @@ class UnrollView:
         self.ground.set_data(said.numpy())
         self.plane.set_title(shown(title), loc="left", fontsize=font_size(self.figure, 10))
 
-    def curves(self, ahead: Sequence[float], run: tuple[Sequence, Sequence], marks) -> None:
-        """L_adv after 0 … K training steps, and after every move of the run (moves, losses)."""
+    def curves(
+        self,
+        ahead: Sequence[float],
+        run: tuple[Sequence, Sequence],
+        marks: Sequence,
+        count: int | None = None,
+    ) -> None:
+        """L_adv after 0 … K training steps, and after every move of the run (moves, losses); those
+        after the first `count` are pale."""
         self.look_line.set_data(range(len(ahead)), ahead)
-        self.move_line.set_data(*run)
+        self.move_line.set_data(*(part[:count] for part in run))
+        self.head.put(*run, count)
         kept = [y for line in self.kept_lines for y in line.get_ydata()]
         for axes, values in ((self.ahead, ahead), (self.history, [*run[1], *kept] or ahead)):
             low, high = min(*values, 0, -0.2), max(*values, 0, 0.2)

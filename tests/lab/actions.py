@@ -17,17 +17,18 @@ from mpkit.lab import (
     CollisionLab,
     CompareLab,
     CraftLab,
+    LookaheadLab,
     ReplayLab,
     UnrollLab,
 )
 from mpkit.lab.kit.controls import Choice, Number
 from mpkit.lab.kit.runner import Phase
-from tests.lab.conftest import SMALL, Browser, numbers
+from tests.lab.conftest import SHORT, SMALL, Browser, numbers
 
 TINY = SMALL | {"craft_steps": 3, "epochs": 2, "victim_epochs": 2}
 COSTLY = {
     "craft_steps": 4, "steps": 6, "victims": 3, "pairs": 1, "epochs": 3, "models": 3, "poisons": 9,
-    "unroll_steps": 3,
+    "unroll_steps": 3, "pace": 0,
 }  # fmt: skip
 """At most so much of what makes a run longer."""
 CHEAP = {"network": "mlp", "fine_tune": "no", "compute": None}
@@ -43,6 +44,8 @@ def new(kind):
         return lab
     if kind is ReplayLab:
         return kind(rate=1000)
+    if kind is LookaheadLab:
+        return kind(**SHORT)
     given = {"variants": {"one": {}, "two": {"unroll_steps": 1}}, "pairs": 1}
     lab = kind(**TINY | (given if kind is CompareLab else {}))
     if kind is CollisionLab:
@@ -63,6 +66,7 @@ class Driver:
         """One action of those that can be done now."""
         buttons = {n: b for n, b in self.lab.transport.buttons.items() if not b.disabled}
         ways = [*(self._press(name) for name in buttons), *(5 * [self._turn]), self._keep]
+        ways += [self._scrub] if self.lab.filmed else []
         ways += [self._share] if hasattr(self.lab, "code") else []
         ways += [self._save] if hasattr(self.lab, "save") else []
         ways += [self._victim] if isinstance(self.lab, CraftLab) else []
@@ -103,6 +107,17 @@ class Driver:
             self.done.append(f"{name} {button.description}")
             if not button.disabled:
                 button.click()
+
+    def _scrub(self) -> None:
+        """As the slider in time does: it asks, and hears that it was shown."""
+        lab = self.lab
+        bars = [lab.bar, *([lab.victim.bar] if isinstance(lab, CraftLab) else [])]
+        bar, at = self.draw.choice(bars), self.draw.random()
+        step = self.draw.choice((0, round(at * bar.last), bar.last, 10**9))
+        self.done.append(f"time {step}")
+        before = str(lab.curve()) if lab.runner.phase.ended else ""
+        bar._handle_custom_msg({"step": step}, [])
+        assert str(lab.curve()) == before or not before
 
     def _keep(self) -> None:
         self.done.append("keep")

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from mpkit.lab import DynamicsLab
+from mpkit.lab import CollisionLab, DynamicsLab
 from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.runner import Phase
 from tests.lab.actions import new
@@ -30,6 +30,11 @@ def lab(request, monkeypatch, tmp_path):
 def seen(lab) -> list:
     """Words and all that is drawn, but for where the film stands."""
     found = [lab.describe()]
+    if hasattr(lab, "exhibit"):
+        gallery = lab.exhibit.gallery
+        found += [gallery.poisons, gallery.mean, gallery.captions, gallery.words]
+    if isinstance(lab, CollisionLab):
+        found += [lab.view.faces.pixels, lab.view.faces.captions]
     for axes in lab.canvas.figure.axes:
         if isinstance(lab, DynamicsLab) and axes is lab.view.plane:
             continue  # it lies through the latest ends
@@ -43,12 +48,18 @@ def seen(lab) -> list:
     return found
 
 
+def one_step(lab, until) -> None:
+    press(lab, "step")
+    button = lab.transport.buttons["step"]
+    until(lambda: lab.runner.phase.ended or lab.runner.phase is Phase.PAUSED, 120)
+    until(lambda: lab.runner.phase.ended or not button.disabled)
+
+
 def test_what_was_shown_after_a_step_is_shown_again(lab, until):
     shown = {}
     while not lab.runner.phase.ended:
         done = lab.runner.steps
-        press(lab, "step")
-        until(lambda: lab.runner.phase.ended or lab.runner.phase is Phase.PAUSED, 120)
+        one_step(lab, until)
         if lab.runner.steps > done:
             shown[lab.runner.steps] = seen(lab)
     assert lab.runner.error is None
@@ -73,9 +84,7 @@ def test_a_run_goes_on_unseen_and_is_the_same(lab, until):
     curve, end = lab.curve(), seen(lab)
     press(lab, "reset")
     for _ in range(2):
-        done = lab.runner.steps
-        press(lab, "step")
-        until(lambda n=done: lab.runner.steps > n and lab.runner.phase is Phase.PAUSED, 120)
+        one_step(lab, until)
     lab.scrub(1)
     back = seen(lab)
     finished(lab, until)

@@ -64,6 +64,28 @@ def test_a_look_that_makes_no_sense_is_refused(value):
         UnrollLab(**value)
 
 
+def test_who_moves_a_point_of_the_past_is_in_the_present(unroll, until):
+    lab = unroll()
+    lab.moves = 4
+    finished(lab, until)
+    now = lab.poisons.clone()
+    lab.scrub(1)
+    past = lab.shown.poisons
+    assert lab.controls["x"].value == pytest.approx(float(past[0, 0]))
+    assert not torch.equal(past, now)
+    lab.controls["y"].box.value = float(now[0, 1]) - 0.05
+    assert lab.live
+    assert lab.bar.live
+    assert torch.equal(lab.shown.poisons[1:], now[1:])
+    lab.scrub(2)
+    lab.controls["unroll_steps"].box.value = 7
+    assert lab.live
+    assert "K = 7" in lab.describe()
+    lab.scrub(2)
+    assert "K = 3" in lab.describe()
+    assert "2 moves" in lab.describe()
+
+
 def test_where_a_poison_went_is_in_its_boxes(until):
     lab = UnrollLab()
     try:

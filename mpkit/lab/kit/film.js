@@ -11,6 +11,7 @@ function render({ model, el }) {
   const words = part("output", "words");
   const now = part("button", "now", { type: "button", textContent: "Now" });
   now.title = "Go to the end, and follow the run";
+  now.setAttribute("aria-label", "Now: go to the end, and follow the run");
   const note = part("div", "note");
   const row = part("div", "row");
   row.append(part("span", "name", { textContent: "Time" }), slider, words, now);

@@ -157,6 +157,11 @@ class Filming:
         """The frame that is looked at; None before there is any."""
         return self.film.seen if hasattr(self, "film") else None
 
+    @property
+    def live(self) -> bool:
+        """Whether the run is followed, and nobody looks back."""
+        return not hasattr(self, "film") or self.film.live
+
     def make_film(self) -> None:
         """An empty film, and a slider where there will be frames."""
         self.film, self.bar = Film(), FilmBar(self.scrub) if self.filmed else None
@@ -186,6 +191,12 @@ class Filming:
             self._show_bar()
             self.canvas.draw()
         self._tell()
+
+    def follow(self) -> None:
+        """Back to the end: what comes next is shown."""
+        with self.canvas.lock:
+            self.film.back = None
+            self._show_bar()
 
     def _tell(self) -> None:
         """Words elsewhere that say what is shown."""

@@ -81,10 +81,16 @@ class Exhibit:
             self._draw()
         self.told()
 
-    def without(self, scenario: Scenario, pictures: Tensor) -> Tensor:
-        """Training pictures (N, C, H, W) with the bases in the place of what is taken out."""
-        rows = scenario.bases[sorted(self.out)]
-        return pictures.index_copy(0, rows, scenario.train.x[rows]) if len(rows) else pictures
+    def now(self) -> tuple[Callable[[Scenario, Tensor], Tensor], str]:
+        """What a victim that begins now gets: a function that puts the bases into training pictures
+        (N, C, H, W) in the place of what is taken out, and `left_out`."""
+        out = sorted(self.out)
+
+        def without(scenario: Scenario, pictures: Tensor) -> Tensor:
+            rows = scenario.bases[out]
+            return pictures.index_copy(0, rows, scenario.train.x[rows]) if out else pictures
+
+        return without, self.left_out
 
     @property
     def left_out(self) -> str:

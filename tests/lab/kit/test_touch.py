@@ -98,10 +98,13 @@ def test_taken_out_is_told_everywhere_and_put_back_again(exhibit, scenario, pull
 
 def test_the_base_stands_in_the_place_of_what_is_taken_out(exhibit, scenario):
     changed = scenario.poisoned(poisons(scenario).float() / 255)
-    assert exhibit.without(scenario, changed) is changed
+    assert exhibit.now()[0](scenario, changed) is changed
     exhibit.pick(3)
     exhibit.toggle()
-    given = exhibit.without(scenario, changed)
+    without, words = exhibit.now()
+    exhibit.toggle()  # whoever has begun goes on as it began
+    given = without(scenario, changed)
+    assert words == ", without poison 4"
     row = int(scenario.bases[3])
     assert torch.equal(given[row], scenario.train.x[row])
     assert not torch.equal(changed[row], scenario.train.x[row])
