@@ -145,6 +145,8 @@ class VictimsLab(Telling, AttackLab):
         self.view.update(records, said)
         if records:
             self._show(self.batch, said_of(self.source.scenario.train.classes, said))
+        else:
+            self._exhibit()
         about = f"{self._counted(records)}, {self.dose}" if records else ""
         wanted = f"{about}: probability of {self.view.wanted}"
         self.view.say(wanted if about else self._crafting_words(frame.crafting))
@@ -176,10 +178,14 @@ class VictimsLab(Telling, AttackLab):
         epochs = self.attack.victim_recipe.epochs
         self.view = view = CountsView(self.figure, self.source.scenario, epochs)
         self.spans = view.spans
-        self.exhibit.lay_out(self.source.scenario, view.true)
+        self._exhibit()
+        self.redraw_kept()
+
+    def _exhibit(self) -> None:
+        """What there is before any victim: the bases, or poisons that were there before."""
+        self.exhibit.lay_out(self.source.scenario, self.view.true)
         if batch := self.source.batch:
             self._show(batch)
-        self.redraw_kept()
 
     def _show(self, batch: Batch, said: str = "") -> None:
         """The poisons, as strong as victims get them, and what the target is called."""

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, RED, font_size
 from mpkit.lab.kit.legends import (
@@ -212,53 +211,3 @@ class ProbabilityView:
     def update(self, probabilities: Sequence[float]) -> None:
         for bar, p in zip(self.bars, probabilities, strict=True):
             bar.set_width(p)
-
-
-class StripView:
-    """Rows base | δ magnified | poison, a page of poisons at a time."""
-
-    GAP = 2
-
-    def __init__(self, axes: Axes, bases: Tensor, columns: int = 8):
-        self.axes, self.bases, self.columns = axes, bases.cpu(), columns
-        self.page, self.factor = 0, 1.0
-        size = font_size(axes.figure, 8)
-        self.image = axes.imshow(self._sheet(self.bases, 1.0), interpolation="nearest")
-        height = self.bases.shape[-2] + self.GAP
-        axes.set_yticks([height * (i + 0.45) for i in range(3)])
-        axes.set_yticklabels(["base", "change", "poison"], fontsize=size)
-        axes.set_xticks([])
-        axes.tick_params(length=0)
-        for side in axes.spines.values():
-            side.set_visible(False)
-        self.title = axes.set_title("", fontsize=size + 1, loc="left")
-
-    @property
-    def pages(self) -> int:
-        return -(-len(self.bases) // self.columns)
-
-    def update(self, poisons: Tensor, epsilon: float) -> None:
-        """poisons (P, C, H, W) in [0, 1]; the change is shown around grey, ε as black or white."""
-        self.factor = 0.5 / max(epsilon, 1 / 255)
-        self.image.set_data(self._sheet(poisons.cpu(), self.factor))
-        first = self.page * self.columns
-        last = min(first + self.columns, len(self.bases))
-        self.axes.get_yticklabels()[1].set_text(f"change ×{self.factor:.0f}")
-        self.axes.set_yticklabels(["base", f"change ×{self.factor:.0f}", "poison"])
-        self.title.set_text(shown(f"poisons {first + 1}–{last} of {len(self.bases)}"))
-
-    def _sheet(self, poisons: Tensor, factor: float) -> np.ndarray:
-        rows = slice(self.page * self.columns, (self.page + 1) * self.columns)
-        base, poison = self.bases[rows], poisons.detach()[rows]
-        parts = (base, (0.5 + factor * (poison - base)).clamp(0, 1), poison)
-        _, c, h, w = base.shape
-        sheet = np.ones((3 * (h + self.GAP), self.columns * (w + self.GAP), 3), dtype=np.float32)
-        for r, part in enumerate(parts):
-            for i, picture in enumerate(part):
-                top, left = r * (h + self.GAP), i * (w + self.GAP)
-                sheet[top : top + h, left : left + w] = (
-                    picture.expand(3, h, w).permute(1, 2, 0).numpy()
-                    if c == 1
-                    else picture.permute(1, 2, 0).numpy()
-                )
-        return sheet

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from mpkit.lab.kit import views
 from mpkit.lab.kit.canvas import BLUE, RED, new_figure
@@ -100,27 +99,3 @@ def test_groups_of_points_are_drawn_in_turn_and_have_room(axes):
     before = axes.get_xlim()
     view.update(np.full((3, 2), np.nan), [2, 1])  # what diverged is no place
     assert axes.get_xlim() == before
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_page_has_its_poisons_under_their_bases_and_the_change_around_grey(channels, axes):
-    g = torch.Generator().manual_seed(0)
-    bases = 0.4 + 0.2 * torch.rand(5, channels, 4, 6, generator=g)
-    poisons = bases + 0.1 * (2 * torch.rand(bases.shape, generator=g) - 1)
-    view = views.StripView(axes, bases, columns=2)
-    assert view.pages == 3
-    view.page = 1
-    view.update(poisons, 0.1)
-    sheet = np.asarray(view.image.get_array())
-    assert sheet.shape == (3 * 6, 2 * 8, 3)
-    for i in range(2):
-        columns = slice(8 * i, 8 * i + 6)
-        base, change, poison = (sheet[6 * r : 6 * r + 4, columns] for r in range(3))
-        picture = lambda t: t[2 + i].permute(1, 2, 0).expand(4, 6, 3).numpy()  # noqa: B023, E731
-        assert np.allclose(base, picture(bases))
-        assert np.allclose(poison, picture(poisons))
-        assert np.allclose(change, picture(0.5 + 5 * (poisons - bases)), atol=1e-6)
-    assert view.title.get_text() == "poisons 3–4 of 5"
-    view.page = 2
-    view.update(poisons, 0)  # an ε of nothing is no division by zero
-    assert view.title.get_text() == "poisons 5–5 of 5"
