@@ -41,7 +41,7 @@ def threat(answer: object) -> Verdict:
             "is it aimed, when is it made, is the label right: three questions, four kinds."
         )
     for story, kind, words in (
-        ("A", "clean-label", "A: would an honest person write “7” under these pictures?"),
+        ("A", "clean-label", "A: would an honest person write “speed 50” under these pictures?"),
         ("B", "label flipping", "B: the pictures really are planes. No label is wrong there."),
         ("B", "none", "B: that nobody would notice does not make it harmless."),
         ("C", "clean-label", "C: the model is finished by then. No training picture is touched."),

@@ -115,25 +115,60 @@ def project(answer: object) -> Verdict:
         "What is drawn anew for every victim, and what only for every target?",
         "Poisons are crafted once for each target. How many targets were there?",
     ),
-    solution="8  # one poison set for each target; its six victims share it",
+    solution="10  # one poison set for each target; its four victims share it",
 )
 def independent(answer: object) -> Verdict:
-    """How many independent attacks are behind 48 victims of eight targets."""
+    """How many independent attacks are behind 40 victims of ten targets."""
     value = number(answer)
     if value is None:
         return wrong("a whole number is wanted.")
-    if value == 8:
+    if value == 10:
         return right(
-            "eight poison sets. The interval treats all 48 as independent, so it is too "
-            "narrow: more targets tell you more than more victims."
+            "ten poison sets. An interval that took all 40 as independent would be too narrow: "
+            "more targets tell you more than more victims."
         )
-    if value == 48:
-        return wrong("48 victims; but six of them were always given the same poisons.")
-    if value == 6:
-        return wrong("six victims share one set of poisons; how many sets are there?")
+    if value == 40:
+        return wrong("40 victims; but four of them were always given the same poisons.")
+    if value == 4:
+        return wrong("four victims share one set of poisons; how many sets are there?")
     if value == 1:
         return wrong("each target has poisons of its own.")
     return wrong(f"{value:g} is not it: count what was crafted, not what was trained.")
+
+
+@exercise(
+    "05.most",
+    "6 minutes",
+    hints=(
+        "If a share q of all targets does better, one target does not with probability 1 - q; "
+        "n targets in a row with (1 - q)**n.",
+        "Set (1 - q)**n = 0.025 and solve for q.",
+    ),
+    solution="def most(n):\n    return 1 - 0.025 ** (1 / n)",
+)
+def most(answer: object) -> Verdict:
+    """A function of n: the largest share of targets compatible (97.5 %) with none of n seen."""
+    if not callable(answer):
+        return wrong("a function of n is wanted.")
+    if answer(10) is None:
+        return Verdict(None, "it still returns None. How likely is it that n targets show nothing?")
+    said = [number(answer(n)) for n in (1, 10, 40)]
+    if None in said:
+        return wrong("a number is wanted for every n.")
+    usual = {
+        "": lambda n: 1 - 0.025 ** (1 / n),
+        "that nothing was seen does not say that nothing is there.": lambda n: 0.0,
+        "that is 1 - q: the share that does not do better.": lambda n: 0.025 ** (1 / n),
+        "0.05 is for one side alone; here each side has 0.025.": lambda n: 1 - 0.05 ** (1 / n),
+        "(1 - q) is taken to the n-th power, not multiplied by n.": lambda n: 1 - 0.025 / n,
+        "close for many targets, and 369 % for one: solve it exactly.": lambda n: 3.69 / n,
+    }
+    for words, rule in usual.items():
+        if all(abs(s - rule(n)) < 5e-3 for s, n in zip(said, (1, 10, 40), strict=True)):
+            if words:
+                return wrong(words)
+            return right("31 % for ten targets, 9 % for forty: no difference was seen, up to that.")
+    return wrong(f"for ten targets it gives {said[1]:.3g}, not 0.308.")
 
 
 QUIZ = load_quiz("05")

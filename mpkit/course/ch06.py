@@ -8,6 +8,7 @@ import torch
 
 from mpkit.course.exercises import Verdict, exercise, right, wrong
 from mpkit.course.quiz import load_quiz
+from mpkit.course.recorded import TABLES, Table
 from mpkit.evaluation.rates import rate
 
 CASES = ((8, 8), (3, 10), (0, 48))
@@ -171,38 +172,52 @@ def claim(answer: object) -> Verdict:
     return wrong('the answer is "a", "b" or "c".')
 
 
-CHANGES = ("lr", "batch", "augmentation", "convnet", "kappa")
-"""The rows of the table of recipes, in short."""
+CHANGES = ("lr", "batch", "epochs", "augmentation", "convnet", "last")
+"""The rows of the table of recipes after the first, in short."""
+
+
+def needed(table: Table) -> list[float]:
+    """Of each target of a table of budgets: the smallest share of poisons at which more than half
+    of its victims turned; NaN where none was enough."""
+    rows = [(float(r.label.rstrip("%")) / 100, r.each, r.n / len(r.each)) for r in table.results]
+    enough = [
+        [share for share, each, of in rows if 2 * each[t] > of] for t in range(len(rows[0][1]))
+    ]
+    return [min(shares, default=math.nan) for shares in enough]
 
 
 @exercise(
     "06.transfer",
     "4 minutes",
     hints=(
-        "35 of 48 begins at 59 %: up to which k does the interval of k of 48 end below that?",
-        "If two intervals overlap, this comparison decides nothing; if they do not, it does.",
+        "The sign test's p is how likely so lopsided a result is by luck alone. Where is it small?",
+        "A small p may also belong to a row in which more victims turned: look at the sign.",
     ),
-    solution='{"augmentation", "convnet"}  # 0 and 2 of 48; the others are 33 to 36 of 48',
+    solution='{"augmentation", "convnet", "last"}',
 )
 def transfer(answer: object) -> Verdict:
-    """The changes of recipe whose interval lies wholly below that of the unchanged one."""
+    """The changes of recipe with which fewer victims turned than luck explains (p < 0.05)."""
     if not isinstance(answer, set | frozenset | list | tuple):
-        return wrong('a set of names is wanted, for instance {"lr", "kappa"}.')
+        return wrong('a set of names is wanted, for instance {"lr", "batch"}.')
     said = {str(name).strip().lower() for name in answer}
     if odd := sorted(said - set(CHANGES)):
         return wrong(f"{odd[0]!r} is no row; the names are: {', '.join(CHANGES)}.")
-    if said == {"augmentation", "convnet"}:
+    table = TABLES["recipes"]
+    labels = [row.label for row in table.results]
+    rows = zip(CHANGES, labels[1:], strict=True)
+    found = {change: table.compare(label, labels[0]) for change, label in rows}
+    lost = {c for c, pair in found.items() if pair.luck < 0.05 and pair.difference < 0}
+    if said == lost:
         return right(
-            "the surrogates foresaw neither shifted pictures nor convolutions. Half the learning "
-            "rate and larger batches made no difference that 48 victims show."
+            "the surrogates foresaw neither shifted pictures nor convolutions. What the other rows "
+            "show is either no loss, or may be luck."
         )
-    if "kappa" in said:
-        return wrong("with κ = 2 there were 36 of 48: not even fewer than 35.")
-    if said & {"lr", "batch"}:
-        return wrong("33 and 34 of 48 are fewer than 35, but the intervals nearly coincide.")
-    if said:
-        return wrong("one is missing: another interval lies below the first row's as well.")
-    return wrong("two intervals do lie wholly below that of the first row.")
+    if more := sorted(said - lost):
+        pair = found[more[0]]
+        if pair.difference >= 0:
+            return wrong(f"with {more[0]!r} no fewer turned than in the first row.")
+        return wrong(f"with {more[0]!r} p is {pair.luck:.2g}: luck alone can do that.")
+    return wrong("one is missing: in another row fewer turned as well, with a small p.")
 
 
 QUIZ = load_quiz("06")

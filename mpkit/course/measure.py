@@ -1,32 +1,5 @@
-"""Peak memory of a piece of work, in bytes that torch's allocator hands out.
+"""Peak memory of a piece of work, as the lab of chapter 03 measures it."""
 
-Torch's profiler reports every allocation and release on the CPU; their running sum has a peak. It
-is the same in every run, ignores fragmentation, needs no fresh process, and leaves out what was
-there before: inputs and weights. What the process takes from the system (resident memory) is
-larger, depends on what ran before, and never shrinks, which is why it is not used here.
-Only work of the calling thread is seen.
-"""
+from mpkit.lab.kit.measure import peak_bytes
 
-from __future__ import annotations
-
-import os
-from collections.abc import Callable
-
-import torch
-from torch.profiler import ProfilerActivity, profile
-
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes a line for every start and stop
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that was allocated at once while ``work()`` ran, beyond what was there before."""
-    work()  # whatever is set up once and kept does not count
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
-        work()
-    now = peak = 0
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        if event.device_type() == torch.autograd.DeviceType.CPU:
-            now += event.nbytes()
-            peak = max(peak, now)
-    return peak
+__all__ = ["peak_bytes"]

@@ -37,11 +37,11 @@ class Result(NamedTuple):
 
 class Table:
     """A table of results that shows itself, as HTML and as text; `command` takes their flags.
-    `targets` names what every row has met, in the order of their `each`."""
+    `targets` names what every row has met, in the order of their `each`; `margins` are theirs."""
 
-    def __init__(self, results: list[Result], where: str, command: str, targets=()):
+    def __init__(self, results: list[Result], where: str, command: str, targets=(), margins=()):
         self.results, self.where, self.command = results, where, command
-        self.targets = tuple(targets)
+        self.targets, self.margins = tuple(targets), tuple(margins)
 
     def row(self, label: str) -> Result:
         """The row of that label. Raises ValueError naming those that there are."""
@@ -96,12 +96,7 @@ class Table:
 def tables() -> dict[str, Table]:
     """All of data/recorded/course.json, by the question they answer."""
     found = json.loads((SHIPPED / "recorded" / "course.json").read_text(encoding="utf-8"))
-    return {
-        name: Table(
-            [Result(**row) for row in t["rows"]], t["where"], t["command"], t.get("targets", ())
-        )
-        for name, t in found.items()
-    }
+    return {name: Table([Result(**row) for row in t.pop("rows")], **t) for name, t in found.items()}
 
 
 TABLES = tables()

@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 
 def percent(share: float | None, digits: int = 1) -> str:
     """83.1%, say; a dash for what there is none of. Nothing is 0% or 100% but what is: a share that
@@ -112,18 +114,23 @@ class Paired:
 def paired(first: Sequence[int], second: Sequence[int], victims: int) -> Paired:
     """What the successes of `victims` for each target say of two ways on the same targets.
 
-    The interval is exact and wide: a target's share changes by 1 at most, so the mean change is at
-    most the share of targets where it grows, which `more` of n bound (Clopper and Pearson 1934).
-    Raises ValueError for counts of other targets, or of none.
+    The interval supposes nothing of a target's change but that it is at most 1 (Gaffke 2005): of
+    changes by all or nothing it is Clopper and Pearson's, exact, and where none was seen it ends at
+    1 − 0.025^(1/n). Raises ValueError for counts of other targets, or of none.
     """
     if not first or len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} targets are no pairs")
     from scipy.stats import binomtest  # slow to import, as above
 
-    n = len(first)
-    more = sum(a > b for a, b in zip(first, second, strict=True))
-    fewer = sum(a < b for a, b in zip(first, second, strict=True))
-    ends = [binomtest(k, n).proportion_ci(method="exact").high for k in (fewer, more)]
+    changes = [(a - b) / victims for a, b in zip(first, second, strict=True)]
+    more, fewer = sum(c > 0 for c in changes), sum(c < 0 for c in changes)
     luck = binomtest(more, more + fewer).pvalue if more + fewer else 1.0
-    difference = (sum(first) - sum(second)) / (n * victims)
-    return Paired(more, fewer, n, difference, -float(ends[0]), float(ends[1]), float(luck))
+    low, high = -_largest_mean([-c for c in changes]), _largest_mean(changes)
+    mean = sum(changes) / len(changes)
+    return Paired(more, fewer, len(changes), mean, low, high, float(luck))
+
+
+def _largest_mean(values: Sequence[float]) -> float:
+    """Gaffke's upper bound (97.5 %) on the mean of what is at most 1, of which these were seen."""
+    weights = np.random.default_rng(0).dirichlet([1] * (len(values) + 1), 40_000)
+    return float(np.quantile(weights @ np.array([*values, 1.0]), 0.975))

@@ -8,6 +8,7 @@ from mpkit.lab.compare import CompareLab
 from mpkit.lab.craft import CraftLab
 from mpkit.lab.dynamics import DynamicsLab
 from mpkit.lab.kit.panel import Question
+from mpkit.lab.lookahead import LookaheadLab
 from mpkit.lab.replay import ReplayLab
 from mpkit.lab.unroll import UnrollLab
 from mpkit.lab.victims import VictimsLab
@@ -17,6 +18,7 @@ __all__ = [
     "CompareLab",
     "CraftLab",
     "DynamicsLab",
+    "LookaheadLab",
     "Question",
     "ReplayLab",
     "UnrollLab",

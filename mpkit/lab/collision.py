@@ -59,7 +59,8 @@ class CollisionLab(AttackLab):
         live, later = self._make_controls()
         self.controls = live | later
         parts = [[c.widget for c in some.values()] for some in (live, later)]
-        self.assemble(self.view.figure, parts[0], question, later=parts[1])
+        given = {"later": parts[1], "pictures": [self.view.faces]}
+        self.assemble(self.view.figure, parts[0], question, **given)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""The picture of `CollisionLab`: base + δ = poison, and both in the network's features."""
+"""What `CollisionLab` shows: base + δ = poison, and both in the network's features."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from mpkit.finetuning import features
 from mpkit.functional import State, own
 from mpkit.lab.kit import legends, views
-from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, font_size, new_figure
-from mpkit.lab.kit.letters import shown
+from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, ORANGE, RED, new_figure
+from mpkit.lab.kit.gallery import Pictures, magnified
+from mpkit.runs.ghost import likeness
 from mpkit.scenario import Scenario
 
 
@@ -20,7 +21,8 @@ class CollisionView:
     """Laid out once for a scenario (`lay_out`), and then updated in place."""
 
     def __init__(self, large: bool = False):
-        self.figure = new_figure(9.6, 5.2, large)
+        self.figure = new_figure(9.6, 3.4 if large else 2.9, large)
+        self.faces = Pictures("base, change, poison and target", size=208)
 
     def lay_out(self, scenario: Scenario, steps: int) -> None:
         """Empty axes for a run of so many steps from the scenario's first base to its target."""
@@ -30,14 +32,11 @@ class CollisionView:
         true, kind = int(scenario.target_labels[0]), int(train.y[scenario.bases[0]])
         self.crowds = [train.x[train.rows_of(c)[:40]] for c in (true, kind)]
         grid = self.figure.add_gridspec(
-            2, 4, left=0.085, right=0.985, top=0.93, bottom=0.1, hspace=0.38, wspace=0.3
+            1, 2, left=0.085, right=0.985, top=0.9, bottom=0.18, wspace=0.12
         )
-        titles = (f"base: {names[kind]}", "change", "poison", f"target: {names[true]}")
-        faces = [self.figure.add_subplot(grid[0, i]) for i in range(len(titles))]
-        self.images = [self._face(axes, title) for axes, title in zip(faces, titles, strict=True)]
-        self.images[1].set_data(_shown(torch.full_like(self.base, 0.5)))  # nothing has changed yet
-        self.images[3].set_data(_shown(self.target))
-        self.far = self.figure.add_subplot(grid[1, :2])
+        self.names = names[kind], names[true]
+        self.show(self.base)
+        self.far = self.figure.add_subplot(grid[0])
         views.tidy(self.far, "how far from the target's features", "step", "distance")
         self.far.set_xlim(0, steps + 0.5)
         self.far.tick_params(left=False, labelleft=False)  # how far is not known yet
@@ -53,14 +52,20 @@ class CollisionView:
             ("D", ORANGE, 9, "poison"),
             ("*", RED, 15, "target"),
         )
-        space = self.figure.add_subplot(grid[1, 2:])
+        space = self.figure.add_subplot(grid[1])
         self.space = views.CloudView(space, "features (two main directions)", looks)
 
-    def _face(self, axes, title: str):
-        image = axes.imshow(_shown(self.base), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(shown(title), fontsize=font_size(self.figure, 10))
-        axes.set_axis_off()
-        return image
+    def show(self, poison: Tensor) -> None:
+        """The poison (C, H, W) between its base and the target, and its change, its largest value
+        black or white; how like the target it is."""
+        kind, true = self.names
+        change = poison - self.base
+        picture, factor = magnified(change)
+        pictures = torch.stack([self.base, picture, poison, self.target])
+        words = f"change ×{factor:.1f}\nlike the target: {likeness(change, self.target):.2f}"
+        captions = [f"base: {kind}", words if change.any() else "no change yet"]
+        captions += ["poison", f"target: {true}"]
+        self.faces.show(pictures, captions, [c.replace("\n", ", ") for c in captions])
 
     def update(
         self,
@@ -71,11 +76,7 @@ class CollisionView:
     ) -> None:
         """The poison (C, H, W), and how far it has been after every step (steps, distances); those
         after the first `count` are pale."""
-        change = poison - self.base
-        factor = 0.5 / max(float(change.abs().max()), 1 / 255)
-        self.images[1].set_data(_shown((0.5 + factor * change).clamp(0, 1)))
-        self.images[1].axes.set_title(f"change ×{factor:.1f}", fontsize=font_size(self.figure, 10))
-        self.images[2].set_data(_shown(poison))
+        self.show(poison)
         self.line.set_data(*(part[:count] for part in curve))
         self.head.put(*curve, count)
         self.far.tick_params(left=True, labelleft=True)
@@ -114,8 +115,3 @@ class CollisionView:
     def compare(self, lines: Sequence) -> None:
         """`Line`s of other runs behind this one's."""
         legends.show_kept(self.far, self.kept_lines, lines)
-
-
-def _shown(picture: Tensor):
-    """(C, H, W) as matplotlib wants it."""
-    return picture.detach().cpu().permute(1, 2, 0).numpy()

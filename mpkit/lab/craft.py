@@ -32,12 +32,14 @@ from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.folder import begin, hold, name_of
+from mpkit.runs.frames import FrameKeeper
 from mpkit.runs.prepared import (
     clean_setup,
     loaded_at_once,
     prepare,
     resolved,
 )
+from mpkit.runs.story import Story
 from mpkit.setting import changes
 from mpkit.settings import Settings
 
@@ -258,6 +260,27 @@ class CraftLab(Aiming, AttackLab):
             record.save_state(folder, state)
             record.save_poisons(folder, self.poisons(), ready.scenario.bases)
         return folder
+
+    def story(self) -> Story:
+        """The run so far, with the victims that were trained on the poisons as they are now. Raises
+        ValueError while there is nothing to tell."""
+        with self.canvas.lock:
+            records, moments = list(self.records), list(self.film.frames.values())
+        if not records:
+            raise ValueError("There is nothing to tell yet: ▶ first.")
+        keeper = FrameKeeper(self.ready.scenario)
+        for moment in moments:
+            keeper.add(moment.count, moment.poisons)
+        attack = dataclasses.replace(self.ready.attack, settings=moments[-1].used)
+        return Story(
+            attack,
+            self.ready.scenario,
+            records,
+            moments[-1].poisons,
+            self.victim.of(len(records)),
+            keeper.frames(),
+            code=self.code(),
+        )
 
     def now(self) -> Attack:
         return changed(dataclasses.replace(self.attack, settings=self.knobs()), self.waiting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,7 +11,9 @@ import ipywidgets as widgets
 
 from mpkit.device import Plan, cores
 from mpkit.evaluation.rates import percent
+from mpkit.evaluation.records import VictimRecord
 from mpkit.evaluation.victims import arm_pictures, judge, victim_seed
+from mpkit.evaluation.why import why
 from mpkit.lab.kit.canvas import BLUE, RED, Canvas, new_figure
 from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.legends import hold, legend
@@ -19,18 +22,21 @@ from mpkit.lab.kit.notes import Note, beside
 from mpkit.lab.kit.runner import Runner
 from mpkit.lab.kit.views import Playhead, tidy
 from mpkit.lab.wish import wish_of
+from mpkit.runs.facts import facts_of
 from mpkit.training import train
 
 
 class Point(NamedTuple):
     """After an epoch: what the victim gives the target's own class and what is wanted, and the
-    accuracy on other pictures of the victim and of its clean twin; NaN of what diverged."""
+    accuracy on other pictures of the victim and of its clean twin; NaN of what diverged. And both,
+    as they are judged."""
 
     epoch: int
     true: float
     wanted: float
     accuracy: float
     clean: float
+    judged: tuple[VictimRecord, ...] = ()
 
 
 class VictimNow(Filming):
@@ -68,9 +74,10 @@ class VictimNow(Filming):
         with self.lab.canvas.lock:  # all of one step
             ready, moment = self.lab.ready, self.lab.seen
             step, poisons = self.lab.records[moment.count - 1].step, moment.poisons
+            self.crafted = self.lab.records[: moment.count]
             pictures = arm_pictures(ready.scenario, poisons)
-            self._run = ready, self.lab.exhibit.without(ready.scenario, pictures)
-            left_out = self.lab.exhibit.left_out
+            without, left_out = self.lab.exhibit.now()
+            self._run = ready, without(ready.scenario, pictures)
         self.step = f"craft step {step} of {max(step, self.lab.total())}{left_out}"
         self.count += 1
         self.runner.reset()
@@ -94,14 +101,27 @@ class VictimNow(Filming):
             true, adversarial = victim.true_probability[0], victim.adversarial_probability[0]
             said = (true, adversarial, victim.accuracy, twin.accuracy)
             true, adversarial, *levels = (math.nan if p is None else p for p in said)
-            yield Point(record.epoch, true, wish.chance(true, adversarial), *levels)
+            yield Point(record.epoch, true, wish.chance(true, adversarial), *levels, (victim, twin))
 
     def take(self, item: Point) -> None:
         with self.canvas.lock:
             self.points.append(item)
+            if item.epoch == self._run[0].attack.victim_recipe.epochs:
+                self._done(item)
             shown = self.keep_frame(item.epoch)
         if shown:
             self.canvas.update()
+
+    def _done(self, item: Point) -> None:
+        """The victim is trained: why it did not do what it should, if it did not."""
+        ready = self._run[0]
+        self.reason = why(facts_of(ready.attack, self.crafted, item.judged, ready.scenario))
+        if not self.lab.exhibit.left_out:
+            self.trained.append((len(self.crafted), item.judged))
+
+    def of(self, count: int) -> list[VictimRecord]:
+        """The victims and twins that were trained on all poisons of so many craft steps."""
+        return [r for crafted, judged in self.trained if crafted == count for r in judged]
 
     def moving(self) -> list:
         heads = [part for head, _ in self.heads for part in head.parts]
@@ -123,25 +143,28 @@ class VictimNow(Filming):
         p = self.points[self.seen - 1]
         about = f"A victim trained on the poisons of {self.step}: after epoch {p.epoch} "
         wish = wish_of(self.lab.scenario)
+        reason = f" {self.reason}" if self.reason and self.seen == len(self.points) else ""
         if math.isnan(p.accuracy):
-            return about + f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
+            words = f"it has diverged; its clean twin's accuracy is {percent(p.clean)}."
+            return about + words + reason
         return about + (
             f"it gives {wish.true}, the target's own class, {percent(p.true, 0)} and "
             f"{wish.wanted} {percent(p.wanted, 0)}; its accuracy on other pictures is "
             f"{percent(p.accuracy)}, "
-            f"its clean twin's {percent(p.clean)}."
+            f"its clean twin's {percent(p.clean)}.{reason}"
         )
 
     def clear(self) -> None:
         """Forget the victim."""
         self.points: list[Point] = []
+        self.trained: list[tuple[int, tuple[VictimRecord, ...]]] = []
         self.count, self.words.value = 0, ""
         self.runner.reset()
         self._lay_out()
         self.canvas.draw()
 
     def _lay_out(self) -> None:
-        self.points = []
+        self.points, self.reason = [], ""
         self.no_film()
         wish = wish_of(self.lab.scenario)
         about = f" ({self.step})" if self.count else ""
@@ -179,4 +202,4 @@ class VictimNow(Filming):
 
     def _tell(self) -> None:
         if self.runner.phase.ended:
-            self.words.value = self.describe()
+            self.words.value = html.escape(self.describe())

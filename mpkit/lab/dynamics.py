@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from mpkit.device import Plan, cores
-from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import State, init, own, stack
 from mpkit.lab.dynamics_record import Moment, TwinRecord, measure
@@ -19,14 +19,14 @@ from mpkit.lab.kit.attack_lab import CRAFTING, TRAINING, AttackLab, recipe_chang
 from mpkit.lab.kit.dials import Control, dial, dials, show
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase, Put
+from mpkit.lab.kit.touch import Exhibit
 from mpkit.lab.kit.views import marks_told
 from mpkit.lab.landscape import losses_on
-from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
+from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled, strength
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import Prepared, prepare
-from mpkit.scenario import Scenario
 from mpkit.training import train
 
 CLEAN, POISONED = 0, 1
@@ -62,11 +62,14 @@ class DynamicsLab(AttackLab):
         self.path: list[Tensor] = []
         self.places: np.ndarray | None = None
         self.view = TwinsView(self.ready.scenario, self.attack.victim_recipe.epochs, large)
+        self.exhibit = Exhibit(self.say, self.taken_out)
+        self._exhibited()
         live, *later = (c.widget for c in self._make_controls().values())
         when = self.source.when(self.wait, self.later, self.say)
         self.controls |= when
         shown = [live, *(c.widget for c in when.values())]
-        self.assemble(self.view.figure, shown, question, later=later)
+        given = {"later": later, "pictures": [self.exhibit.widget]}
+        self.assemble(self.view.figure, shown, question, **given)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -80,8 +83,10 @@ class DynamicsLab(AttackLab):
             batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while the twins train.
         strongest = strength(ready.scenario, batch)
+        without, left_out = self.exhibit.now()
+        batch = dataclasses.replace(batch, left_out=left_out)
         yield Put(lambda: self._start(batch, strongest))
-        yield from self._train(ready, batch.pictures, strongest)
+        yield from self._train(ready, batch.pictures, strongest, without)
 
     def _look(self) -> tuple[Look, Prepared]:
         """What there is at this moment, made ready to run."""
@@ -98,13 +103,13 @@ class DynamicsLab(AttackLab):
     def _begin(self, look: Look, ready: Prepared) -> None:
         with self.canvas.lock:
             if self._take_over(look, ready):
-                self.view.lay_out(ready.scenario, self.attack.victim_recipe.epochs)
-                self.redraw_kept()
+                self._lay_out()
 
     def _start(self, batch: Batch, strongest: float) -> None:
         with self.canvas.lock:
             self.batch, self._strongest = batch, strongest
             self.view.tell(batch.words)
+        self.exhibit.show(batch.pictures, strongest)
         if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
             self.epsilon = strongest
             self.controls["epsilon"].show(CRAFTING["epsilon"].shown(self.epsilon))
@@ -120,7 +125,7 @@ class DynamicsLab(AttackLab):
         return self.batch.pictures
 
     def _train(
-        self, ready: Prepared, poisons: Tensor, strongest: float
+        self, ready: Prepared, poisons: Tensor, strongest: float, without: Callable
     ) -> Iterator[tuple[State, TwinRecord]]:
         scenario, recipe = ready.scenario, self.attack.victim_recipe
         seed, used = victim_seed(self.attack.settings.seed, 5000 + self.twin_seed), {}
@@ -132,7 +137,8 @@ class DynamicsLab(AttackLab):
             if twin == CLEAN:
                 return scenario.train.x
             used["epsilon"] = now()  # read once an epoch: all its batches agree
-            return scenario.poisoned(rescaled(scenario, poisons, used["epsilon"], strongest))
+            given = rescaled(scenario, poisons, used["epsilon"], strongest)
+            return without(scenario, scenario.poisoned(given))
 
         plan = Plan(1, min(2, cores()))
         network = ready.network
@@ -168,6 +174,9 @@ class DynamicsLab(AttackLab):
 
     def show_frame(self, frame: Moment) -> None:
         self.view.update(self.records, self.marks, frame.count)
+        now, most = self.records[frame.count - 1].epsilon, self._strongest
+        given = rescaled(self.ready.scenario, self.poisons, now, most)
+        self.exhibit.show(given, max(now, most))
         if frame.places is not None:
             self.view.put(frame.places)
 
@@ -189,8 +198,18 @@ class DynamicsLab(AttackLab):
         if self.source.given is not None:
             self.epsilon = None  # another run of the CraftLab may have made other poisons
         self._take_over(*self._look())
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         self.view.lay_out(self.ready.scenario, self.attack.victim_recipe.epochs)
+        self._exhibited()
         self.redraw_kept()
+
+    def _exhibited(self) -> None:
+        scenario = self.ready.scenario
+        self.exhibit.lay_out(scenario, wish_of(scenario).true)
+        if batch := self.source.batch:
+            self.exhibit.show(batch.pictures, strength(scenario, batch))
 
     def total(self) -> int:
         waiting = not (self.batch or self.source.there) or self.crafting is not None
@@ -215,17 +234,10 @@ class DynamicsLab(AttackLab):
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
         r = self.records[self.seen.count - 1]
-        twins = []
-        for name, twin in (("clean", CLEAN), ("poisoned", POISONED)):
-            said = (
-                f"has accuracy {percent(r.accuracies[twin])} and gives the target {true} "
-                f"{percent(r.true[twin], 0)}, {wanted} {percent(r.adversarial[twin], 0)}"
-            )
-            twins.append(f"the {name} twin {'has diverged' if r.diverged[twin] else said}")
         return (
             f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255, {self.batch.words}: "
-            f"{'; '.join(twins)}."
-        ) + marks_told(self.marks, "epoch", r.epoch)
+            f"{r.words(true, wanted)}."
+        ) + f"{marks_told(self.marks, 'epoch', r.epoch)}{self.exhibit.describe()}"
 
     # ── where data and poisons come from ──────────────────────────────────────────────────────
 
@@ -285,10 +297,3 @@ class DynamicsLab(AttackLab):
             raise ValueError(f"ε must be a number from 0 to 255, not {epsilon}")
         self.source.attack, self.twin_seed = attack, own["seed"]
         self.epsilon = CRAFTING["epsilon"].taken(own["epsilon"])
-
-
-def strength(scenario: Scenario, batch: Batch) -> float:
-    """The largest change in poisons, in whole levels of [0, 1] pixels, and at least one."""
-    bases = scenario.base_images
-    change = batch.pictures.to(bases.device).float() - 255 * bases
-    return max(1, round(float(change.abs().max()))) / 255

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.victims import predict
 from mpkit.finetuning import seen
 from mpkit.functional import State, own
@@ -37,6 +38,17 @@ class TwinRecord:
         return tuple(
             map(math.isnan, (p + a for p, a in zip(self.true, self.accuracies, strict=True)))
         )
+
+    def words(self, true: str, wanted: str) -> str:
+        """How both twins are, the target's class being `true`."""
+        twins = []
+        for i, name in enumerate(("clean", "poisoned")):
+            said = (
+                f"has accuracy {percent(self.accuracies[i])} and gives the target {true} "
+                f"{percent(self.true[i], 0)}, {wanted} {percent(self.adversarial[i], 0)}"
+            )
+            twins.append(f"the {name} twin {'has diverged' if self.diverged[i] else said}")
+        return "; ".join(twins)
 
 
 class Moment(NamedTuple):

@@ -10,6 +10,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from mpkit.lab.kit.front import Front, canvases_in
+from mpkit.lab.kit.gallery import Gallery
 from mpkit.lab.kit.panel import Lab
 from mpkit.lab.kit.tools import ClosingBox
 
@@ -23,9 +24,11 @@ def page(lab: Lab) -> widgets.Widget:
     turned on the other. Build the lab with ``large=True``, for letters in pictures."""
     *parts, tools = lab.panel.children
     stage = [part for part in parts if any(canvases_in(part)) or _pictures(part)]
+    others = [part for part in parts if part not in stage and not isinstance(part, Front)]
     front = [part for part in parts if isinstance(part, Front)]
-    desk = [part for part in parts if part not in stage and part not in front]
-    room = widgets.Box([_box("mpkit-desk", desk), _box("mpkit-stage", stage)])
+    cut = others.index(lab.message) + 1
+    names = {"mpkit-head-rows": others[:cut], "mpkit-stage": stage, "mpkit-rest": others[cut:]}
+    room = widgets.Box([_box(name, some) for name, some in names.items()])
     room.add_class("mpkit-room")
     lab.panel.children = [room, *front, tools]
     lab.panel.add_class("mpkit-lecture")
@@ -68,4 +71,4 @@ def _box(name: str, parts: list[widgets.Widget]) -> widgets.VBox:
 def _pictures(part: widgets.Widget) -> bool:
     """Whether it shows pictures that are drawn in the browser."""
     inside = getattr(part, "children", ())
-    return getattr(part, "kind", "") == "table" or any(map(_pictures, inside))
+    return isinstance(part, Gallery) or any(map(_pictures, inside))

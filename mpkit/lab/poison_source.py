@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from mpkit.evaluation.victims import noise_poisons
 from mpkit.lab.kit.controls import Choice, Say
 from mpkit.lab.kit.runner import Put
 from mpkit.metapoison import CraftRecord, poisons_of
@@ -25,20 +26,23 @@ WHEN = (("as they are now", False), ("when crafting has ended", True))
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """Poisons uint8 (P, C, H, W), the settings whose bounds they keep, and the craft step that
-    they are of, of how many; None for given ones."""
+    they are of, of how many; None for given ones, of which the `records` of steps are not known.
+    `left_out` says which of them are taken out."""
 
     pictures: Tensor
     settings: Settings
     step: int | None = None
     steps: int | None = None
+    records: tuple[CraftRecord, ...] = ()
+    left_out: str = ""
 
     @property
     def words(self) -> str:
         """Which ones they are."""
         if self.step is None:
-            return "given poisons"
+            return f"given poisons{self.left_out}"
         half = ", half made" if self.step < self.steps else ""
-        return f"poisons of craft step {self.step} of {self.steps}{half}"
+        return f"poisons of craft step {self.step} of {self.steps}{half}{self.left_out}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,11 @@ class PoisonSource:
         """Who attacks whom, as it was last put in."""
         return self._held[1]
 
+    @property
+    def batch(self) -> Batch | None:
+        """The poisons, as they were last put in."""
+        return self._seen
+
     def look(self) -> Look:
         """What there is at this moment; nothing is changed. Of a CraftLab that goes on, attack, ε
         and poisons are of one and the same step.
@@ -86,7 +95,8 @@ class PoisonSource:
                 attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
                 if live.records:
                     step = live.records[-1].step
-                    batch = Batch(live.poisons(), live.used, step, max(step, live.total()))
+                    how = step, max(step, live.total()), tuple(live.records)
+                    batch = Batch(live.poisons(), live.used, *how)
         keys, scenario = self._held
         if new := attack.without_victims() not in keys:
             keys, scenario = (attack.without_victims(),), load_scenario(attack, progress=False)
@@ -135,10 +145,12 @@ class PoisonSource:
         """For `items`: Algorithm 1 for `ready`, the attack prepared, that tells of its batches;
         returns the poisons of its end, which are kept."""
         key, settings = ready.attack.without_victims(), ready.attack.settings
+        records = []
         for state, record in ready.craft(tell=tell):  # noqa: B007
+            records.append(record)
             yield record
-        steps = settings.craft_steps
-        batch = Batch(poisons_of(ready.scenario, state, settings), settings, steps, steps)
+        how = settings.craft_steps, settings.craft_steps, tuple(records)
+        batch = Batch(poisons_of(ready.scenario, state, settings), settings, *how)
         yield Put(lambda: setattr(self, "crafted", (key, batch)))
         return batch
 
@@ -198,3 +210,29 @@ def rescaled(scenario: Scenario, poisons: Tensor, epsilon: float, strongest: flo
     change = poisons.to(bases.device).float() / 255 - bases
     levels = 255 * (bases + change * (epsilon / strongest))
     return levels.round().clamp(0, 255) / 255
+
+
+def strength(scenario: Scenario, batch: Batch) -> float:
+    """The largest change in poisons, in whole levels of [0, 1] pixels, and at least one."""
+    bases = scenario.base_images
+    change = batch.pictures.to(bases.device).float() - 255 * bases
+    return max(1, round(float(change.abs().max()))) / 255
+
+
+def arm_sources(
+    scenario: Scenario, poisons: Tensor, strength: float, settings: Settings, seed: int
+) -> dict[str, Tensor]:
+    """What each arm trains on, (N, C, H, W) in [0, 1].
+
+    `poisons` uint8 (P, C, H, W) with `strength` percent of their change, and noise by `seed` of the
+    same kind, within as many percent of the bounds of `settings`, both as 8-bit pictures.
+    """
+    bounds = (strength / 100 * bound for bound in (settings.epsilon, settings.epsilon_c))
+    epsilon, epsilon_c = bounds
+    noise = noise_poisons(scenario, epsilon, seed, epsilon_c, settings.perturbation)
+    noise = noise.to(scenario.train.x.device)
+    return {
+        "poisoned": scenario.poisoned(rescaled(scenario, poisons, strength, 100)),
+        "clean": scenario.train.x,
+        "noise": scenario.poisoned(noise.float() / 255),
+    }

@@ -161,9 +161,8 @@ class Row:
     def _show(self) -> None:
         some = self._shown()
         names = [f"{t.margin:.1f}" if t.third else str(t.index) for t in some]
-        self.thumbs.put(self.pictures[[t.row for t in some]], names, -1)
-        for button, t in zip(self.thumbs.buttons, some, strict=True):
-            button.tooltip = f"test picture {t.index}" + (f": {t}" if t.third else "")
+        tips = [f"test picture {t.index}" + (f": {t}" if t.third else "") for t in some]
+        self.thumbs.put(self.pictures[[t.row for t in some]], names, -1, tips)
         self.mark(self.used)
         last = (len(self.targets) - 1) // PER_PAGE
         for button, off in zip(self.turns, (self.page == 0, self.page == last), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import ipywidgets as widgets
@@ -13,12 +14,12 @@ from torch import Tensor
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dial, dials, show
 from mpkit.lab.kit.handles import Handles
+from mpkit.lab.kit.keeping import Sharing
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.unroll_toy import make_toy
 from mpkit.lab.unroll_view import EDGE, UnrollView, lengths
-from mpkit.runs.share import decode, differences, encode, merged
 from mpkit.setting import Dial, Live, changes, declared, setting, settings_of
 
 FURTHEST = 10
@@ -42,8 +43,6 @@ class Look:
 
 
 LOOK = settings_of(Look)
-OLD_NAMES = {"steps": "unroll_steps"}
-"""What settings were called in codes of earlier versions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Scene(NamedTuple):
     poisons: Tensor
 
 
-class UnrollLab(Lab):
+class UnrollLab(Sharing, Lab):
     """Points in the plane, the decision boundary K steps ahead, and arrows −∂L_adv/∂x.
 
     Every slider redraws at once, and the poisons can be dragged. Whoever moves them, the hand or ▶
@@ -74,6 +73,7 @@ class UnrollLab(Lab):
     """
 
     name, unit, moves = "unroll", "move", 25
+    old_names = MappingProxyType({"steps": "unroll_steps"})
 
     def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.knobs = Knobs(Look(**given))
@@ -260,19 +260,3 @@ class UnrollLab(Lab):
     def _show_handles(self) -> None:
         scene = self._scene()
         self.handles.show(scene.poisons.tolist(), self._boxes(scene.look).tolist())
-
-    # ── sharing ───────────────────────────────────────────────────────────────────────────────
-
-    def code(self) -> str:
-        usual = dataclasses.asdict(Look())
-        return encode(self.name, differences(dataclasses.asdict(self.knobs()), usual))
-
-    def use_code(self, code: str) -> None:
-        values = {OLD_NAMES.get(k, k): v for k, v in decode(self.name, code).items()}
-        try:
-            look = Look(**merged(dataclasses.asdict(Look()), values))
-        except TypeError as error:
-            raise ValueError(f"This code holds settings that do not fit: {error}") from error
-        self.knobs.put(look)
-        self.waiting = {}
-        self.start_over()

@@ -12,20 +12,21 @@ from torch import Tensor
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted
-from mpkit.evaluation.victims import VictimRecord, noise_poisons, train_victims
+from mpkit.evaluation.victims import VictimRecord, train_victims
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Put
-from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled
+from mpkit.lab.kit.touch import Exhibit, said_of
+from mpkit.lab.poison_source import Batch, Look, PoisonSource, arm_sources, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
+from mpkit.lab.victims_story import Telling
 from mpkit.lab.victims_view import CountsView, said_by
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.prepared import prepare
-from mpkit.scenario import Scenario
-from mpkit.settings import Settings, bounds_told
+from mpkit.settings import bounds_told
 
 GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
@@ -38,7 +39,7 @@ class Moment(NamedTuple):
     crafting: CraftRecord | None
 
 
-class VictimsLab(AttackLab):
+class VictimsLab(Telling, AttackLab):
     """Train fresh victims on poisons, and their twins on clean pictures and on noise; count.
 
     `poisons` uint8 (P, C, H, W), or a `source`: such poisons, or a `CraftLab`, whose attack and
@@ -69,14 +70,15 @@ class VictimsLab(AttackLab):
         self.batch: Batch | None = None
         self.wait = False
         self.crafting: CraftRecord | None = None
-        self.figure = new_figure(9, 5.4 if large else 4.6, large)
+        self.exhibit = Exhibit(self.say, self.taken_out)
+        self.figure = new_figure(9, 5.4 if large else 4.2, large)
         self._lay_out()
         self.controls = victim_controls(attack, self.own(), self._more, self.later, self.say)
         when = self.source.when(self.wait, self.later, self.say)
         live, *later = (c.widget for c in self.controls.values())
         shown = [live, *(c.widget for c in when.values())]
         self.controls |= when
-        self.assemble(self.figure, shown, question, later=later)
+        self.assemble(self.figure, shown, question, later=later, pictures=[self.exhibit.widget])
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -88,12 +90,16 @@ class VictimsLab(AttackLab):
         attack = dataclasses.replace(look.attack, victims=GROUP)
         ready = prepare(attack, progress=False, scenario=look.scenario)
         batch, seed, strength = look.batch, self.seed, self.strength
+        without, left_out = self.exhibit.now()
         if batch is None:
             batch = yield from self.source.craft(ready, self.within())
         # As they are now: a CraftLab may go on crafting while its victims train.
         bounds = {name: strength / 100 * e for name, e in batch.settings.bounds.items()}
+        batch = dataclasses.replace(batch, left_out=left_out)
         yield self.put(batch=batch, dose=bounds_told(bounds))
+        yield Put(lambda: self._show(batch))
         sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
+        sources["poisoned"] = without(ready.scenario, sources["poisoned"])
         while some := (yield Put(self._next)):
             *_, (_, records) = train_victims(
                 ready.scenario,
@@ -135,7 +141,10 @@ class VictimsLab(AttackLab):
 
     def show_frame(self, frame: Moment) -> None:
         records = self._until(frame)
-        self.view.update(records, said_by(records, self.source.scenario))
+        said = said_by(records, self.source.scenario)
+        self.view.update(records, said)
+        if records:
+            self._show(self.batch, said_of(self.source.scenario.train.classes, said))
         about = f"{self._counted(records)}, {self.dose}" if records else ""
         wanted = f"{about}: probability of {self.view.wanted}"
         self.view.say(wanted if about else self._crafting_words(frame.crafting))
@@ -158,15 +167,24 @@ class VictimsLab(AttackLab):
 
     def clear(self) -> None:
         self.arrivals, self.crafting, self.begun, self.batch = [], None, 0, None
+        self.reason = ""
         self.source.refresh()
         self._lay_out()
 
     def _lay_out(self) -> None:
         self.figure.clear()
         epochs = self.attack.victim_recipe.epochs
-        self.view = CountsView(self.figure, self.source.scenario, epochs)
-        self.spans = self.view.spans
+        self.view = view = CountsView(self.figure, self.source.scenario, epochs)
+        self.spans = view.spans
+        self.exhibit.lay_out(self.source.scenario, view.true)
+        if batch := self.source.batch:
+            self._show(batch)
         self.redraw_kept()
+
+    def _show(self, batch: Batch, said: str = "") -> None:
+        """The poisons, as strong as victims get them, and what the target is called."""
+        pictures = rescaled(self.source.scenario, batch.pictures, self.strength, 100)
+        self.exhibit.show(pictures, batch.settings.epsilon, said=said)
 
     def total(self) -> int:
         crafting = bool(self.crafting) or (not self.arrivals and not self.source.there)
@@ -220,7 +238,7 @@ class VictimsLab(AttackLab):
         view = self.view
         about = f"Victims that are to call a picture of {view.true} {view.wanted}. "
         if not (moment := self.seen):
-            return about + "None has arrived yet."
+            return about + "None has arrived yet." + self.exhibit.describe()
         if not (records := self._until(moment)):
             return f"{about}{self._crafting_words(moment.crafting)}."
         epochs = self.attack.victim_recipe.epochs
@@ -232,7 +250,8 @@ class VictimsLab(AttackLab):
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
-        )
+            f"{self.exhibit.describe()} {self.reason * self.film.live}"
+        ).rstrip()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 
@@ -268,22 +287,3 @@ class VictimsLab(AttackLab):
             raise ValueError("This code wants a share of ε or a number of victims out of range.")
         self.source.attack = attack
         self.strength, self.seed, self.count = own["share"], own["seed"], own["wanted"]
-
-
-def arm_sources(
-    scenario: Scenario, poisons: Tensor, strength: float, settings: Settings, seed: int
-) -> dict[str, Tensor]:
-    """What each arm trains on, (N, C, H, W) in [0, 1].
-
-    `poisons` uint8 (P, C, H, W) with `strength` percent of their change, and noise by `seed` of the
-    same kind, within as many percent of the bounds of `settings`, both as 8-bit pictures.
-    """
-    bounds = (strength / 100 * bound for bound in (settings.epsilon, settings.epsilon_c))
-    epsilon, epsilon_c = bounds
-    noise = noise_poisons(scenario, epsilon, seed, epsilon_c, settings.perturbation)
-    noise = noise.to(scenario.train.x.device)
-    return {
-        "poisoned": scenario.poisoned(rescaled(scenario, poisons, strength, 100)),
-        "clean": scenario.train.x,
-        "noise": scenario.poisoned(noise.float() / 255),
-    }

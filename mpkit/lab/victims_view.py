@@ -13,7 +13,7 @@ from mpkit.evaluation.records import ARMS, LAST
 from mpkit.evaluation.tally import diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.canvas import GREY, font_size
-from mpkit.lab.kit.legends import KEPT_STYLES, brief, legend
+from mpkit.lab.kit.legends import KEPT_STYLES, legend
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.views import ProbabilityView, room_for, tidy
@@ -36,16 +36,12 @@ class CountsView:
         self.true, self.wanted = self.wish.true, self.wish.wanted
         room = room_for(names, figure)
         grid = figure.add_gridspec(
-            2, 4, width_ratios=(4.2 - room, 1.5, room, 2.2), height_ratios=(1.2, 1),
+            2, 3, width_ratios=(5.4 - room, room, 2.4), height_ratios=(1.2, 1),
             left=0.105, right=0.97, top=0.93, bottom=0.11, hspace=0.5, wspace=0.2,
         )  # fmt: skip
         self.dots, self.rates = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-        face, bars = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[0, 3])
+        bars = figure.add_subplot(grid[0, 2])
         self.accuracy = figure.add_subplot(grid[1, 1:])
-        picture = scenario.targets[0].cpu().permute(1, 2, 0).numpy()
-        face.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        face.set_title(f"target: {brief(shown(self.true))}", fontsize=font_size(figure, 10))
-        face.set_axis_off()
         wish = self.wish
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
         # To the right: in large letters it is longer than its plot.

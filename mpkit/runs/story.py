@@ -33,7 +33,8 @@ from mpkit.scenario import Scenario
 class Story:
     """What is known of a run: its craft `steps`, `victims` and twins, uint8 `poisons`
     (P, C, H, W), and `frames` of how they grew. Without its data there are no pictures: `scenario`
-    is None. `missing` says in words what is not there, and `code` is its share code."""
+    is None. `missing` says in words what is not there, `code` is its share code, and `share`
+    says in words how much of the poisons' change was used, if not all."""
 
     attack: Attack
     scenario: Scenario | None = None
@@ -44,6 +45,7 @@ class Story:
     targets: tuple[Target, ...] = ()
     missing: str = ""
     code: str = ""
+    share: str = ""
 
     @functools.cached_property
     def arms(self) -> dict[str, dict]:
@@ -91,6 +93,7 @@ class Story:
         return [
             ("data", Path(a.data).name),
             ("change", s.bounds_in_words),
+            *([("share", self.share)] if self.share else []),
             ("poisons", f"{percent(a.budget)} of the pictures"),
             ("network", f"{a.network}, {WORDS[a.fine_tune]}"),
             *([("victims' network", victims)] if victims != a.network else []),

@@ -73,12 +73,17 @@ def page(browser):
     page.close()
 
 
-@pytest.fixture(params=["python3", "ipykernel6"])
-def notebook(request, page, jupyter):
-    """``notebook(cells)`` opens a notebook of these cells and runs all of them, with the kernel of
-    today and with that of yesterday."""
+@pytest.fixture
+def kernel():
+    """The kernel of today; a test may be parametrized with that of yesterday, too."""
+    return "python3"
+
+
+@pytest.fixture
+def notebook(request, page, jupyter, kernel):
+    """``notebook(cells)`` opens a notebook of these cells and runs all of them."""
     books = []
-    kernel = "python3" if request.param == "python3" else request.getfixturevalue("old_kernel")
+    kernel = "python3" if kernel == "python3" else request.getfixturevalue("old_kernel")
 
     def opened(cells: list[str]) -> Notebook:
         name = f"{request.node.name.replace('[', '-').replace(']', '')}.ipynb"

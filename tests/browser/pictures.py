@@ -2,28 +2,33 @@
 
     python tests/browser/pictures.py FOLDER [--labs CraftLab …] [--lecture]
     python tests/browser/pictures.py --readme
+    python tests/browser/pictures.py --index [4-craft …]
 
 Each lab is run in a real JupyterLab and photographed at 1280 and 1920 pixels, in the light and in
 the dark theme; with --lecture the pages without code as well. --readme writes docs/craft-lab.png
-and docs/craft-lab.gif from one run, in which ε is changed on the way.
+and docs/craft-lab.gif from one run, in which ε is changed on the way. --index writes the
+pictures of the lecture's index.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image
-from server import CHROMIUM, JUPYTERLAB, ROOT, Notebook, served, sync_playwright
+from PIL import Image, ImageOps
+from server import CHROMIUM, JUPYTERLAB, ROOT, Notebook, expect, served, sync_playwright
+from test_voila import LABS as LECTURE
 from test_voila import PAGES, VOILA
 
 LABS = {
     "CollisionLab": ("CollisionLab()", 60),
     "UnrollLab": ("UnrollLab()", 25),
+    "LookaheadLab": ("LookaheadLab()", None),
     "DynamicsLab": ("DynamicsLab()", None),
     "CraftLab": ("CraftLab()", None),
     "VictimsLab": ("VictimsLab()", None),
@@ -66,7 +71,7 @@ def lab_pictures(page, server, name: str, folder: Path) -> None:
 
 def lecture_pictures(page, server, folder: Path) -> None:
     """The pages without code, in mid-run, at every size."""
-    for path in sorted(PAGES.glob("*.ipynb")):
+    for path in sorted(PAGES.glob("[0-9]*.ipynb")):
         page.goto(server.url(f"voila/render/{path.name}"), timeout=120_000)
         run = page.locator("button:has-text('Run')").first
         run.wait_for(timeout=90_000)
@@ -76,6 +81,23 @@ def lecture_pictures(page, server, folder: Path) -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.wait_for_timeout(500)
             page.screenshot(path=folder / f"lecture-{path.stem}-{width}.png")
+
+
+def index_pictures(page, server, names: list[str]) -> None:
+    """What the index of the lecture shows of each page: its pictures, once it has run."""
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    for name in names:
+        page.goto(server.url(f"voila/render/{name}.ipynb"), timeout=120_000)
+        run = page.locator("button:has-text('Run')").first
+        run.wait_for(timeout=90_000)
+        run.click()
+        with contextlib.suppress(AssertionError):
+            expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=300_000)
+        page.wait_for_timeout(2000)
+        stage = Image.open(io.BytesIO(page.locator(".mpkit-stage").screenshot())).convert("RGB")
+        top = stage.crop((0, 0, stage.width, min(stage.height, round(stage.width / 1.6))))
+        small = ImageOps.pad(top, (640, 400), Image.Resampling.LANCZOS, "white", (0, 0))
+        small.save(PAGES / "pictures" / f"{name}.jpg", quality=82, optimize=True)
 
 
 def readme_pictures(page, server, docs: Path) -> None:
@@ -124,11 +146,16 @@ def main() -> None:
     parser.add_argument("--labs", nargs="*", choices=list(LABS), default=list(LABS))
     parser.add_argument("--lecture", action="store_true")
     parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--index", nargs="*", choices=LECTURE)
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport=dict(zip(("width", "height"), SIZES[0], strict=True)))
         page.set_default_timeout(60_000)
+        if a.index is not None:
+            with served(_made(temporary, "voila"), VOILA, "api", MPKIT_SCALE="laptop") as server:
+                shutil.copytree(PAGES, server.root, dirs_exist_ok=True)
+                return index_pictures(page, server, a.index or LECTURE)
         with served(_made(temporary, "lab"), JUPYTERLAB, "api", MPKIT_SCALE="laptop") as server:
             if a.readme:
                 return readme_pictures(page, server, ROOT / "docs")
@@ -137,8 +164,7 @@ def main() -> None:
                 lab_pictures(page, server, name, a.folder)
         if a.lecture:
             with served(_made(temporary, "voila"), VOILA, "api", MPKIT_SCALE="laptop") as server:
-                for path in PAGES.glob("*.ipynb"):
-                    shutil.copy(path, server.root)
+                shutil.copytree(PAGES, server.root, dirs_exist_ok=True)
                 lecture_pictures(page, server, a.folder)
 
 

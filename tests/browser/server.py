@@ -18,9 +18,10 @@ from pathlib import Path
 import nbformat
 
 try:
+    import axe_playwright_python
     from playwright.sync_api import Page, expect, sync_playwright
 except ImportError:  # the fixture `browser` says so
-    Page = expect = sync_playwright = None
+    axe_playwright_python = Page = expect = sync_playwright = None
 
 CHROMIUM = os.environ.get("MPKIT_CHROMIUM", "/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,21 @@ class Notebook:
 
     def shut_down(self) -> None:
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+
+
+def serious(page, where: str | None = None) -> list[str]:
+    """What axe finds there, or on the whole page, that is serious or critical."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(
+            (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
+        )
+    found = page.evaluate("(where) => axe.run(where || document)", where)
+    return [
+        f"{v['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
 
 
 @contextlib.contextmanager

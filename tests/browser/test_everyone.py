@@ -6,10 +6,9 @@ One page has all panels, as opening one costs more than all that is looked at he
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
-from server import SCENE, Notebook, expect
+from server import SCENE, Notebook, expect, serious
 
 from mpkit.lab import __all__ as offered
 
@@ -35,20 +34,6 @@ HEAR = """(panel) => {
     window.hearing.observe(region, {childList: true});
 }"""
 """Notes all that a screen reader is given to say."""
-
-
-def serious(page, where: str) -> list[str]:
-    """What axe finds there that is serious or critical."""
-    axe = pytest.importorskip("axe_playwright_python")
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
-    found = page.evaluate("(where) => axe.run(where)", where)
-    return [
-        f"{v['id']}: {node['html'][:200]} {node['failureSummary']}"
-        for v in found["violations"]
-        if v["impact"] in ("serious", "critical")
-        for node in v["nodes"]
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +63,10 @@ def test_axe_finds_nothing_serious_in_any_panel(book):
 @pytest.mark.parametrize("name", LABS)
 def test_every_control_has_a_name_of_its_own(book, name):
     names = panel(book, name).evaluate(
-        """(panel, controls) => [...panel.querySelectorAll(controls)].map(e =>
-            [e.getAttribute('role') || e.tagName,
-             (e.getAttribute('aria-label') || e.textContent).trim()])""",
+        """(panel, controls) => [...panel.querySelectorAll(controls)]
+            .filter(e => e.getClientRects().length)
+            .map(e => [e.getAttribute('role') || e.tagName,
+                (e.getAttribute('aria-label') || (e.labels?.[0] || e).textContent).trim()])""",
         CONTROLS,
     )
     assert names

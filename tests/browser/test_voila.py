@@ -10,9 +10,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from server import ROOT, expect, served
+from server import ROOT, expect, serious, served
 
 PAGES = ROOT / "notebooks" / "lecture"
+LABS = sorted(path.stem for path in PAGES.glob("[0-9]*.ipynb"))
 VOILA = [
     "jupyter_server", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1",
     "--ServerApp.port={port}", "--ServerApp.root_dir={root}", "--IdentityProvider.token={token}",
@@ -23,8 +24,7 @@ VOILA = [
 @pytest.fixture(scope="module")
 def voila(tmp_path_factory):
     with served(tmp_path_factory.mktemp("voila"), VOILA, "api", MPKIT_SCALE="ci") as server:
-        for page in PAGES.glob("*.ipynb"):
-            shutil.copy(page, server.root)
+        shutil.copytree(PAGES, server.root, dirs_exist_ok=True)
         yield server
 
 
@@ -39,7 +39,7 @@ def test_a_page_wants_the_token(voila):
     assert refused
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in PAGES.glob("*.ipynb")))
+@pytest.mark.parametrize("name", LABS)
 def test_a_lab_runs_without_code(page, voila, name):
     page.goto(voila.url(f"voila/render/{name}.ipynb"), timeout=90_000)
     run = page.get_by_role("button", name=re.compile("Run$")).first
@@ -55,6 +55,40 @@ def test_a_lab_runs_without_code(page, voila, name):
         "alt", before, timeout=60_000
     )
     assert picture.count() == 1
+    assert not serious(page)
+
+
+def test_the_index_leads_to_every_page(page, voila):
+    page.goto(voila.url("voila/render/index.ipynb"), timeout=90_000)
+    cards = page.locator(".mpkit-index a")
+    expect(cards).to_have_count(len(LABS), timeout=60_000)
+    for card, name in zip(cards.all(), LABS, strict=True):
+        assert card.get_attribute("href") == f"{name}.ipynb"
+        assert card.locator("img").evaluate("image => image.naturalWidth") >= 400
+        expect(card.locator("p")).not_to_be_empty()
+    assert not serious(page)
+    cards.first.press("Enter")
+    page.get_by_role("button", name=re.compile("Run$")).first.wait_for(timeout=60_000)
+    page.get_by_role("link", name="All pages").click()
+    expect(cards).to_have_count(len(LABS), timeout=60_000)
+
+
+def test_nothing_is_cut_on_a_wide_page(page, voila):
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(voila.url("voila/render/2-unroll.ipynb"), timeout=90_000)
+    page.get_by_role("button", name=re.compile("Run$")).first.wait_for(timeout=60_000)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('h1, button, input, .widget-label, [role=status]')]
+            .filter(e => e.getClientRects().length && e.textContent + e.value)
+            .filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+            .map(e => e.outerHTML)"""
+    )
+    assert not cut
+    stage, panel = (
+        page.locator(name).bounding_box()["width"] for name in (".mpkit-stage", ".mpkit-lecture")
+    )
+    assert panel > 0.95 * 1440
+    assert stage > 0.6 * panel
 
 
 def test_two_labs_of_one_page_both_live(page, voila):

@@ -83,6 +83,11 @@ def call(*arguments: str) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
+def results(said: Said) -> list[str]:
+    """The lines of a result, but for the one that says why an attack failed."""
+    return [line for line in said.out.splitlines() if not line.startswith("Why it failed: ")]
+
+
 def refused(*arguments: str) -> str:
     """The one line that a refused command says."""
     said = call(*arguments)

@@ -20,7 +20,18 @@ from mpkit.runs import record
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.saved import from_dict
-from tests.cli.conftest import DIVERGING, FILES, PAIR, TINY, call, flags, numbers, refused, strict
+from tests.cli.conftest import (
+    DIVERGING,
+    FILES,
+    PAIR,
+    TINY,
+    call,
+    flags,
+    numbers,
+    refused,
+    results,
+    strict,
+)
 
 # ── a run and its folder ────────────────────────────────────────────────────────────────────────
 
@@ -110,7 +121,7 @@ def test_the_summary_of_a_run(unbroken):
 def test_a_run_says_what_it_does_on_stderr_and_what_came_out_on_stdout(tmp_path):
     said = call("attack", *flags(out="läuf e/1 猫", target_index="0,2", victims=2))
     assert said.code == 0
-    head, *lines = said.out.splitlines()
+    head, *lines = results(said)
     assert head == "Victims that call the 3 8, and their accuracy on other pictures:"
     for line, more, name in zip(
         lines[::2], lines[1::2], ("poisoned", "no poison", "random noise"), strict=True
@@ -135,7 +146,7 @@ def test_a_run_says_what_it_does_on_stderr_and_what_came_out_on_stdout(tmp_path)
 def test_a_quiet_run_says_nothing_but_its_result():
     said = call("attack", *flags(out="run"), "--quiet")
     assert (said.code, said.err) == (0, "")
-    assert len(said.out.splitlines()) == 7
+    assert len(results(said)) == 7
 
 
 def test_the_summary_for_machines(unbroken):
@@ -145,6 +156,19 @@ def test_the_summary_for_machines(unbroken):
     assert call("attack", *flags(out="run2", json="old.json")).code == 0
     assert Path("old.json").read_text() == Path("run2/summary.json").read_text()
     assert numbers(Path("run")) == numbers(Path("run2")) == numbers(unbroken)
+
+
+def test_a_failure_says_why_and_a_success_does_not():
+    said = call("attack", *flags(out="failed", epsilon="1/255"), "--quiet")
+    why = record.read_json(Path("failed/summary.json"))["why"]
+    assert why.startswith("Why it failed: ")
+    assert said.out.splitlines()[-1] == why
+    wishes = {"goal": "self-concealment", "poison_class": None, "noise": 8}  # all is read wrongly
+    said = call("attack", *flags(out="won", **wishes), "--quiet")
+    summary = record.read_json(Path("won/summary.json"))
+    assert summary["arms"]["poisoned"]["success"]["successes"] == 1
+    assert summary["why"] == ""
+    assert "Why" not in said.out
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
@@ -255,7 +279,7 @@ def test_a_small_source_needs_no_flags(few):
 
 def test_victims_that_diverged_are_named_and_no_successes():
     said = call("attack", *flags(out="run", victims=2, **DIVERGING), "--quiet")
-    _, *lines = said.out.splitlines()
+    _, *lines = results(said)
     assert len(lines) == 3
     for line in lines:
         assert line.endswith("0/2 = 0% (95 % interval 0% to 66%), 2 diverged   accuracy –")
@@ -274,7 +298,7 @@ def test_batch_norm_is_told_by_both_statistics(own, other):
     said = call("attack", *flags(out="run", **given), "--quiet")
     names = {"running": "running statistics", "batch": "the statistics of the batch"}
     words = f"That was with batch norm by {names[own]}; the same victims by {names[other]}:"
-    lines = said.out.splitlines()[7:]
+    lines = results(said)[7:]
     assert lines[0] == words
     arms = record.read_json(Path("run/summary.json"))["arms"]
     for line, arm in zip(lines[1:], arms.values(), strict=True):

@@ -114,9 +114,9 @@ WRONG = [
     ("06.claim", "C", "no control"),
     ("06.claim", "d", '"a", "b" or "c"'),
     ("06.transfer", "convnet", "a set of names"),
-    ("06.transfer", {"convnet", "kappa"}, "not even fewer"),
-    ("06.transfer", {"convnet", "augmentation", "lr"}, "nearly coincide"),
+    ("06.transfer", {"convnet", "lr"}, "no fewer turned"),
+    ("06.transfer", {"convnet", "augmentation", "batch"}, "batch"),
     ("06.transfer", {"augmentation"}, "one is missing"),
     ("06.transfer", {"convnet", "resnet"}, "is no row"),
-    ("06.transfer", set(), "two intervals"),
+    ("06.transfer", set(), "one is missing"),
 ]

@@ -17,17 +17,18 @@ from mpkit.lab import (
     CollisionLab,
     CompareLab,
     CraftLab,
+    LookaheadLab,
     ReplayLab,
     UnrollLab,
 )
 from mpkit.lab.kit.controls import Choice, Number
 from mpkit.lab.kit.runner import Phase
-from tests.lab.conftest import SMALL, Browser, numbers
+from tests.lab.conftest import SHORT, SMALL, Browser, numbers
 
 TINY = SMALL | {"craft_steps": 3, "epochs": 2, "victim_epochs": 2}
 COSTLY = {
     "craft_steps": 4, "steps": 6, "victims": 3, "pairs": 1, "epochs": 3, "models": 3, "poisons": 9,
-    "unroll_steps": 3,
+    "unroll_steps": 3, "pace": 0,
 }  # fmt: skip
 """At most so much of what makes a run longer."""
 CHEAP = {"network": "mlp", "fine_tune": "no", "compute": None}
@@ -43,6 +44,8 @@ def new(kind):
         return lab
     if kind is ReplayLab:
         return kind(rate=1000)
+    if kind is LookaheadLab:
+        return kind(**SHORT)
     given = {"variants": {"one": {}, "two": {"unroll_steps": 1}}, "pairs": 1}
     lab = kind(**TINY | (given if kind is CompareLab else {}))
     if kind is CollisionLab:

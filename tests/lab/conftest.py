@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import pytest
 
 from mpkit import lab as labs
-from mpkit.lab import CraftLab, UnrollLab
+from mpkit.lab import CraftLab, LookaheadLab, UnrollLab
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.notes import notes_in
 from mpkit.runs.attack import Attack, make_attack
@@ -22,6 +22,10 @@ SMALL = {
     "epochs": 3, "craft_steps": 6, "batch": 20, "victims": 2, "victim_epochs": 3,
     "target_index": (0,),
 }  # fmt: skip
+
+
+SHORT = {"pace": 0, "unroll_steps": 1}
+"""What a LookaheadLab, which stands on no attack, is as small as it can be with."""
 
 
 def small_attack(**given) -> Attack:
@@ -123,7 +127,9 @@ def small(monkeypatch, tmp_path):
     labs = []
 
     def make(kind, *arguments, **given):
-        lab = kind(*arguments, **(SMALL | given))
+        if kind is LookaheadLab:
+            own = {k: v for k, v in given.items() if k in ("question", "large")} | SHORT
+        lab = kind(*arguments, **(own if kind is LookaheadLab else SMALL | given))
         labs.append(lab)
         return lab
 

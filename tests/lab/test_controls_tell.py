@@ -13,6 +13,7 @@ from mpkit.lab import (
     CompareLab,
     CraftLab,
     DynamicsLab,
+    LookaheadLab,
     ReplayLab,
     UnrollLab,
     VictimsLab,
@@ -37,6 +38,8 @@ def in_force(lab) -> dict:
         place = lab.poisons[lab.which].tolist()
         look = vars(lab.knobs())
         return look | {"which": lab.which + 1, "x": place[0], "y": place[1]}
+    if isinstance(lab, LookaheadLab):
+        return vars(lab.knobs()) | {"which": lab.which + 1}
     attack = lab.attack
     if isinstance(lab, CraftLab):
         shown = {name: s.shown(getattr(lab.knobs(), name)) for name, s in CRAFTING.items()}
@@ -69,8 +72,8 @@ def shown(lab) -> dict:
             assert control.least <= control.value <= control.most
             found[name] = control.box.value
         elif isinstance(control, Thumbnails):
-            marked = [b.description for b in control.buttons if b.button_style == "primary"]
-            found[name] = marked[0] if marked else None
+            row = control.row
+            found[name] = row.captions[row.picked] if row.picked >= 0 else None
         else:
             assert control.menu.value == control.value
             found[name] = control.menu.value
@@ -103,7 +106,7 @@ def turn_all(lab) -> list[str]:
             up = control.value + control.step
             control.box.value = up if up <= control.high else control.value - control.step
         elif isinstance(control, Thumbnails):
-            control.buttons[(control.value + 1) % len(control.buttons)].click()
+            control.row.press((control.value + 1) % control.row.total)
         elif not isinstance(control, Number) and name in ("augment", "flip", "adversarial_loss"):
             other = [v for _, v in control.menu._options_full if v != control.value]
             control.menu.value = other[0]

@@ -50,3 +50,27 @@ def test_a_victim_beside_the_crafting_sees_what_is_trained(small, until):
     until(lambda: lab.victim.runner.phase.ended, 60)
     assert lab.victim.runner.error is None, lab.victim.runner.error
     assert "accuracy" in lab.victim.describe()
+
+
+def test_a_victim_that_does_not_turn_says_why(small, until):
+    lab = small(CraftLab, epsilon=1 / 255)
+    finished(lab, until)
+    lab.victim.start()
+    until(lambda: lab.victim.runner.phase.ended and lab.victim.words.value)
+    assert lab.victim.reason.startswith("Why it failed: ")
+    assert lab.victim.describe().endswith(lab.victim.reason)
+    assert "Why it failed" in lab.victim.words.value
+    lab.transport.buttons["reset"].click()
+    assert lab.victim.reason == ""
+
+
+def test_only_victims_of_all_the_poisons_of_a_step_are_told_of(lab, until):
+    finished(lab, until)
+    lab.victim.start()
+    until(lambda: lab.victim.runner.phase.ended)
+    told = lab.story()
+    assert [r.arm for r in told.victims] == ["poisoned", "clean"]
+    assert told.frames.steps == (1, 2, 3, 4, 5, 6)
+    assert (told.frames.pictures[-1] == told.poisons[list(told.frames.which)]).all()
+    assert lab.victim.of(3) == []
+    assert told.code == lab.code()

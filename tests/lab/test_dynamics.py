@@ -93,3 +93,21 @@ def test_twins_follow_a_craft_lab_to_other_classes(small, until):
     finally:
         twins.close()
         twins.runner.close(30)
+
+
+def test_twins_stay_alike_where_every_poison_is_taken_out(small, until):
+    lab = small(DynamicsLab)
+    for i in range(len(lab.ready.scenario.bases)):
+        lab.exhibit.pick(i)
+        lab.exhibit.toggle()
+    finished(lab, until)
+    clean, poisoned = torch.stack(lab.path).unbind(1)
+    assert torch.equal(clean, poisoned)
+    assert "without poisons 1, 2, 3, 4, 5 and 6" in lab.describe()
+
+
+def test_the_pictures_are_as_strong_as_the_twin_gets_them(small, until):
+    lab = small(DynamicsLab)
+    lab.controls["epsilon"].slider.value = 0
+    finished(lab, until)
+    assert lab.exhibit.gallery.poisons == lab.exhibit.gallery.bases

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from mpkit.lab import CraftLab, UnrollLab
+from mpkit.lab.kit.front import Front, canvases_in
 from mpkit.lab.kit.runner import Phase
-from mpkit.lab.lecture import STYLE, page
+from mpkit.lab.lecture import STYLE, index, page
 
 
 def test_a_page_is_the_labs_own_panel_in_large_type(small):
@@ -14,8 +18,22 @@ def test_a_page_is_the_labs_own_panel_in_large_type(small):
     style, panel = page(lab).children
     assert panel is lab.panel
     assert "mpkit-lecture" in lab.panel._dom_classes
-    assert style.value == STYLE
+    assert style.value.startswith(STYLE)
     assert lab.runner.phase is Phase.READY  # somebody is to press ▶
+
+
+def test_pictures_stand_apart_from_what_is_pressed_and_turned(small):
+    lab = small(CraftLab, large=True)
+    parts = set(lab.panel.children)
+    page(lab)
+    room, front, _ = lab.panel.children
+    head, stage, rest = room.children
+    assert isinstance(front, Front)
+    assert {lab.canvas, lab.victim.canvas} <= set(canvases_in(stage))
+    assert not list(canvases_in(head)) + list(canvases_in(rest))
+    assert {lab.transport.widget, lab.status, lab.message} <= set(head.children)
+    shown = {*lab.panel.children, *head.children, *stage.children, *rest.children}
+    assert parts <= shown  # nothing is lost
 
 
 @pytest.mark.parametrize("kind", [CraftLab, UnrollLab])
@@ -31,7 +49,22 @@ def test_a_page_that_is_only_executed_shows_a_whole_run(kind, small, monkeypatch
 
 
 def test_the_style_touches_lectures_only():
-    rules = [r.split("{")[0] for r in STYLE.replace("<style>", "").split("}") if "{" in r]
-    selectors = [s.strip() for rule in rules for s in rule.split(",")]
-    assert selectors
-    assert all(s.startswith(".mpkit-lecture") or s == "h1" for s in selectors)
+    text = re.sub(r"@media[^{]*\{(.*?\})\s*\}", r"\1", STYLE, flags=re.DOTALL)
+    rules = [r.split("{")[0] for r in text.replace("<style>", "").split("}") if "{" in r]
+    selectors = [s.strip() for rule in rules for s in re.split(r",(?![^(]*\))", rule)]
+    assert len(selectors) > 20
+    ours = (".mpkit-lecture", ".mpkit-index", ".mpkit-all", ".jp-RenderedMarkdown")
+    assert all(s.startswith(ours) for s in selectors)
+
+
+def test_the_index_has_title_line_and_picture_of_every_page(tmp_path):
+    for name, first in (("2-b", "# B & C\n\nWhat it\nis."), ("1-a", "# A"), ("index", "# All")):
+        cells = [{"cell_type": "markdown", "source": first.splitlines(keepends=True)}]
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "2-b.jpg").write_bytes(b"a picture")
+    shown = index(tmp_path).value
+    assert re.findall(r'href="([^"]+)"', shown) == ["1-a.ipynb", "2-b.ipynb"]
+    assert "<h2>B &amp; C</h2><p>What it is.</p>" in shown
+    assert shown.count("<img") == 1
+    assert "data:image/jpeg;base64,YSBwaWN0dXJl" in shown

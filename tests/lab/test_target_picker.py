@@ -41,12 +41,12 @@ def held(monkeypatch):
 
 
 def names(row) -> list[str]:
-    return [button.description for button in row.thumbs.buttons]
+    return row.thumbs.row.captions
 
 
 def picked(picker) -> list[str]:
-    buttons = [b for row in picker.rows.values() for b in row.thumbs.buttons]
-    return [b.tooltip for b in buttons if b.button_style == "primary"]
+    rows = [row.thumbs.row for row in picker.rows.values()]
+    return [row.names[row.picked] for row in rows if row.picked >= 0]
 
 
 def found(lab):
@@ -108,7 +108,7 @@ def test_a_press_takes_another_target_at_once_or_after_the_reset(small, until):
     lab = opened(small)
     far = lab.picker.rows["far"]
     place = 1
-    far.thumbs.buttons[place].click()
+    far.thumbs.row.press(place)
     wanted = far.targets[far.page * PER_PAGE + place]
     assert lab.attack.target_index == (wanted.index,)
     assert lab.scenario.target_rows == (wanted.row,)
@@ -117,7 +117,7 @@ def test_a_press_takes_another_target_at_once_or_after_the_reset(small, until):
     lab.transport.buttons["step"].click()
     until(lambda: lab.runner.phase is Phase.PAUSED)
     near = lab.picker.rows["near"].targets[0]
-    lab.picker.rows["near"].thumbs.buttons[0].click()
+    lab.picker.rows["near"].thumbs.row.press(0)
     assert "After reset" in said(lab)
     assert lab.scenario.target_rows == (wanted.row,), "the run has its own"
     lab.transport.buttons["reset"].click()
@@ -133,7 +133,7 @@ def test_what_is_refused_is_said_and_not_marked(small, monkeypatch):
         raise ValueError("not this one")
 
     monkeypatch.setattr(lab.picker, "picked", refuse)
-    lab.picker.rows["far"].thumbs.buttons[0].click()
+    lab.picker.rows["far"].thumbs.row.press(0)
     assert "not this one" in said(lab)
     assert picked(lab.picker) == before
 
@@ -184,7 +184,7 @@ def test_in_one_go_the_target_is_the_same(small, monkeypatch):
 
 def test_another_class_takes_a_target_by_the_rule(small):
     lab = opened(small, target_index=(3,))
-    lab.controls["target_class"].buttons[1].click()  # of the poison class: refused
+    lab.controls["target_class"].row.press(1)  # of the poison class: refused
     assert lab.attack.target_index == (3,)
     lab.use_code(lab.code())
     assert lab.attack.target_index == (3,)

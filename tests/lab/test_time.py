@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from mpkit.lab import DynamicsLab
+from mpkit.lab import CollisionLab, DynamicsLab
 from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.runner import Phase
 from tests.lab.actions import new
@@ -30,6 +30,11 @@ def lab(request, monkeypatch, tmp_path):
 def seen(lab) -> list:
     """Words and all that is drawn, but for where the film stands."""
     found = [lab.describe()]
+    if hasattr(lab, "exhibit"):
+        gallery = lab.exhibit.gallery
+        found += [gallery.poisons, gallery.mean, gallery.captions, gallery.words]
+    if isinstance(lab, CollisionLab):
+        found += [lab.view.faces.pixels, lab.view.faces.captions]
     for axes in lab.canvas.figure.axes:
         if isinstance(lab, DynamicsLab) and axes is lab.view.plane:
             continue  # it lies through the latest ends

@@ -15,6 +15,7 @@ from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
 from mpkit.lab import CraftLab, VictimsLab
+from mpkit.lab import victims as lab_module
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
 from mpkit.runs.attack import make_attack
@@ -246,7 +247,7 @@ def test_the_picture_follows_a_craft_lab_to_another_target(small, until):
     finished(lab, until)
     assert "a picture of 3 7" in lab.describe()
     assert torch.equal(lab.source.poisons(), crafting.poisons())
-    assert any("target: 3" in axes.get_title() for axes in lab.figure.axes)
+    assert "target: 3" in lab.exhibit.gallery.words["target"]
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p[1:], lambda p: p.float() / 255])
@@ -303,3 +304,26 @@ def test_poisons_come_from_a_craft_lab(small, until):
     finished(lab, until)
     assert lab.crafting is None  # nothing was crafted anew
     assert torch.equal(lab.source.poisons(), crafting.poisons())
+
+
+def test_what_is_taken_out_counts_from_the_next_run_on(small, until, monkeypatch):
+    given, real = [], lab_module.train_victims
+    told = lambda *a, **k: given.append(a) or real(*a, **k)  # noqa: E731
+    monkeypatch.setattr(lab_module, "train_victims", told)
+    lab = small(VictimsLab, victims=1)
+    lab.exhibit.pick(2)
+    lab.exhibit.toggle()
+    finished(lab, until)
+    assert "without poison 3" in lab.describe()
+    poisoned = given[-1][3]["poisoned"]
+    scenario = lab.source.scenario
+    row, other = (int(scenario.bases[i]) for i in (2, 1))
+    assert torch.equal(poisoned[row], scenario.train.x[row])
+    assert not torch.equal(poisoned[other], scenario.train.x[other])
+    lab.exhibit.toggle()
+    assert "For the next run, after reset" in lab.message.value
+    assert "without poison 3" in lab.batch.words  # these were trained so
+    reset(lab)
+    finished(lab, until)
+    assert not torch.equal(given[-1][3]["poisoned"][row], scenario.train.x[row])
+    assert "without" not in lab.batch.words

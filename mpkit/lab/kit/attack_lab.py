@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mpkit.lab.kit.codes import attack_of
 from mpkit.lab.kit.panel import Lab
+from mpkit.lab.kit.runner import Phase
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
 from mpkit.runs.share import attack_code
@@ -34,6 +35,11 @@ class AttackLab(Lab):
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         """Take over the settings of a code. Raises ValueError and changes nothing."""
         self.attack = attack
+
+    def taken_out(self) -> None:
+        """A poison is taken out for the next run's victims, or put back."""
+        self.say("" if self.runner.phase is Phase.READY else "For the next run, after reset (↺).")
+        self.canvas.draw()
 
     def code(self) -> str:
         """A share code of the settings as they are now."""

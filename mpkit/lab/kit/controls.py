@@ -14,10 +14,9 @@ from contextlib import contextmanager
 import ipywidgets as widgets
 from torch import Tensor
 
-from mpkit.lab.kit.closing import close_all
+from mpkit.lab.kit.gallery import Pictures
 from mpkit.lab.kit.notes import Say, Trying
 from mpkit.lab.kit.runner import Phase, Runner
-from mpkit.runs.sheet import picture_tag
 
 COARSE = 2
 """How many times as wide a slider may get for a value that lies outside its range."""
@@ -236,8 +235,8 @@ class Choice(Trying):
 
 
 class Thumbnails(Trying):
-    """One of several pictures, picked by the button under it. `turn(index)` as in `Number`; what is
-    said then stands under them."""
+    """One of several pictures, picked by pressing it. `turn(index)` as in `Number`; what is said
+    then stands under them."""
 
     def __init__(
         self,
@@ -251,47 +250,33 @@ class Thumbnails(Trying):
         """pictures (N, C, H, W) in [0, 1], one name each; `value` is the index picked."""
         super().__init__(say, near=True)
         self.label, self.turn = label, turn
-        self.row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+        self.row = Pictures(label, self._picked)
         name = widgets.Label(label, layout=widgets.Layout(width="132px"))
         self.widget = self.under(widgets.HBox([name, self.row]))
         self.put(pictures, names, value)
 
-    def put(self, pictures: Tensor, names: Sequence[str], value: int) -> None:
-        """Other pictures."""
-        for cell in self.row.children:
-            close_all(cell)
-        self.names, self.value, self.buttons = list(names), value, []
-        cells, wide = [], min(132, max(52, 22 + 7 * max(map(len, names), default=0)))  # pixels
-        for i, (picture, name) in enumerate(zip(pictures, names, strict=True)):
-            button = widgets.Button(
-                description=name,
-                tooltip=f"{self.label}: {name}",
-                layout=widgets.Layout(width=f"{wide}px"),
-            )
-            button.on_click(lambda _, i=i: self._picked(i))
-            self.buttons.append(button)
-            image = widgets.HTML(picture_tag(picture, f"{self.label}: {name}", 48))
-            layout = widgets.Layout(align_items="center", width=f"{wide + 6}px")
-            cells.append(widgets.VBox([image, button], layout=layout))
-        self.row.children = cells
-        self._mark()
+    def put(
+        self,
+        pictures: Tensor,
+        names: Sequence[str],
+        value: int,
+        tips: Sequence[str] | None = None,
+    ) -> None:
+        """Other pictures; `tips` are what is said of each, beside its name."""
+        self.names, self.value = list(names), value
+        tips = [f"{self.label}: {name}" for name in names] if tips is None else tips
+        self.row.show(pictures, names, tips, value)
 
     def show(self, value: int) -> None:
         """Mark one as picked without telling anybody."""
-        self.value = value
-        self._mark()
+        self.value = self.row.picked = value
 
     def enable(self, on: bool) -> None:
         """Whether one can be picked."""
-        for button in self.buttons:
-            button.disabled = not on
+        self.row.enabled = on
 
     def _picked(self, index: int) -> None:
         with self.trying():
             self.turn(index)
             self.value = index
-        self._mark()
-
-    def _mark(self) -> None:
-        for i, button in enumerate(self.buttons):
-            button.button_style = "primary" if i == self.value else ""
+        self.row.picked = self.value

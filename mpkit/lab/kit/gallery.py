@@ -73,6 +73,7 @@ class Pictures(Pressed):
 
     def __init__(self, label: str, pressed: Callable[[int], object] | None = None, size: int = 72):
         super().__init__(pressed, label=label, size=size, pressable=pressed is not None)
+        self.layout.flex = "1 1 0"  # in a row of other things it takes what is left
 
     def show(
         self, pictures: Tensor, captions: Sequence[str], names: Sequence[str], picked: int = -1

@@ -25,8 +25,8 @@ class Handles(anywidget.AnyWidget):
     once, in the browser, and stays where it was put until `show` says otherwise.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text("utf-8")
     frame = traitlets.List([0.0, 0.0, 1.0, 1.0]).tag(sync=True)
     limits = traitlets.List([0.0, 1.0, 0.0, 1.0]).tag(sync=True)
     names = traitlets.List([]).tag(sync=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from mpkit.data.places import quoted
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.kit.tools import Line
+from mpkit.runs.share import decode, differences, encode, merged
 
 
 class Keeping:
@@ -51,3 +56,28 @@ class Keeping:
             self.say("The settings are those of the code.")
         except ValueError as error:  # ShareError among them
             self.say(str(error), bad=True)
+
+
+class Sharing:
+    """The part of a lab whose settings are all in its `knobs`; it has a `name`."""
+
+    old_names: Mapping[str, str] = MappingProxyType({})
+    """What settings were called in codes of earlier versions."""
+
+    def code(self) -> str:
+        """The code of what is in force."""
+        now = self.knobs()
+        return encode(self.name, differences(dataclasses.asdict(now), vars(type(now)())))
+
+    def use_code(self, code: str) -> None:
+        """Take a code's settings, and start over. Raises ShareError, and ValueError for settings
+        that cannot be."""
+        kind = type(self.knobs())
+        values = {self.old_names.get(k, k): v for k, v in decode(self.name, code).items()}
+        try:
+            settings = kind(**merged(vars(kind()), values))
+        except TypeError as error:
+            raise ValueError(f"This code holds settings that do not fit: {error}") from error
+        self.knobs.put(settings)
+        self.waiting = {}
+        self.start_over()

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,8 +19,16 @@ from torch import Tensor, nn
 from mpkit.data import Dataset, cache_folder, files
 from mpkit.device import describe, pick_device
 from mpkit.functional import own
-from mpkit.lab.kit.runner import Phase
+from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.runs.attack import Attack
+
+
+def resting(runner: Runner, seconds: float) -> Iterator[Put]:
+    """For a lab's items, before one that is to be seen: a rest, which a reset may end."""
+    end = time.monotonic() + seconds
+    while runner.mode == "thread" and time.monotonic() < end:
+        time.sleep(min(0.05, seconds))
+        yield Put()
 
 
 def crafting_work(attack: Attack, rows: int) -> float:

@@ -5,7 +5,8 @@ A lab is settings, an iterator, a view and words: what may be turned (`dials`), 
 by being the last thing in a cell; nothing starts by itself.
 
 What only some labs can do, they have methods for: `code() -> str` and `use_code(code)` (raises
-ShareError and ValueError) for share codes, `save() -> Path` for writing the run into a new folder.
+ShareError and ValueError) for share codes, `save() -> Path` for writing the run into a new folder,
+`story() -> Story` (raises ValueError while there is none) for its card and its page.
 """
 
 from __future__ import annotations
@@ -157,12 +158,13 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         self.question, self._asked = question, False
         asking = [guess_row(question, self._answered, self.say)] if question else []
         save = self._save if hasattr(self, "save") else None
-        tools = [keep_row(self._keep, save), picture_row(self.name, self.canvas.png)]
+        story = self.story if hasattr(self, "story") else None
+        tools = [keep_row(self._keep, save), picture_row(self.name, self.canvas.png, story)]
         if hasattr(self, "code"):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
-        turned, picture = widgets.Box(list(controls), layout=wrap), self.framed(self.canvas.widget)
-        shown = [turned, *pictures, picture, *below, *folded]
+        turned, figure = widgets.Box(list(controls), layout=wrap), self.framed(self.canvas.widget)
+        shown = [turned, *pictures, figure, *below, *folded]
         time = [self.bar] * self.filmed
         rows = [*asking, self.transport.widget, *time, self.status, self.message]
         front = Front(type(self).__name__)

@@ -15,6 +15,9 @@ import ipywidgets as widgets
 from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.notes import Note, Say, beside
+from mpkit.runs.card import card
+from mpkit.runs.page import page
+from mpkit.runs.story import Story
 
 WRAP = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 24px"}
 
@@ -95,18 +98,34 @@ def keep_row(keep: Callable[[str], object], save: Callable[[], object] | None) -
     return widgets.VBox([widgets.HBox(row), note])
 
 
-def picture_row(name: str, picture: Callable[[], bytes]) -> widgets.Widget:
-    """The picture as a PNG file, behind a link."""
-    link = widgets.HTML()
+def picture_row(
+    name: str, picture: Callable[[], bytes], story: Callable[[], Story] | None = None
+) -> widgets.Widget:
+    """Files behind links: the picture as a PNG, and of a `story` the card and the page."""
+    link, note = widgets.HTML(), Note()
 
-    def shown() -> None:
-        data = base64.b64encode(picture()).decode()
-        link.value = (
-            f'<a download="{html.escape(name)}.png" '
-            f'href="data:image/png;base64,{data}">save the picture</a>'
-        )
+    def giver(kind: str, file: str, made: Callable[[], bytes]) -> Callable[[], None]:
+        def given() -> None:
+            link.value = ""
+            try:
+                data = base64.b64encode(made()).decode()
+            except ValueError as error:  # nothing has run yet
+                return note.tell(str(error))
+            link.value = (
+                f'<a download="{html.escape(file)}" href="data:{kind};base64,{data}">save the '
+                f"{'page' if file.endswith('html') else 'picture'}</a>"
+            )
 
-    return widgets.HBox([_button("PNG", "the picture as a file", shown, None), link])
+        return given
+
+    shown = giver("image/png", f"{name}.png", picture)
+    row = [_button("PNG", "the picture as a file", shown, note)]
+    if story:
+        made = giver("image/png", f"{name}-card.png", lambda: card(story()))
+        row.append(_button("Card", "what came of this run, on one picture", made, note))
+        made = giver("text/html", f"{name}-page.html", lambda: page(story()).encode())
+        row.append(_button("Page", "this run as one page that plays it", made, note))
+    return widgets.VBox([widgets.HBox([*row, link]), note])
 
 
 def share_row(give: Callable[[], str], take: Callable[[str], object], say: Say) -> widgets.Widget:

@@ -11,6 +11,7 @@ from ipywidgets.widgets.widget import _instances
 
 from mpkit.lab import (
     CraftLab,
+    LookaheadLab,
     Question,
     ReplayLab,
     UnrollLab,
@@ -18,7 +19,7 @@ from mpkit.lab import (
 from mpkit.lab.kit.closing import Closed, close_all
 from mpkit.lab.kit.panel import Lab
 from mpkit.lab.lecture import page
-from tests.lab.conftest import LABS, SMALL, finished
+from tests.lab.conftest import LABS, SHORT, SMALL, finished
 
 
 def test_all_that_is_in_a_box_closes_with_it():
@@ -39,7 +40,8 @@ def made(kind):
         return kind(question)
     if kind is ReplayLab:
         return kind(question=question, rate=1000)
-    return kind(question=question, **SMALL | {"craft_steps": 1})
+    given = SHORT if kind is LookaheadLab else SMALL | {"craft_steps": 1}
+    return kind(question=question, **given)
 
 
 @pytest.fixture

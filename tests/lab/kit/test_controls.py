@@ -186,15 +186,16 @@ def test_a_choice_goes_back_too(said):
     assert (choice.menu.value, said) == ("c", ["not b"])
 
 
-def test_a_thumbnail_is_picked_by_its_button(heard, said):
+def test_a_thumbnail_is_picked_by_pressing_it(heard, said):
     faces = Thumbnails(
         "target", torch.rand(3, 1, 8, 8), ["0", "<1>", "2"], 0, heard.append, said.append
     )
-    faces.buttons[1].click()
-    assert (heard, faces.value) == ([1], 1)
-    assert [b.button_style for b in faces.buttons] == ["", "primary", ""]
-    image = faces.row.children[1].children[0].value
-    assert 'alt="target: &lt;1&gt;"' in image
+    faces.row.press(1)
+    assert (heard, faces.value, faces.row.picked) == ([1], 1, 1)
+    assert faces.row.names[1] == "target: <1>"
+    faces.enable(False)
+    faces.row.press(0)
+    assert heard == [1]
 
 
 def test_buttons_are_enabled_where_they_do_something():

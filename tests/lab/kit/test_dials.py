@@ -67,7 +67,7 @@ def test_a_class_is_picked_by_its_first_picture():
     control = ClassDial(ATTACK["target_class"], data, heard.append, print)
     assert control.names == ["cat", "dog"]
     control.show("dog")
-    assert [b.button_style for b in control.buttons] == ["", "primary"]
+    assert control.row.picked == 1
     assert heard == []
-    control.buttons[0].click()
+    control.row.press(0)
     assert heard == ["cat"]

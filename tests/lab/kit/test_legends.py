@@ -87,3 +87,17 @@ def test_what_is_all_at_one_height_has_limits_nevertheless(axes):
     legends.hold(axes, 0, 0)
     low, high = axes.get_ylim()
     assert low == 0 < high
+
+
+@pytest.mark.parametrize(("name", "smaller"), [("a", False), ("a much longer name", True)])
+def test_a_legend_below_is_whole_within_the_figure(name, smaller):
+    figure = new_figure(9, 3, large=True)
+    axes = figure.subplots(1, 2)[1]
+    for i in range(5):
+        axes.plot([], [], "o", label=f"{name} {i}")
+    legends.legend_below(axes)
+    found = axes.get_legend()
+    seen = found.get_window_extent()
+    assert seen.x0 >= 0
+    assert seen.x1 <= figure.bbox.width
+    assert (found.get_texts()[0].get_fontsize() < 12) == smaller

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from mpkit.lab import CompareLab, CraftLab, ReplayLab, UnrollLab
+from mpkit.lab import CompareLab, CraftLab, LookaheadLab, ReplayLab, UnrollLab
 from mpkit.lab.kit import letters
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.letters import shown
@@ -118,7 +118,10 @@ def texts(lab) -> list[Text]:
     return [t for t in lab.canvas.figure.findobj(Text) if t.get_text().strip()]
 
 
-@pytest.mark.parametrize("kind", [k for k in LABS if k is not UnrollLab], ids=lambda k: k.__name__)
+OTHERS = [k for k in LABS if k not in (UnrollLab, LookaheadLab)]  # these have their own classes
+
+
+@pytest.mark.parametrize("kind", OTHERS, ids=lambda k: k.__name__)
 def test_every_lab_shows_names_as_they_are(kind, small, named, until, tmp_path, monkeypatch):
     monkeypatch.setenv("MPKIT_SCALE", "ci")
     if kind is CompareLab:

@@ -6,6 +6,7 @@ import threading
 
 import ipywidgets as widgets
 import pytest
+import torch
 
 from mpkit.lab import CollisionLab, CraftLab, VictimsLab
 from mpkit.lab.kit.controls import Choice, Number, Thumbnails
@@ -64,7 +65,9 @@ def test_an_error_goes_with_the_next_value_that_is_right(heard):
     number.box.value = 6
     assert said == ["K must lie between 1 and 8, not 99.", "", "four is refused", ""]
     assert Choice("c", ["a"], "a", heard.append, said.append).note is None
-    assert Thumbnails("t", [], [], -1, heard.append, said.append).note is not None
+    assert (
+        Thumbnails("t", torch.rand(0, 1, 8, 8), [], -1, heard.append, said.append).note is not None
+    )
 
 
 # ── in labs ───────────────────────────────────────────────────────────────────────────────────
@@ -106,10 +109,10 @@ def test_what_to_do_first_can_be_done_beside_the_words(lab, until):
 def test_a_class_that_is_refused_is_refused_beside_it(kind, small):
     lab = small(kind, target_class="1", poison_class="7")
     target = lab.controls["target_class"]
-    target.buttons[1].click()
+    target.row.press(1)
     assert list(words(lab)) == [target.note]
     assert "must differ" in target.note.line.value
-    target.buttons[0].click()
+    target.row.press(0)
     assert not words(lab)
 
 

@@ -39,7 +39,7 @@ from tests.lab.conftest import SMALL
 
 for name in labs.__all__:
     kind = getattr(labs, name)
-    given = {} if name in ("UnrollLab", "ReplayLab") else SMALL
+    given = {} if name in ("UnrollLab", "ReplayLab", "LookaheadLab") else SMALL
     if name.endswith("Lab"):
         kind(**given).runner.run()
 """

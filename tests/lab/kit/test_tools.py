@@ -17,6 +17,7 @@ from mpkit.lab.kit.tools import (
     picture_row,
     share_row,
 )
+from tests.runs.conftest import story
 
 
 def named(box: widgets.Widget, name: str) -> widgets.Widget:
@@ -76,13 +77,42 @@ def test_a_run_that_can_be_saved_has_a_button_for_it(heard):
     assert heard == ["saved"]
 
 
+def linked(row: widgets.Widget) -> tuple[str, str, bytes]:
+    """The file behind the row's link: its name, its kind and its bytes; none is linked yet: ""."""
+    link = row.children[0].children[-1].value
+    name, kind, data = re.search(
+        'download="([^"]*)" href="data:([^;]*);base64,([^"]*)"', link
+    ).groups()
+    return name, kind, base64.b64decode(data)
+
+
 def test_the_picture_is_a_link_to_its_bytes():
     row = picture_row('my "lab"', lambda: b"\x89PNG")
-    assert row.children[1].value == ""
+    assert row.children[0].children[-1].value == ""
     named(row, "PNG").click()
-    link = row.children[1].value
-    assert 'download="my &quot;lab&quot;.png"' in link
-    assert base64.b64decode(re.search('base64,([^"]*)"', link)[1]) == b"\x89PNG"
+    assert linked(row) == ("my &quot;lab&quot;.png", "image/png", b"\x89PNG")
+    with pytest.raises(AssertionError):
+        named(row, "Card")
+
+
+def test_a_run_is_given_away_as_a_card_and_as_a_page():
+    row = picture_row("lab", lambda: b"", story)
+    named(row, "Card").click()
+    assert linked(row)[:2] == ("lab-card.png", "image/png")
+    assert linked(row)[2].startswith(b"\x89PNG")
+    named(row, "Page").click()
+    assert linked(row)[:2] == ("lab-page.html", "text/html")
+    assert linked(row)[2].startswith(b"<!DOCTYPE html>")
+
+
+def test_a_run_that_is_none_yet_is_told_in_words():
+    def none():
+        raise ValueError("There is nothing <yet>.")
+
+    row = picture_row("lab", lambda: b"", none)
+    named(row, "Card").click()
+    assert "nothing &lt;yet&gt;" in row.children[1].line.value
+    assert row.children[0].children[-1].value == ""
 
 
 def test_a_code_is_given_and_taken(heard):

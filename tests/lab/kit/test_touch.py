@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpkit.lab.kit.gallery import levels
-from mpkit.lab.kit.touch import UNTOUCHED, Exhibit, filmed, said_of
+from mpkit.lab.kit.touch import TO_TAKE_OUT, UNTOUCHED, Exhibit, filmed, said_of
 from mpkit.metapoison import Pull
 from mpkit.runs.prepared import load_scenario
 from tests.lab.conftest import small_attack
@@ -44,7 +44,7 @@ def test_a_press_enlarges_a_poison_and_another_one_lets_go(exhibit, scenario, pu
     assert not seen(exhibit.touched)
     exhibit.show(poisons(scenario), 9 / 255, pull)
     assert seen(exhibit.hint)
-    assert exhibit.hint.value == UNTOUCHED
+    assert exhibit.hint.value == f"{UNTOUCHED}{TO_TAKE_OUT}."
     exhibit.gallery.press(3)
     assert seen(exhibit.touched)
     assert exhibit.gallery.picked == 3
@@ -98,10 +98,13 @@ def test_taken_out_is_told_everywhere_and_put_back_again(exhibit, scenario, pull
 
 def test_the_base_stands_in_the_place_of_what_is_taken_out(exhibit, scenario):
     changed = scenario.poisoned(poisons(scenario).float() / 255)
-    assert exhibit.without(scenario, changed) is changed
+    assert exhibit.now()[0](scenario, changed) is changed
     exhibit.pick(3)
     exhibit.toggle()
-    given = exhibit.without(scenario, changed)
+    without, words = exhibit.now()
+    exhibit.toggle()  # whoever has begun goes on as it began
+    given = without(scenario, changed)
+    assert words == ", without poison 4"
     row = int(scenario.bases[3])
     assert torch.equal(given[row], scenario.train.x[row])
     assert not torch.equal(changed[row], scenario.train.x[row])
@@ -144,3 +147,10 @@ def test_a_film_keeps_what_a_gradients_picture_needs(exhibit, scenario, pull):
         pixels.append(exhibit.row.pixels)
     assert pixels[0] == pixels[2]
     assert filmed(small).gradient.dtype == torch.float16
+
+
+def test_where_no_victim_comes_nothing_is_taken_out(heard):
+    exhibit = Exhibit(heard.append)
+    assert not seen(exhibit.button)
+    assert TO_TAKE_OUT not in exhibit.hint.value
+    exhibit.widget.close()
