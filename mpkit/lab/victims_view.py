@@ -127,8 +127,7 @@ class CountsView:
         """What changes from frame to frame."""
         rows = [part for row in self.rows.values() for part in row.parts]
         clouds = [*self.clouds.values(), *self.levels.values()]
-        words = [self.title, self.dots.xaxis.label]
-        return [self.line, *self.kept, *clouds, *rows, *self.bars.bars, *words]
+        return [self.line, *self.kept, *clouds, *rows, *self.bars.bars, self.title]
 
     def probability(self, record: VictimRecord) -> float:
         """What a victim gives the attacker's wish for the target that is shown."""
