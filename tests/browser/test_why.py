@@ -1,0 +1,74 @@
+"""Failures made on purpose, in a VictimsLab that a student runs: each is given its reason. And what
+came of a run is given away."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+from server import SCENE, Notebook, expect
+
+DIGITS = "data='digits', size=20, models=4, craft_steps=10, epochs=15, victims=2"
+FAR = (
+    "from mpkit.runs.attack import make_attack\n"
+    "from mpkit.runs.prepared import clean_margins, load_scenario\n"
+    f"scenario = load_scenario(make_attack({DIGITS}, target_index=(0,)))\n"
+    f"margins = clean_margins(make_attack({DIGITS}), scenario, progress=False)\n"
+    "pair = int(scenario.target_labels[0]), int(scenario.adversarial[0])\n"
+    "far = [t.index for t in margins.targets(*pair) if t.third][-1]\n"
+)
+ONE_LIFE = (
+    "data='digits', size=10, n_train=150, n_test=200, classes=('1', '7', '3'), models=1, epochs=10,"
+    "stagger=False, craft_steps=9, craft_rate=0.3, budget=0.04, network='convnet-bn', batch=25, "
+    "victims=4"
+)
+FAILURES = {
+    "the losses did not fall": f"lab = VictimsLab({DIGITS}, epsilon=2/255)",
+    "the target is far": f"{FAR}lab = VictimsLab({DIGITS}, target_index=(far,))",
+    "too few models": f"lab = VictimsLab({ONE_LIFE})",
+    "the victim differs": f"lab = VictimsLab({DIGITS}, victim_augment=True)",
+}
+
+
+def opened(page, jupyter, name: str, lab: str) -> Notebook:
+    book = Notebook.open(page, jupyter, f"{name}.ipynb", [f"from mpkit.lab import *\n{lab}\nlab"])
+    book.run_all()
+    book.button("Run").wait_for(timeout=120_000)
+    return book
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+def test_a_failure_made_on_purpose_is_given_its_reason(page, jupyter, reason):
+    book = opened(page, jupyter, reason.replace(" ", "-"), FAILURES[reason])
+    try:
+        book.press("Run")
+        book.wait_for("lab.runner.phase.ended", 240)
+        said = page.get_by_text("Why it failed: ").first
+        expect(said).to_contain_text(f"Why it failed: {reason}")
+        expect(said).to_contain_text("try ")
+        book.press("Reset")
+        expect(page.get_by_text("Why it failed: ")).to_have_count(0)
+    finally:
+        book.shut_down()
+
+
+def test_a_run_is_given_away_as_a_card_and_as_a_page(page, jupyter):
+    book = opened(page, jupyter, "card", f"lab = CraftLab({SCENE}, craft_steps=3)")
+    try:
+        book.press("Card")
+        expect(page.get_by_text("There is nothing to tell yet").first).to_be_visible()
+        book.press("Run")
+        book.wait_for("lab.runner.phase.ended", 60)
+        for kind, beginning in (("Card", b"\x89PNG"), ("Page", b"<!DOCTYPE html>")):
+            book.press(kind)
+            with page.expect_download() as waited:
+                page.get_by_role(
+                    "link", name=f"save the {'page' if kind == 'Page' else 'picture'}"
+                ).click()
+            content = waited.value.path().read_bytes()
+            assert content.startswith(beginning)
+            if kind == "Card":
+                assert Image.open(io.BytesIO(content)).text["mpkit"] == book.ask("lab.code()")
+    finally:
+        book.shut_down()
