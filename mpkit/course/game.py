@@ -16,6 +16,7 @@ from torch import Tensor
 from mpkit.course import progress
 from mpkit.evaluation.rates import Rate, rate
 from mpkit.lab.kit.controls import Number
+from mpkit.lab.kit.front import heard
 from mpkit.lab.kit.runner import how_to_run
 from mpkit.runs.sheet import picture_tag
 from mpkit.training import generator
@@ -145,7 +146,7 @@ class SpotThePoison:
         self.words.layout.min_height = "32px"  # nothing jumps when they come
         foot = widgets.HBox([self.knob.widget, self.again])
         parts = [self.title, widgets.HBox(columns), self.words, self.line, foot]
-        self.panel = widgets.VBox(parts)
+        self.panel = heard("Spot the poison", parts)
 
     def _button(self, name: str, pressed: Callable[[], object], icon: str = "") -> widgets.Button:
         button = widgets.Button(description=name, icon=icon, layout={"width": f"{SIDE + 8}px"})

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import ipywidgets as widgets
 
+from mpkit.lab.kit.front import heard
+
 
 class Hints:
     """The hints of an exercise, from `number` on (counted from 1); those before it are shown.
@@ -23,7 +25,7 @@ class Hints:
         self.words = widgets.HTML()
         self.button = widgets.Button(layout=widgets.Layout(width="max-content"), icon="lightbulb-o")
         self.button.on_click(lambda _: self.show())
-        self.widget = widgets.VBox([self.words, self.button])
+        self.widget = heard(f"Hints for {name}", [self.words, self.button])
         self._tell()
 
     def show(self) -> None:
@@ -33,8 +35,8 @@ class Hints:
 
     def _tell(self) -> None:
         count = len(self.hints)
-        rows = [f"<p><b>{i}.</b> {html.escape(h)}</p>" for i, h in enumerate(self.hints, 1)]
-        self.words.value = f'<div role="status">{"".join(rows[: self.shown])}</div>'
+        rows = [f"<b>{i}.</b> {html.escape(h)}" for i, h in enumerate(self.hints, 1)]
+        self.words.value = f'<span role="status">{"<br>".join(rows[: self.shown])}</span>'
         self.button.disabled = self.shown == count
         more = f"Show hint {self.shown + 1} of {count}"
         self.button.description = "No more hints" if self.button.disabled else more

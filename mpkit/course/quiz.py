@@ -11,6 +11,7 @@ from typing import NamedTuple
 import ipywidgets as widgets
 
 from mpkit.course import progress
+from mpkit.lab.kit.front import heard
 
 
 class Item(NamedTuple):
@@ -44,7 +45,7 @@ class Quiz:
             self.words.append(words)
             question = widgets.HTML(f"<b>{i + 1}. {html.escape(item.text)}</b>")
             rows.append(widgets.VBox([question, choice, words]))
-        self.widget = widgets.VBox(rows)
+        self.widget = heard(f"Questions of chapter {name}", rows)
 
     def pick(self, question: int, answer: int | None) -> None:
         """Answer a question (both counted from 0) and show why it is right or wrong."""

@@ -16,24 +16,27 @@ from mpkit.lab.kit.looks import LOOKS
 from mpkit.runs.sheet import picture_tag
 
 
-def show(pictures: Sequence[Tensor], titles: Sequence[str]) -> None:
-    """A row of pictures (C, H, W) in [0, 1] with titles, which are their alt text as well."""
+def show(pictures: Sequence[Tensor], titles: Sequence[str], columns: int = 0) -> None:
+    """Pictures (C, H, W) in [0, 1] with titles, which are their alt text as well; in a row, or in
+    so many columns."""
     from IPython.display import HTML, display
 
     cells = "".join(
-        f"<figure style='margin:4px;text-align:center'>{picture_tag(p, title, 96)}"
+        f"<figure style='margin:4px;text-align:center'>{picture_tag(p, title, 128)}"
         f"<figcaption>{escape(title)}</figcaption></figure>"
         for p, title in zip(pictures, titles, strict=True)
     )
-    display(HTML(f"<div style='display:flex;flex-wrap:wrap'>{cells}</div>"))
+    grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
+    how = grid if columns else "display:flex;flex-wrap:wrap"
+    display(HTML(f"<div style='{how}'>{cells}</div>"))
 
 
 def show_change(bases: Tensor, poisons: Tensor, target: Tensor, label: str, true: str) -> None:
-    """base | change × 2 around grey | poison for each picture (P, C, H, W), and the target."""
+    """base | change × 2 around grey | poison, a row for each of (P, C, H, W); then the target."""
     change = (0.5 + 2 * (poisons - bases)).clamp(0, 1)
     pictures = [p for row in zip(bases, change, poisons, strict=True) for p in row]
     titles = [f"base: a {label}", "its change × 2", f"poison: labelled {label}"] * len(bases)
-    show([*pictures, target], [*titles, f"the target: a {true}"])
+    show([*pictures, target], [*titles, f"the target: a {true}"], 3)
 
 
 def shares(records: Sequence[VictimRecord], arm: str) -> tuple[float, float, float]:

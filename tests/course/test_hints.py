@@ -10,7 +10,7 @@ WORDS = ("faint", "plainer <b>", "plain")
 
 
 def told(hints: Hints) -> list[bool]:
-    return [w in hints.words.value for w in ("faint", "plainer &lt;b&gt;", "plain<")]
+    return [w in hints.words.value for w in ("faint", "plainer &lt;b&gt;", "</b> plain<")]
 
 
 def test_hints_come_one_after_another():

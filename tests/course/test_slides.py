@@ -15,8 +15,9 @@ def test_the_change_is_shown_around_grey(pictures, monkeypatch):
     monkeypatch.setattr(slides, "show", lambda *given: shown.append(given))
     bases, poisons = pictures
     slides.show_change(bases[:2], poisons[:2], bases[5], "7", "1")
-    ((images, titles),) = shown
+    ((images, titles, columns),) = shown
     assert len(images) == len(titles) == 7
+    assert columns == 3  # base, change and poison side by side
     assert torch.equal(images[3], bases[1])
     assert torch.equal(images[5], poisons[1])
     wanted = (0.5 + 2 * (poisons[1] - bases[1])).clamp(0, 1)

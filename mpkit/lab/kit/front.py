@@ -6,7 +6,7 @@ it. One small module in every panel (`front.js`) sees to both, and tells whether
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -50,6 +50,13 @@ class Front(anywidget.AnyWidget):
 
         self.observe(turned, "dark")
         turn()
+
+
+def heard(title: str, parts: Sequence[widgets.Widget]) -> widgets.VBox:
+    """A panel that is no lab, with all that a `Front` does for one."""
+    panel = widgets.VBox([*parts, Front(title)])
+    panel.add_class("mpkit-lab")
+    return panel
 
 
 def canvases_in(root: widgets.Widget) -> Iterator[Canvas]:

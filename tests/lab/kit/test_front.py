@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ipywidgets as widgets
 import pytest
 
 from mpkit.lab import CraftLab
 from mpkit.lab.kit import front
-from mpkit.lab.kit.front import Front, canvases_in
+from mpkit.lab.kit.front import Front, canvases_in, heard
 from tests.lab.conftest import LABS
 
 
@@ -57,3 +58,12 @@ def test_the_front_asks_nothing_from_elsewhere():
         assert "http" not in text
         assert "import" not in text
         assert "innerHTML" not in text
+
+
+def test_what_is_no_lab_has_a_front_too():
+    part = widgets.Button(description="press")
+    panel = heard("A game", [part])
+    assert panel.children[0] is part
+    assert isinstance(panel.children[1], Front)
+    assert panel.children[1].title == "A game"
+    assert "mpkit-lab" in panel._dom_classes
