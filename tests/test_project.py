@@ -257,6 +257,7 @@ def test_every_lab_has_its_page_in_the_lecture():
         )
         shown.append(match[1])
         assert re.match(r"# .+\n\n.+", "".join(cells[0]["source"]))  # title and line, in the index
+        assert (path.parent / "pictures" / f"{path.stem}.jpg").exists()
     assert sorted(shown) == sorted(labs())
 
 

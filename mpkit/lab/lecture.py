@@ -10,8 +10,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from mpkit.lab.kit.front import Front, canvases_in
-from mpkit.lab.kit.gallery import Gallery
-from mpkit.lab.kit.panel import Lab
+from mpkit.lab.kit.panel import HERO, Lab
 from mpkit.lab.kit.tools import ClosingBox
 
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text('utf-8')}</style>"
@@ -23,7 +22,7 @@ def page(lab: Lab) -> widgets.Widget:
     """The lab's panel in large type over the whole width: pictures on one side, what is pressed and
     turned on the other. Build the lab with ``large=True``, for letters in pictures."""
     *parts, tools = lab.panel.children
-    stage = [part for part in parts if any(canvases_in(part)) or _pictures(part)]
+    stage = [part for part in parts if HERO in part._dom_classes or any(canvases_in(part))]
     others = [part for part in parts if part not in stage and not isinstance(part, Front)]
     front = [part for part in parts if isinstance(part, Front)]
     cut = others.index(lab.message) + 1
@@ -66,9 +65,3 @@ def _box(name: str, parts: list[widgets.Widget]) -> widgets.VBox:
     box = widgets.VBox(parts)
     box.add_class(name)
     return box
-
-
-def _pictures(part: widgets.Widget) -> bool:
-    """Whether it shows pictures that are drawn in the browser."""
-    inside = getattr(part, "children", ())
-    return isinstance(part, Gallery) or any(map(_pictures, inside))

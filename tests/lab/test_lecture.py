@@ -9,6 +9,7 @@ import pytest
 
 from mpkit.lab import CraftLab, UnrollLab
 from mpkit.lab.kit.front import Front, canvases_in
+from mpkit.lab.kit.panel import HERO
 from mpkit.lab.kit.runner import Phase
 from mpkit.lab.lecture import STYLE, index, page
 
@@ -25,10 +26,13 @@ def test_a_page_is_the_labs_own_panel_in_large_type(small):
 def test_pictures_stand_apart_from_what_is_pressed_and_turned(small):
     lab = small(CraftLab, large=True)
     parts = set(lab.panel.children)
+    pictures = {part for part in parts if HERO in part._dom_classes}
+    assert pictures
     page(lab)
     room, front, _ = lab.panel.children
     head, stage, rest = room.children
     assert isinstance(front, Front)
+    assert pictures <= set(stage.children)
     assert {lab.canvas, lab.victim.canvas} <= set(canvases_in(stage))
     assert not list(canvases_in(head)) + list(canvases_in(rest))
     assert {lab.transport.widget, lab.status, lab.message} <= set(head.children)

@@ -46,6 +46,8 @@ from mpkit.training import Tell
 
 __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"
+HERO = "mpkit-hero"
+"""The class of what shows pictures, which lecture pages put first."""
 
 
 class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
@@ -164,6 +166,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
             tools.append(share_row(self.code, self._use, self.say))
         wrap, folded = widgets.Layout(**WRAP), [fold(NEXT_RUN, later)] if later else []
         turned, figure = widgets.Box(list(controls), layout=wrap), self.framed(self.canvas.widget)
+        for each in pictures:
+            each.add_class(HERO)
         shown = [turned, *pictures, figure, *below, *folded]
         time = [self.bar] * self.filmed
         rows = [*asking, self.transport.widget, *time, self.status, self.message]
