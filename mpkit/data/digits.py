@@ -34,8 +34,8 @@ def camera(images: torch.Tensor, size: int = 32, noise: float = 0.5) -> torch.Te
     clipped.
 
     As they are the digits resist poisoning: a clean target has near relatives of its own class in
-    the training set, a noisy one has none (chapter 06 measures it, and what else was thought to
-    be the reason). Clipped noise would betray the poisons: nothing black stays black under a
+    the training set, a noisy one has none (docs/results.md, with what else was thought to be the
+    reason). Clipped noise would betray the poisons: nothing black stays black under a
     perturbation.
 
     Raises DataError for a size or noise out of range.

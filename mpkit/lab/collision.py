@@ -99,6 +99,9 @@ class CollisionLab(AttackLab):
         self._load()
         self.redraw_kept()
 
+    def moving(self) -> list:
+        return self.view.moving()
+
     def total(self) -> int:
         return self.knobs().steps + 1
 

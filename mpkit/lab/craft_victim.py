@@ -52,7 +52,7 @@ class VictimNow(Filming):
         self.figure = new_figure(9, 1.9, large)
         self.axes = self.figure.add_axes((0.075, 0.28, 0.5, 0.56))
         self.levels = self.figure.add_axes((0.655, 0.28, 0.33, 0.56))
-        self.canvas = Canvas(self.figure, self.describe)
+        self.canvas = Canvas(self.figure, self.describe, moving=self.moving)
         self.runner = Runner(self.items, self.take, self._changed)
         self.button = widgets.Button(
             description="Train a victim on these poisons now",
@@ -122,6 +122,10 @@ class VictimNow(Filming):
     def of(self, count: int) -> list[VictimRecord]:
         """The victims and twins that were trained on all poisons of so many craft steps."""
         return [r for crafted, judged in self.trained if crafted == count for r in judged]
+
+    def moving(self) -> list:
+        heads = [part for head, _ in self.heads for part in head.parts]
+        return [*heads, *self.lines.values()]
 
     def frame(self) -> int:
         return len(self.points)

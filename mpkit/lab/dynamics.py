@@ -180,6 +180,9 @@ class DynamicsLab(AttackLab):
         if frame.places is not None:
             self.view.put(frame.places)
 
+    def moving(self) -> list:
+        return self.view.moving()
+
     def step_seen(self) -> str:
         return f"epoch {self.records[self.seen.count - 1].epoch}"
 

@@ -190,6 +190,13 @@ class TwinsView:
         """Show `places`."""
         self.space.update(places, self.sizes)
 
+    def moving(self) -> list:
+        """What changes from frame to frame."""
+        lines = [line for some in self.lines for line in some]
+        heads = [part for some in self.heads for head in some for part in head.parts]
+        paths = [*self.paths, *self.ends, self.begin]
+        return [*self.kept, *heads, *lines, self.guess, *self._marks, *paths, *self.space.groups]
+
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed epoch; None leaves it out."""
         legends.show_guess(self.guess, guess)

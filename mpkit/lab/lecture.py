@@ -10,6 +10,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from mpkit.lab.kit.front import Front, canvases_in
+from mpkit.lab.kit.gallery import Gallery
 from mpkit.lab.kit.panel import Lab
 from mpkit.lab.kit.tools import ClosingBox
 
@@ -70,4 +71,4 @@ def _box(name: str, parts: list[widgets.Widget]) -> widgets.VBox:
 def _pictures(part: widgets.Widget) -> bool:
     """Whether it shows pictures that are drawn in the browser."""
     inside = getattr(part, "children", ())
-    return getattr(part, "kind", "") == "table" or any(map(_pictures, inside))
+    return isinstance(part, Gallery) or any(map(_pictures, inside))

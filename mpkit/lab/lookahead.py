@@ -9,7 +9,7 @@ from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dials, show
 from mpkit.lab.kit.keeping import Sharing
 from mpkit.lab.kit.knobs import Knobs
-from mpkit.lab.kit.measure import TIMES
+from mpkit.lab.kit.measure import TIMES, begin
 from mpkit.lab.kit.pace import resting
 from mpkit.lab.kit.panel import Lab, Question
 from mpkit.lab.lookahead_film import (
@@ -68,6 +68,7 @@ class LookaheadLab(Sharing, Lab):
     def __init__(self, question: Question | None = None, large: bool = False, **given):
         self.knobs, self.which = Knobs(Journey(**given)), 0
         self.records: list[Ahead | Home | Check | Cost] = []
+        begin()
         self.view = LookaheadView(large)
         self._load()
         live = {k: s for k, s in JOURNEY.items() if s.live}

@@ -33,8 +33,8 @@ class Batch:
     settings: Settings
     step: int | None = None
     steps: int | None = None
-    left_out: str = ""
     records: tuple[CraftRecord, ...] = ()
+    left_out: str = ""
 
     @property
     def words(self) -> str:

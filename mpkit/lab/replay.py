@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from numbers import Real
 from pathlib import Path
+
+import torch
 
 from mpkit.data.places import SHIPPED, at
 from mpkit.evaluation.rates import percent
@@ -14,17 +17,21 @@ from mpkit.evaluation.tally import counted, diverged, success_rate
 from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.canvas import font_size, new_figure
+from mpkit.lab.kit.closing import close_all
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import LOOKS, RateRow, name_rows
 from mpkit.lab.kit.pace import resting
 from mpkit.lab.kit.panel import Lab, Question
+from mpkit.lab.kit.touch import Exhibit
 from mpkit.lab.kit.views import LossView, tidy
-from mpkit.lab.wish import wanted_by
+from mpkit.lab.wish import wanted_by, wish_of
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.folder import SavedRun, open_run
+from mpkit.runs.frames import Frames
 from mpkit.runs.record import RecordError, replay
 from mpkit.runs.story import Story, story_of
+from mpkit.scenario import Scenario
 from mpkit.setting import changes
 
 RECORDED = SHIPPED / "recorded"
@@ -57,11 +64,14 @@ class ReplayLab(Lab):
         self.steps, self.victims = replay(saved.folder), saved.victims()
         self.records: list[CraftRecord] = []
         self.arrived: list[VictimRecord] = []
-        self.figure = new_figure(9, 4.2, large)
+        self.figure, self.exhibit = new_figure(9, 4.2, large), Exhibit(self.say)
+        self.grown = _grown(saved.folder)
         self._lay_out()
         turn = lambda v: setattr(self, "rate", v)  # noqa: E731
         self.controls = {"rate": Number("steps a second", rate, 1, 20, turn, self.say)}
-        self.assemble(self.figure, [c.widget for c in self.controls.values()], question)
+        pictures = [self.exhibit.widget] if self.grown else []
+        shown = [c.widget for c in self.controls.values()]
+        self.assemble(self.figure, shown, question, pictures=pictures)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -86,6 +96,7 @@ class ReplayLab(Lab):
         count, counted = frame
         self.view.update(self.records, self.marks, count)
         self._count(counted)
+        self._grow(count)
 
     def step_seen(self) -> str:
         count, counted = self.seen
@@ -124,8 +135,31 @@ class ReplayLab(Lab):
     def _arms(self) -> list[str]:
         return [arm for arm in ARMS if any(r.arm == arm for r in self.victims)]
 
+    def end(self, timeout: float | None = None) -> None:
+        close_all(self.exhibit.widget)  # it may be in no box
+        super().end(timeout)
+
+    def _grow(self, count: int) -> None:
+        """The poisons, as they were last kept before so many craft steps had been done."""
+        if self.grown:
+            _, frames = self.grown
+            before = [i for i, step in enumerate(frames.steps) if step <= count]
+            if before:
+                self.exhibit.show(frames.pictures[before[-1]], self.records[count - 1].epsilon)
+            else:
+                self._exhibit()
+
+    def _exhibit(self) -> None:
+        if self.grown:
+            self.exhibit.lay_out(self.grown[0], wish_of(self.grown[0]).true)
+
+    def moving(self) -> list:
+        rows = [part for rate, dots in self.rows.values() for part in (dots, *rate.parts)]
+        return [*self.view.moving(), *rows]
+
     def _lay_out(self) -> None:
         self.figure.clear()
+        self._exhibit()
         a, size = self.attack, font_size(self.figure, 8)
         wide, apart = (1.7, 0.55) if self.figure.large else (2.3, 0.32)  # room for large letters
         grid = self.figure.add_gridspec(
@@ -169,6 +203,23 @@ def find(run: str | Path) -> Path:
         f"{str(run)!r} is no run folder (it has no settings.json). Name a folder that "
         f"`mpkit attack` or Save wrote, or a run that ships: {', '.join(names) or 'none here'}"
     )
+
+
+def _grown(folder: Path) -> tuple[Scenario, Frames] | None:
+    """Some poisons of a run, at some steps, and the scenario with these alone; None where they, or
+    the pictures that they were made of, are not here."""
+    try:
+        story = story_of(folder)
+    except RecordError:  # the numbers can be seen all the same
+        return None
+    scenario, frames = story.scenario, story.frames
+    if scenario and not frames and story.poisons is not None:
+        every, none = tuple(range(len(story.poisons))), torch.empty(0)
+        frames = Frames((len(story.steps),), every, story.poisons[None], none)
+    if not (scenario and frames):
+        return None
+    bases = scenario.bases[list(frames.which)]
+    return dataclasses.replace(scenario, bases=bases), frames
 
 
 def _told(run: SavedRun) -> str:

@@ -145,6 +145,9 @@ class UnrollLab(Sharing, Lab):
     def total(self) -> int:
         return self.moves
 
+    def moving(self) -> list:
+        return self.view.moving()
+
     def curve(self):
         return [r.step for r in self.records], [r.loss for r in self.records]
 

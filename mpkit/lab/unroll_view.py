@@ -144,6 +144,13 @@ class UnrollView:
             hold(axes, low - 0.15 * (high - low), high + 0.15 * (high - low))
         show_marks(self.history, self._marks, marks)
 
+    def moving(self) -> list:
+        """What changes from frame to frame."""
+        plane = [self.ground, *self.clean, self.boxes, self.quiver, self.bad, self.target]
+        words = [*self.numbers, self.lengths]
+        lines = [self.look_line, *self.kept_lines, *self.head.parts, self.move_line, self.guess]
+        return [*plane, *words, *lines, *self._marks]
+
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed move; None leaves it out."""
         show_guess(self.guess, guess)

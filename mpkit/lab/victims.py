@@ -18,7 +18,7 @@ from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Put
-from mpkit.lab.kit.touch import Exhibit
+from mpkit.lab.kit.touch import Exhibit, said_of
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, arm_sources, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from mpkit.lab.victims_story import Telling
@@ -141,11 +141,17 @@ class VictimsLab(Telling, AttackLab):
 
     def show_frame(self, frame: Moment) -> None:
         records = self._until(frame)
-        self.view.update(records, said_by(records, self.source.scenario))
+        said = said_by(records, self.source.scenario)
+        self.view.update(records, said)
+        if records:
+            self._show(self.batch, said_of(self.source.scenario.train.classes, said))
         about = f"{self._counted(records)}, {self.dose}" if records else ""
         wanted = f"{about}: probability of {self.view.wanted}"
         self.view.say(wanted if about else self._crafting_words(frame.crafting))
         self.view.tell(self.batch.words if about else "")
+
+    def moving(self) -> list:
+        return self.view.moving()
 
     def step_seen(self) -> str:
         records, crafting = self._until(self.seen), self.seen.crafting
@@ -175,10 +181,10 @@ class VictimsLab(Telling, AttackLab):
             self._show(batch)
         self.redraw_kept()
 
-    def _show(self, batch: Batch) -> None:
-        """The poisons, as strong as victims get them."""
+    def _show(self, batch: Batch, said: str = "") -> None:
+        """The poisons, as strong as victims get them, and what the target is called."""
         pictures = rescaled(self.source.scenario, batch.pictures, self.strength, 100)
-        self.exhibit.show(pictures, batch.settings.epsilon)
+        self.exhibit.show(pictures, batch.settings.epsilon, said=said)
 
     def total(self) -> int:
         crafting = bool(self.crafting) or (not self.arrivals and not self.source.there)
@@ -244,7 +250,7 @@ class VictimsLab(Telling, AttackLab):
             f"{about}{self.dose}, {self.batch.words}; "
             f"{'; '.join(lines)}. "
             f"Poisoned victims on average give the target: {said or 'nothing, as all diverged'}."
-            f"{self.exhibit.describe()} {self.reason}"
+            f"{self.exhibit.describe()} {self.reason * self.film.live}"
         ).rstrip()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────

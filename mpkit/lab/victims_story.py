@@ -26,9 +26,10 @@ class Telling:
         scenario = self.source.scenario
         poisons = (255 * rescaled(scenario, batch.pictures, share, 100)).round().to(torch.uint8)
         given = {"steps": batch.records, "poisons": poisons, "victims": records}
-        share = "" if share == 100 else f"{share:g}% of these poisons' change"
+        told = "all" if share == 100 else f"{share:g}% of these poisons' change"
+        told = f"{told}{batch.left_out}" if share != 100 or batch.left_out else ""
         attack = dataclasses.replace(self.attack, settings=batch.settings)
-        return Story(attack, scenario, **given, share=share, code=self.code())
+        return Story(attack, scenario, **given, share=told, code=self.code())
 
     def _changed(self) -> None:
         if self.runner.phase.ended and self.arrivals:

@@ -75,7 +75,8 @@ class CountsView:
 
     def say(self, text: str) -> None:
         """The line above the dots."""
-        self.dots.set_title(shown(text), loc="left", fontsize=font_size(self.figure, 10))
+        size = font_size(self.figure, 10)
+        self.title = self.dots.set_title(shown(text), loc="left", fontsize=size)
 
     def tell(self, poisons: str) -> None:
         """Which poisons these victims trained on."""
@@ -121,6 +122,13 @@ class CountsView:
             by = f"{others[0].statistics} statistics"
             words += f"; {by}: {found.successes} of {found.n}"
         return words
+
+    def moving(self) -> list:
+        """What changes from frame to frame."""
+        rows = [part for row in self.rows.values() for part in row.parts]
+        clouds = [*self.clouds.values(), *self.levels.values()]
+        words = [self.title, self.dots.xaxis.label]
+        return [self.line, *self.kept, *clouds, *rows, *self.bars.bars, *words]
 
     def probability(self, record: VictimRecord) -> float:
         """What a victim gives the attacker's wish for the target that is shown."""

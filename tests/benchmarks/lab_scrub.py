@@ -45,7 +45,7 @@ def told(name: str, times: list[float]) -> dict:
 
 def moved(page, which: int, words: str, last: int, moves: int) -> list[float]:
     """Milliseconds for each of so many steps, from the end to the first one and back."""
-    page.get_by_role("slider", name="Time: look back at a step of the run").nth(which).focus()
+    page.get_by_role("slider", name="Time: look back at one").nth(which).focus()
     at, way, times = last, -1, []
     for _ in range(moves):
         way = -way if not 1 <= at + way <= last else way

@@ -84,7 +84,7 @@ def lecture_pictures(page, server, folder: Path) -> None:
 
 
 def index_pictures(page, server, names: list[str]) -> None:
-    """What the index of the lecture shows of each page: its pictures, after a minute's run."""
+    """What the index of the lecture shows of each page: its pictures, once it has run."""
     page.set_viewport_size({"width": 1440, "height": 1000})
     for name in names:
         page.goto(server.url(f"voila/render/{name}.ipynb"), timeout=120_000)
@@ -92,7 +92,7 @@ def index_pictures(page, server, names: list[str]) -> None:
         run.wait_for(timeout=90_000)
         run.click()
         with contextlib.suppress(AssertionError):
-            expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=300_000)
         page.wait_for_timeout(2000)
         stage = Image.open(io.BytesIO(page.locator(".mpkit-stage").screenshot())).convert("RGB")
         top = stage.crop((0, 0, stage.width, min(stage.height, round(stage.width / 1.6))))

@@ -63,9 +63,10 @@ def test_axe_finds_nothing_serious_in_any_panel(book):
 @pytest.mark.parametrize("name", LABS)
 def test_every_control_has_a_name_of_its_own(book, name):
     names = panel(book, name).evaluate(
-        """(panel, controls) => [...panel.querySelectorAll(controls)].map(e =>
-            [e.getAttribute('role') || e.tagName,
-             (e.getAttribute('aria-label') || e.textContent).trim()])""",
+        """(panel, controls) => [...panel.querySelectorAll(controls)]
+            .filter(e => e.getClientRects().length)
+            .map(e => [e.getAttribute('role') || e.tagName,
+                (e.getAttribute('aria-label') || (e.labels?.[0] || e).textContent).trim()])""",
         CONTROLS,
     )
     assert names

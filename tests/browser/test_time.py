@@ -9,7 +9,7 @@ FAST = SMALL.replace("craft_steps=400", "craft_steps=12")
 
 
 def slider(book, which: int = 0):
-    return book.page.get_by_role("slider", name="Time: look back at a step of the run").nth(which)
+    return book.page.get_by_role("slider", name="Time: look back at one").nth(which)
 
 
 def picture(book, words: str):
@@ -62,7 +62,7 @@ def test_back_and_on_while_it_runs_and_live_again(lab):
     expect(picture(lab, f"After craft step {back} ")).to_be_visible()
     assert lab.ask("lab.film.live") is False
 
-    now = lab.page.get_by_role("button", name="Now: go to the end").first
+    now = lab.page.get_by_role("button", name="Now: go to the last").first
     now.click()
     lab.wait_for("lab.film.live")
     seen = lab.ask("lab.runner.steps")

@@ -103,8 +103,10 @@ def test_no_class_is_named_across_another_plot(kind, large, names, small, monkey
     figure, bars = lab.canvas.figure, lab.view.bars.bars[0].axes
     figure.canvas.draw()
     row = bars.get_window_extent()
-    beside = [axes.get_tightbbox() for axes in figure.axes if axes is not bars]
-    beside = [box for box in beside if box.y0 < row.y1 and box.y1 > row.y0]
+    others = [axes for axes in figure.axes if axes is not bars]
+    beside = [axes.get_window_extent() for axes in others]
+    beside += [axes.yaxis.get_tightbbox(figure.canvas.get_renderer()) for axes in others]
+    beside = [box for box in beside if box and box.y0 < row.y1 and box.y1 > row.y0]
     assert beside
     for text in bars.get_yticklabels():
         box = text.get_window_extent()

@@ -16,6 +16,7 @@ from mpkit.lab.replay import RECORDED, find
 from mpkit.runs import record
 from mpkit.runs.folder import open_run
 from mpkit.runs.record import RecordError
+from tests.lab.conftest import finished
 
 FLAGS = (
     "attack --scale ci --data digits --n-train 60 --n-test 60 --classes 1,7 --size 8 --models 2 "
@@ -107,7 +108,7 @@ def test_every_run_that_ships_can_be_replayed(monkeypatch):
         assert find(name) == RECORDED / name
         kept = {p.name for p in (RECORDED / name).iterdir()}
         told = {"settings.json", "records.jsonl", "victims.jsonl", "summary.json"}
-        assert kept <= told | {"differences.safetensors", "bases.json"}
+        assert kept <= told | {"differences.safetensors", "bases.json", "poisons.safetensors"}
         lab = ReplayLab(name)
         lab.runner.run()
         assert lab.runner.phase is Phase.DONE
@@ -119,3 +120,30 @@ def test_every_run_that_ships_can_be_replayed(monkeypatch):
 def test_a_rate_that_is_none_is_refused_in_words(run, rate):
     with pytest.raises(ValueError, match=f"a number above 0, and not {rate!r}"):
         ReplayLab(run, rate=rate)
+
+
+def test_a_run_whose_pictures_are_here_shows_its_poisons(until):
+    lab = ReplayLab("signs-stop", rate=1000)
+    try:
+        gallery, (scenario, frames) = lab.exhibit.gallery, lab.grown
+        assert gallery.poisons == gallery.bases  # nothing is replayed yet
+        finished(lab, until)
+        assert gallery.poisons == frames.pictures[-1][:6].numpy().tobytes()
+        assert len(frames.which) == len(scenario.bases) == gallery.total
+        gallery.press(2)
+        assert "while poisons are crafted" in lab.exhibit.words.value
+        lab.scrub(1)
+        early = [i for i, step in enumerate(frames.steps) if step <= 1]
+        shown = frames.pictures[early[-1]][:6].numpy().tobytes() if early else gallery.bases
+        assert gallery.poisons == shown
+    finally:
+        lab.close()
+
+
+def test_a_run_whose_pictures_are_elsewhere_shows_its_numbers():
+    lab = ReplayLab(rate=1000)
+    try:
+        assert lab.grown is None
+        assert lab.exhibit.widget not in lab.panel.children
+    finally:
+        lab.close()

@@ -48,6 +48,25 @@ def seen(lab) -> list:
     return found
 
 
+def unlike(lab) -> float:
+    """The share of pixels that are others where all is drawn from scratch: few, under a legend."""
+    canvas = lab.canvas
+
+    def pixels() -> np.ndarray:
+        canvas._render()
+        return np.asarray(canvas.figure.canvas.buffer_rgba())[..., :3].astype(int)
+
+    quick, parts, moving = pixels(), canvas.moving(), canvas.moving
+    for part in parts:
+        part.set_animated(False)
+    canvas.moving = None
+    whole = pixels()
+    canvas.moving = moving
+    for part in parts:
+        part.set_animated(True)
+    return (abs(whole - quick).max(-1) > 40).mean()
+
+
 def one_step(lab, until) -> None:
     press(lab, "step")
     button = lab.transport.buttons["step"]
@@ -76,6 +95,7 @@ def test_what_was_shown_after_a_step_is_shown_again(lab, until):
         assert ("looking back at" in lab.status.value) is (step < max(shown))
         assert lab.bar.live is (step == max(shown))
         assert lab.bar.words
+        assert unlike(lab) < 0.005
     assert (lab.curve(), len(getattr(lab, "records", []))) == (curve, records)
 
 

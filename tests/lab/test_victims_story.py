@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from mpkit.evaluation.records import ARMS
@@ -57,6 +59,13 @@ def test_a_share_of_the_change_is_told_and_shown(small, until, share):
     most = (lab.batch.pictures.float() - 255 * told.scenario.base_images.cpu()).abs().max()
     assert change <= share / 100 * most + 0.51
     page(told)
+
+
+def test_poisons_that_were_taken_out_are_told(small, until):
+    lab = small(VictimsLab)
+    finished(lab, until)
+    lab.batch = dataclasses.replace(lab.batch, left_out=", without poison 3")
+    assert ("share", "all, without poison 3") in lab.story().settings
 
 
 def test_given_poisons_have_no_crafting_to_tell_of(small, until):

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mpkit.runs.page import page
+from tests.conftest import ROOT
 from tests.runs.conftest import changed, levels, scenario, story
 
 
@@ -119,6 +120,14 @@ def test_only_its_own_script_may_run_and_nothing_may_be_fetched():
     assert re.findall(r"https?://[^\"'\s]+", text) == ["http://www.w3.org/2000/svg"]  # a name
     assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|innerHTML|\beval\b", text)
     assert set(re.findall(r'(?:src|href)="([^"]*)"', text)) == {"data:,"}
+
+
+def test_the_page_that_the_readme_links_to_is_as_pages_are_now():
+    assert "(docs/run.html)" in (ROOT / "README.md").read_text("utf-8")
+    shipped, now = (ROOT / "docs" / "run.html").read_text("utf-8"), page(story())
+    assert shipped.partition("<script>")[2] == now.partition("<script>")[2]
+    assert len(data(shipped)["pictures"]["frames"]) == 40
+    assert "8 of 8" in data(shipped)["title"]
 
 
 def test_the_same_run_gives_the_same_page():

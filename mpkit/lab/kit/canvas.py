@@ -17,6 +17,7 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from mpkit.lab.kit.dark import Screen
@@ -130,7 +131,7 @@ class Canvas:
 
     def _render(self) -> None:
         canvas, artists = self.figure.canvas, self.moving() if self.moving else ()
-        look = self._looks() if artists else None
+        look = self._looks(set(artists)) if artists else None
         if look is None or look != self._look:
             for artist in artists:
                 artist.set_animated(True)
@@ -141,12 +142,15 @@ class Canvas:
         for artist in artists:
             artist.axes.draw_artist(artist)
 
-    def _looks(self) -> tuple:
-        """What the ground depends on."""
-        return tuple(
+    def _looks(self, moving: set[Artist]) -> tuple:
+        """What the ground depends on, words among it, but for those that move."""
+        words = [text.get_text() for text in self.figure.texts]
+        for axes in self.figure.axes:
+            some = [*axes.get_children(), axes.xaxis.label]
+            words += [t.get_text() for t in some if isinstance(t, Text) and t not in moving]
+        return tuple(words), *(
             (
                 id(axes), axes.get_xlim(), axes.get_ylim(),
-                *(axes.get_title(loc=side) for side in ("left", "center")),
                 *(label.get_text() for label in axes.get_yticklabels()),
                 *(text.get_text() for text in (axes.get_legend() or _Nothing).get_texts()),
             )

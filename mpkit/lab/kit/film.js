@@ -7,11 +7,11 @@ function part(tag, name, values = {}) {
 
 function render({ model, el }) {
   const slider = part("input", "slider", { type: "range" });
-  slider.setAttribute("aria-label", "Time: look back at a step of the run");
+  slider.setAttribute("aria-label", `Time: look back at one ${model.get("unit")} of the run`);
   const words = part("output", "words");
   const now = part("button", "now", { type: "button", textContent: "Now" });
   now.title = "Go to the end, and follow the run";
-  now.setAttribute("aria-label", "Now: go to the end, and follow the run");
+  now.setAttribute("aria-label", `Now: go to the last ${model.get("unit")}, and follow the run`);
   const note = part("div", "note");
   const row = part("div", "row");
   row.append(part("span", "name", { textContent: "Time" }), slider, words, now);

@@ -110,10 +110,10 @@ class FilmBar(anywidget.AnyWidget):
     _css = Path(__file__).with_suffix(".css").read_text("utf-8")
     first, last, every, at = (Int(0).tag(sync=True) for _ in range(4))
     live = Bool(True).tag(sync=True)
-    words, note = (Unicode("").tag(sync=True) for _ in range(2))
+    words, note, unit = (Unicode("").tag(sync=True) for _ in range(3))
 
-    def __init__(self, asked):
-        super().__init__()
+    def __init__(self, asked, unit: str = "step"):
+        super().__init__(unit=unit)  # a panel may have one of craft steps, and one of epochs
         self.asked = asked
         self.on_msg(self._heard)
 
@@ -164,7 +164,7 @@ class Filming:
 
     def make_film(self) -> None:
         """An empty film, and a slider where there will be frames."""
-        self.film, self.bar = Film(), FilmBar(self.scrub) if self.filmed else None
+        self.film, self.bar = Film(), FilmBar(self.scrub, self.unit) if self.filmed else None
 
     def keep_frame(self, step: int) -> bool:
         """Keep this moment, and show it: True unless somebody looks back. Under the canvas's

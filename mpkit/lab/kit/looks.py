@@ -38,6 +38,11 @@ class RateRow:
         self.span.set_data([found.low, found.high], [self.row, self.row])
         show_count(self.words, found, diverged)
 
+    @property
+    def parts(self) -> list:
+        """What changes from frame to frame."""
+        return [self.span, self.point, self.words]
+
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """One row for each name, from the top down."""

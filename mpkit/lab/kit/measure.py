@@ -42,6 +42,12 @@ def peak_bytes(work: Callable[[], object]) -> int:
 TIMES = 3
 
 
+def begin() -> None:
+    """To be called in the main thread before others measure: there the profiler wants to begin."""
+    if torch.profiler.kineto_available():
+        peak_bytes(lambda: None)
+
+
 def cost(work: Callable[[], object], times: int = TIMES) -> tuple[float, float | None]:
     """Milliseconds, the median of so many times, and megabytes at the peak; None where this torch
     has no profiler that could tell."""

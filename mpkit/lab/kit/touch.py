@@ -19,17 +19,19 @@ from mpkit.scenario import Scenario
 
 ENLARGED = 168
 """CSS pixels."""
-UNTOUCHED = "Press a poison to see it large, and to take it out of what the next victim trains on."
+UNTOUCHED = "Press a poison to see it large"
+TO_TAKE_OUT = ", and to take it out of what the next victim trains on"
 
 
 class Exhibit:
     """The pictures of a lab: a `Gallery`, and under it the poison that was picked.
 
     `out` holds the numbers (from 0) of those that are taken out: a victim that is trained next gets
-    their base pictures instead (`without`). `told()` hears of every change of it.
+    their base pictures instead (`now`). `told()` hears of every change of it; without it, nothing
+    can be taken out.
     """
 
-    def __init__(self, say: Say, told: Callable[[], object] = lambda: None, columns: int = 6):
+    def __init__(self, say: Say, told: Callable[[], object] | None = None, columns: int = 6):
         self.told, self.picked, self.out = told, -1, frozenset()
         self.gallery = Gallery(self.pick, columns)
         self.row = Pictures("the poison that was picked, enlarged", size=ENLARGED)
@@ -37,8 +39,9 @@ class Exhibit:
         self.button = widgets.Button(layout=widgets.Layout(flex="0 0 auto", width="auto"))
         self.button.on_click(lambda _: self.toggle())
         self.page = Number("page of poisons", 1, 1, 1, lambda n: self._turn(n - 1), say)
+        self.button.layout.display = "" if told else "none"
         self.touched = widgets.VBox([self.row, widgets.HBox([self.button, self.words])])
-        self.hint = widgets.HTML(UNTOUCHED)
+        self.hint = widgets.HTML(f"{UNTOUCHED}{TO_TAKE_OUT if told else ''}.")
         self.widget = widgets.VBox([self.gallery, self.page.widget, self.hint, self.touched])
         self._scenario: Scenario | None = None
         self._lock = threading.RLock()

@@ -63,6 +63,11 @@ class Playhead:
         self.line.set_xdata([x[count - 1] if back else -1] * 2)
         self.later.set_data((x[count - 1 :], y[count - 1 :]) if back else ([], []))
 
+    @property
+    def parts(self) -> list:
+        """What changes from frame to frame."""
+        return [self.later, self.line]
+
 
 class LossView:
     """L_adv of every surrogate, coloured by age, with the mean; changes of settings as marks."""
@@ -118,8 +123,7 @@ class LossView:
 
     def moving(self) -> list:
         """What changes from frame to frame."""
-        head = self.head.later, self.head.line
-        return [*self.kept, *head, self.guess, self.dots, self.mean, *self.marks]
+        return [*self.kept, *self.head.parts, self.guess, self.dots, self.mean, *self.marks]
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed step; None leaves it out."""
@@ -139,8 +143,7 @@ class CloudView:
     def __init__(self, axes: Axes, title: str, looks: Sequence[tuple]):
         self.axes = axes
         tidy(axes, title)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[], xlim=(-0.08, 1.08), ylim=(-0.08, 1.08))
         self.groups = [
             axes.plot([], [], m, color=c, ms=ms, mec=BLACK if ms > 4 else c, label=shown(label))[0]
             for m, c, ms, label in looks
@@ -149,16 +152,13 @@ class CloudView:
 
     def update(self, points: np.ndarray, sizes: Sequence[int]) -> None:
         """points (N, 2) of all groups, so many of each in turn."""
+        seen = points[np.isfinite(points).all(1)]
+        if len(seen):  # the plane has no units, and limits that stay cost nothing to draw
+            low, high = seen.min(0), seen.max(0)
+            points = (points - low) / np.maximum(high - low, 1e-6)
         parts = np.split(points, np.cumsum(sizes)[:-1])
         for group, part in zip(self.groups, parts, strict=True):
             group.set_data(*part.T)
-        seen = points[np.isfinite(points).all(1)]
-        if not len(seen):
-            return
-        low, high = seen.min(0), seen.max(0)
-        room = 0.08 * (high - low) + 1e-6
-        self.axes.set_xlim(low[0] - room[0], high[0] + room[0])
-        self.axes.set_ylim(low[1] - room[1], high[1] + room[1])
 
 
 def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) -> None:

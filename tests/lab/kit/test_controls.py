@@ -192,7 +192,7 @@ def test_a_thumbnail_is_picked_by_pressing_it(heard, said):
     )
     faces.row.press(1)
     assert (heard, faces.value, faces.row.picked) == ([1], 1, 1)
-    assert faces.row.names[0] == "target: <1>"
+    assert faces.row.names[1] == "target: <1>"
     faces.enable(False)
     faces.row.press(0)
     assert heard == [1]

@@ -89,9 +89,9 @@ def test_what_is_all_at_one_height_has_limits_nevertheless(axes):
     assert low == 0 < high
 
 
-@pytest.mark.parametrize(("name", "smaller"), [("a", False), ("a long name", True)])
+@pytest.mark.parametrize(("name", "smaller"), [("a", False), ("a much longer name", True)])
 def test_a_legend_below_is_whole_within_the_figure(name, smaller):
-    figure = new_figure(6, 3, large=True)
+    figure = new_figure(9, 3, large=True)
     axes = figure.subplots(1, 2)[1]
     for i in range(5):
         axes.plot([], [], "o", label=f"{name} {i}")

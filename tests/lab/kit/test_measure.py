@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import torch
 
 from mpkit.lab.kit.measure import cost, peak_bytes
+from tests.conftest import ROOT
 
 MIB = 2**20
 
@@ -37,3 +40,15 @@ def test_two_threads_measure_one_after_the_other():
         thread.join()
     assert len(found) == 2
     assert all(MIB <= n < 1.1 * MIB for n in found)
+
+
+def test_a_thread_can_measure_without_a_word_once_the_main_one_has_begun():
+    script = (
+        "import threading, torch; from mpkit.lab.kit.measure import begin, peak_bytes\n"
+        "begin()\n"
+        "work = lambda: print(peak_bytes(lambda: torch.zeros(1000)))\n"
+        "t = threading.Thread(target=work); t.start(); t.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert int(done.stdout) >= 4000
+    assert done.stderr == ""

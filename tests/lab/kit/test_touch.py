@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpkit.lab.kit.gallery import levels
-from mpkit.lab.kit.touch import UNTOUCHED, Exhibit, filmed, said_of
+from mpkit.lab.kit.touch import TO_TAKE_OUT, UNTOUCHED, Exhibit, filmed, said_of
 from mpkit.metapoison import Pull
 from mpkit.runs.prepared import load_scenario
 from tests.lab.conftest import small_attack
@@ -44,7 +44,7 @@ def test_a_press_enlarges_a_poison_and_another_one_lets_go(exhibit, scenario, pu
     assert not seen(exhibit.touched)
     exhibit.show(poisons(scenario), 9 / 255, pull)
     assert seen(exhibit.hint)
-    assert exhibit.hint.value == UNTOUCHED
+    assert exhibit.hint.value == f"{UNTOUCHED}{TO_TAKE_OUT}."
     exhibit.gallery.press(3)
     assert seen(exhibit.touched)
     assert exhibit.gallery.picked == 3
@@ -147,3 +147,10 @@ def test_a_film_keeps_what_a_gradients_picture_needs(exhibit, scenario, pull):
         pixels.append(exhibit.row.pixels)
     assert pixels[0] == pixels[2]
     assert filmed(small).gradient.dtype == torch.float16
+
+
+def test_where_no_victim_comes_nothing_is_taken_out(heard):
+    exhibit = Exhibit(heard.append)
+    assert not seen(exhibit.button)
+    assert TO_TAKE_OUT not in exhibit.hint.value
+    exhibit.widget.close()
