@@ -104,9 +104,8 @@ class CollisionView:
 
     def moving(self) -> list:
         """What changes from frame to frame."""
-        title = self.images[1].axes.title  # by how much the change is magnified
         lines = [*self.kept_lines, *self.head.parts, self.line, self.guess, *self._marks]
-        return [*self.images, title, *lines, *self.space.groups]
+        return [*lines, *self.space.groups]
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed step; None leaves it out."""
