@@ -47,13 +47,13 @@ class CompareView:
     """Laid out once for some rows, and then updated in place."""
 
     def __init__(self, large: bool = False):
-        self.figure = new_figure(9, 4.6 if large else 3.6, large)
+        self.figure = new_figure(9, 5 if large else 3.8, large)
 
     def lay_out(self, rows: Sequence[Row]) -> None:
         """Empty axes for these rows."""
         self.figure.clear()
         grid = self.figure.add_gridspec(
-            1, 3, width_ratios=(3, 1.3, 1.3), left=0.22, right=0.985, top=0.9, bottom=0.17,
+            1, 3, width_ratios=(3, 1.3, 1.3), left=0.22, right=0.985, top=0.84, bottom=0.17,
             wspace=0.12,
         )  # fmt: skip
         self.rates, self.losses, self.levels = (self.figure.add_subplot(cell) for cell in grid)
@@ -85,8 +85,9 @@ class CompareView:
         ]
 
     def say(self, text: str) -> None:
-        """The line above the rates."""
-        self.rates.set_title(shown(text), loc="left", fontsize=font_size(self.figure, 10))
+        """The line above the rates, and above the others' titles, which it may be longer than."""
+        size = font_size(self.figure, 10)
+        self.rates.set_title(shown(text), loc="left", fontsize=size, pad=6 + 1.6 * size)
 
     def guess_at(self, share: float) -> None:
         """A dotted line at the share that was guessed."""
