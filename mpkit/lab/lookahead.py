@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from mpkit.evaluation.rates import percent
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import dials, show
 from mpkit.lab.kit.keeping import Sharing
@@ -134,7 +135,7 @@ class LookaheadLab(Sharing, Lab):
     def _ahead(self, found: list[Ahead]) -> str:
         return (
             f"After k = {found[-1].step} steps the adversarial loss is {found[-1].loss:.2f}; it "
-            f"was {found[0].loss:.2f}. P({WANTED}) = {found[-1].probability:.1%}."
+            f"was {found[0].loss:.2f}. P({WANTED}) = {percent(found[-1].probability)}."
         )
 
     def _home(self, found: list[Home]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from mpkit.evaluation.rates import percent
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, font_size, new_figure
 from mpkit.lab.kit.legends import (
     KEPT_STYLES,
@@ -31,7 +32,8 @@ FILM = (2.9, 0.15, 4.5, 1.78)  # of the losses: left, space on the right, bottom
 PICTURES = (2.75, 1.12)  # of the steps: bottom, height
 COLOURS = dict(zip(STRATEGIES, (RED, BLUE, SKY, GREEN), strict=True))
 SMALL = "₀₁₂₃₄₅₆"
-UNKNOWN = "this torch has no profiler:\nmemory cannot be measured here"
+NOTHING = np.full((32, 32, 3), 0.5)
+UNKNOWN = "this torch has no profiler:", "memory cannot be measured here"
 
 
 def pushed(gradient: Tensor) -> np.ndarray:
@@ -68,8 +70,8 @@ class LookaheadView:
     def _picture(self, left: float, bottom: float, side: float, title: str) -> Axes:
         axes = self._axes(left, bottom, side, side)
         axes.set_axis_off()
-        axes.set_title(title, fontsize=self.size, loc="left")
-        axes.image = axes.imshow(np.full((32, 32, 3), 0.5), interpolation="nearest")
+        axes.set_title(shown(title), fontsize=self.size, loc="left")
+        axes.image = axes.imshow(NOTHING, interpolation="nearest")
         axes.note = axes.text(0, -0.04, "", transform=axes.transAxes, va="top", fontsize=self.size)
         return axes
 
@@ -107,7 +109,7 @@ class LookaheadView:
         self.unknown = self.memory.text(
             0.5, 0.5, "", transform=self.memory.transAxes, ha="center", fontsize=self.size
         )
-        patches = [self.memory.bar([0], [0], color=c, label=n) for n, c in COLOURS.items()]
+        patches = [self.memory.bar([0], [0], color=c, label=shown(n)) for n, c in COLOURS.items()]
         self.memory.legend(
             handles=patches, fontsize=self.size - 1, loc="upper left", frameon=False,
             borderaxespad=0, labelspacing=0.15, handlelength=1,
@@ -139,7 +141,7 @@ class LookaheadView:
         at = home[-1].step if home else len(ahead) - 1
         self.here.set_data(([at], [losses[at]]) if ahead else ((), ()))
         self._limits(losses)
-        said = f"P({WANTED}) = {ahead[-1].probability:.1%}" if ahead else ""
+        said = f"P({WANTED}) = {percent(ahead[-1].probability)}" if ahead else ""
         self.target.note.set_text(shown(said))
 
     def _limits(self, losses: Sequence[float]) -> None:
@@ -153,10 +155,10 @@ class LookaheadView:
             found = shares.get(k)
             axes.image.set_visible(found is not None)
             axes.note.set_text(shown(f"|λ{SMALL[k + 1]}| = {found.length:.3g}") if found else "")
-            if found:
-                axes.image.set_data(pushed(found.share[which]))
+            axes.image.set_data(pushed(found.share[which]) if found else NOTHING)
         self.push.image.set_visible(bool(home))
         self.push.note.set_text("")
+        self.push.image.set_data(NOTHING)
         if home:
             total = sum(r.share[which] for r in home)
             self.push.image.set_data(pushed(total))
@@ -172,14 +174,15 @@ class LookaheadView:
             values = {place: v for place, v in values.items() if v is not None}
             for place in [p for p in axes.bars if p not in values]:
                 axes.bars.pop(place).remove()
-            for strategy, k in values.keys() - axes.bars.keys():
+            for strategy, k in [place for place in values if place not in axes.bars]:
                 at = k + 0.2 * (STRATEGIES.index(strategy) - 1.5)
                 bar = axes.bar([at], [values[strategy, k]], 0.18, color=COLOURS[strategy])
                 axes.bars[strategy, k] = bar
             axes.set_ylim(
                 0, max(values.values(), default=1.0) * (self.room if axes is self.memory else 1.1)
             )
-        self.unknown.set_text(UNKNOWN if any(r.megabytes is None for r in found) else "")
+        words = UNKNOWN if any(r.megabytes is None for r in found) else ()
+        self.unknown.set_text("\n".join(shown(line) for line in words))
 
     def _checked(self, found: Sequence[Check]) -> None:
         most = max((abs(v) for r in found for v in r), default=1.0) or 1.0

@@ -135,6 +135,8 @@ class VictimsLab(Telling, AttackLab):
             self.crafting = item
         else:
             self.arrivals.append(item)
+            if self.begun >= self.count:
+                self.judge()
 
     def frame(self) -> Moment:
         return Moment(len(self.arrivals), self.crafting)

@@ -31,9 +31,13 @@ class Telling:
         attack = dataclasses.replace(self.attack, settings=batch.settings)
         return Story(attack, scenario, **given, share=told, code=self.code())
 
+    def judge(self) -> None:
+        """Find the reason, from those who have arrived."""
+        self.reason = self.story().why
+
     def _changed(self) -> None:
         if self.runner.phase.ended and self.arrivals:
-            self.reason = self.story().why
+            self.judge()  # also where it was stopped
             if self.reason:
                 self.say(self.reason)
         super()._changed()

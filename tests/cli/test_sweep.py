@@ -111,7 +111,7 @@ def test_the_rates_of_a_sweep_are_pooled(monkeypatch):
     table = said.out.splitlines()
     heads = [line for line in table if not line.startswith(" ")]
     cells = sorted({(a.settings.epsilon, a.settings.unroll_steps) for a in stand.asked})
-    assert heads == [f"ε = {255 * e:.1f}/255, K = {k}:" for e, k in cells]
+    assert heads == [f"ε = {255 * e:g}/255, K = {k}:" for e, k in cells]
     assert len(table) == len(cells) * 14
     table = [line for i, line in enumerate(table) if i % 14 < 10]  # the thirds are below
     for i, cell in enumerate(cells):

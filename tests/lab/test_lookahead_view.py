@@ -79,7 +79,7 @@ def test_bars_are_as_high_as_what_was_measured(view):
     assert view.memory.bars["reverse", 1][0].get_height() == 4
     assert view.unknown.get_text() == ""
     view.update([Cost("reverse", 1, 10.0, None)], 0)
-    assert view.unknown.get_text() == UNKNOWN
+    assert view.unknown.get_text() == "\n".join(UNKNOWN)
     assert not view.memory.bars
 
 

@@ -315,6 +315,7 @@ def test_what_is_taken_out_counts_from_the_next_run_on(small, until, monkeypatch
     lab.exhibit.toggle()
     finished(lab, until)
     assert "without poison 3" in lab.describe()
+    until(lambda: lab.reason in lab.message.value)  # it is told last
     poisoned = given[-1][3]["poisoned"]
     scenario = lab.source.scenario
     row, other = (int(scenario.bases[i]) for i in (2, 1))

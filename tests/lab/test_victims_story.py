@@ -18,7 +18,7 @@ def test_a_failure_says_why_and_a_reset_takes_that_back(small, until):
     lab = small(VictimsLab, epsilon=1 / 255)
     assert "Why it failed" not in lab.describe() + said(lab)
     finished(lab, until)
-    until(lambda: lab.reason)
+    until(lambda: "Why it failed" in said(lab))
     assert lab.reason.startswith("Why it failed: ")
     assert lab.reason in said(lab).replace("&#x27;", "'")
     assert lab.describe().endswith(lab.reason)

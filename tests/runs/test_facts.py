@@ -46,7 +46,7 @@ def test_a_success_gets_no_sentence():
 def test_an_epsilon_of_two_levels_leaves_the_losses_where_they_are():
     said, _ = judged(epsilon=2 / 255)
     assert said.startswith("Why it failed: the losses did not fall. Grown surrogates end at +")
-    assert "try a larger “ε (n/255)” (now ε = 2.0/255)" in said
+    assert "try a larger “ε (n/255)” (now ε = 2/255)" in said
 
 
 def test_the_farthest_target_is_far():

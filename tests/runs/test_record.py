@@ -17,7 +17,7 @@ from PIL import Image
 from mpkit.data import files
 from mpkit.data.schema import sealed
 from mpkit.functional import State
-from mpkit.metapoison import CraftState, craft, poisons_of
+from mpkit.metapoison import CraftState, Pull, craft, poisons_of
 from mpkit.networks import network
 from mpkit.runs import record
 from mpkit.runs.record import RecordError
@@ -41,7 +41,7 @@ def leaves(value) -> list:
         return [(value.dtype, tuple(value.shape), value.numpy().tobytes())]
     if isinstance(value, dict):
         return [x for k in sorted(value) for x in [k, *leaves(value[k])]]
-    if isinstance(value, State):
+    if isinstance(value, State | Pull):
         return [x for part in value for x in leaves(part)]
     if dataclasses.is_dataclass(value):
         return [x for f in dataclasses.fields(value) for x in leaves(getattr(value, f.name))]
@@ -131,7 +131,8 @@ def test_a_state_comes_back_bit_for_bit_and_goes_on_as_if_never_saved(
     first, _ = next(run)
     record.save_state(tmp_path, first)
     loaded = record.load_state(tmp_path)
-    assert leaves(loaded) == leaves(first)
+    # What the step pulled at the poisons is of the moment, and is not kept.
+    assert leaves(loaded) == leaves(dataclasses.replace(first, pull=None))
     assert type(loaded) is CraftState
     for unbroken, resumed in zip(run, craft(s, net, how, loaded), strict=True):
         assert leaves(unbroken[0]) == leaves(resumed[0])

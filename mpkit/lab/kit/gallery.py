@@ -72,7 +72,8 @@ class Pictures(Pressed):
     size = traitlets.Int(72).tag(sync=True)
 
     def __init__(self, label: str, pressed: Callable[[int], object] | None = None, size: int = 72):
-        super().__init__(pressed, label=label, size=size, pressable=pressed is not None)
+        super().__init__(pressed, size=size, pressable=pressed is not None)
+        self.label = label
         self.layout.flex = "1 1 0"  # in a row of other things it takes what is left
 
     def show(
