@@ -33,8 +33,12 @@ class Hand:
         return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
     def drag(self, which: int, place, release: bool = True) -> None:
-        self.page.mouse.move(*self.middle(which))
-        self.page.mouse.down()
+        for _ in range(20):
+            self.page.mouse.move(*self.middle(which))
+            self.page.mouse.down()
+            if self.handle(which).evaluate("some => some === document.activeElement"):
+                break
+            self.page.mouse.up()  # in a run it may have moved on before the hand came
         self.page.mouse.move(*self.pixel(place), steps=8)
         if release:
             self.page.mouse.up()

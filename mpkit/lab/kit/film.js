@@ -8,7 +8,8 @@ function part(tag, name, values = {}) {
 function render({ model, el }) {
   const slider = part("input", "slider", { type: "range" });
   slider.setAttribute("aria-label", `Time: look back at one ${model.get("unit")} of the run`);
-  const words = part("output", "words");
+  const words = part("span", "words");
+  words.setAttribute("aria-hidden", "true"); // the slider says it, and only to who asks
   const now = part("button", "now", { type: "button", textContent: "Now" });
   now.title = "Go to the end, and follow the run";
   now.setAttribute("aria-label", `Now: go to the last ${model.get("unit")}, and follow the run`);
