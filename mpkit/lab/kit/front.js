@@ -1,6 +1,7 @@
 // Accessible names, words that are spoken, and the theme of one panel: see front.py.
 
 const STILL = 800; // ms without a change, after which words are spoken
+const LONGEST = 2000; // ms that words wait for a panel that does not stand still
 const APART = 10000; // ms between two announcements of a run that goes on
 const CONTROLS = "button, input, select, textarea, [role=slider]";
 const WORDS = "[role=status], img.mpkit-figure";
@@ -53,7 +54,7 @@ function dark(panel) {
 
 /** Speaks what has changed, once it stands still. */
 function speaker(panel, region) {
-  let heard = new Map(), last = -Infinity, timer = 0;
+  let heard = new Map(), last = -Infinity, timer = 0, since = 0, pressed = false;
 
   const now = () => {
     const found = new Map();
@@ -71,6 +72,7 @@ function speaker(panel, region) {
     begins(found.keys()) !== begins(heard.keys()) ||
     [...found.keys()].some((node) => word(node) && !heard.has(node));
   const speak = () => {
+    [since, pressed] = [0, false];
     const found = now(), known = new Set(heard.values());
     const fresh = [...found].filter(([node, said]) => (word(node) ? !heard.has(node) : !known.has(said)));
     heard = found;
@@ -81,8 +83,11 @@ function speaker(panel, region) {
   heard = now();
   return () => {
     clearTimeout(timer);
-    const early = pressing(now()) ? STILL : Math.max(STILL, last + APART - performance.now());
-    timer = setTimeout(speak, early);
+    const time = performance.now(), press = pressing(now()), turn = press ? time : last + APART;
+    if (!since || (press && !pressed)) since = time; // what it brings about comes after it
+    pressed = press;
+    const still = Math.max(time + STILL, turn), latest = Math.max(since + LONGEST, turn);
+    timer = setTimeout(speak, Math.max(0, Math.min(still, latest) - time));
   };
 }
 
