@@ -38,8 +38,8 @@ class Closing:
         self.end(timeout)
         panel, runner = self.panel, self.runner
         with runner.forgetting():
-            vars(self).clear()
-            self.runner = runner
+            # At once, for threads that ask for something meanwhile.
+            self.__dict__ = {"runner": runner}
         panel.close()
 
     def __getattr__(self, name: str) -> object:

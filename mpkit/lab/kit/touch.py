@@ -79,6 +79,8 @@ class Exhibit:
 
     def toggle(self) -> None:
         """Take out the one that is picked, or put it back."""
+        if self.picked < 0 or not self.told:
+            return
         with self._lock:
             self.out = self.out ^ {self.picked}
             self._draw()

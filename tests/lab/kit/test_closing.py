@@ -130,3 +130,19 @@ def test_closing_a_page_closes_its_lab(new):
     shown = page(UnrollLab())
     shown.close()
     assert not new()
+
+
+def test_there_is_no_moment_at_which_a_lab_is_half_closed(small, monkeypatch):
+    """A thread may ask at any moment, and is told `Closed`: that is where only the runner is."""
+    lab, held = small(CraftLab), []
+
+    def watched(self, name, value):
+        held.append("runner" in vars(self))
+        object.__setattr__(self, name, value)
+
+    monkeypatch.setattr(CraftLab, "__setattr__", watched, raising=False)
+    lab.close()
+    assert held
+    assert all(held)
+    with pytest.raises(Closed):
+        _ = lab.attack
