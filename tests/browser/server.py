@@ -99,6 +99,11 @@ JUPYTERLAB = [
 ]  # fmt: skip
 
 
+def told(page, words: str):
+    """Where a panel tells such words, as seen and not as spoken: its live region repeats them."""
+    return page.locator(".widget-html-content", has_text=words)
+
+
 class Notebook:
     """An open notebook: its page, and its kernel."""
 

@@ -8,7 +8,7 @@ import json
 import time
 
 import pytest
-from server import SMALL, expect
+from server import SMALL, expect, told
 
 BOTH_KERNELS = pytest.mark.parametrize("kernel", ["python3", "ipykernel6"])
 THREADS = "sum(t.name == 'mpkit lab' for t in __import__('threading').enumerate())"
@@ -173,11 +173,11 @@ def test_an_error_appears_and_the_panel_works_again_after_reset(lab):
         "lab.runner.make = broken"
     )
     lab.press("Run")
-    expect(lab.page.get_by_text("RuntimeError: the dog ate it")).to_be_visible()
+    expect(told(lab.page, "RuntimeError: the dog ate it")).to_be_visible()
     assert lab.ask("[lab.runner.phase.value, len(lab.records)]") == ["failed", 2]
     lab.do("lab.runner.make = good")
     lab.press("Reset")
-    expect(lab.page.get_by_text("the dog ate it")).to_have_count(0)
+    expect(told(lab.page, "the dog ate it")).to_have_count(0)
     started(lab)
 
 

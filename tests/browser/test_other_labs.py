@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 import pytest
-from server import SCENE, SMALL, Notebook, expect
+from server import SCENE, SMALL, Notebook, expect, told
 
 
 class Case(NamedTuple):
@@ -144,7 +144,7 @@ def test_compare_lab_counts_and_says_so(page, jupyter):
         page.keyboard.press("Enter")
         page.get_by_role("spinbutton", name="victims a target").fill("3")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("After reset (↺).")).to_be_visible()
+        expect(told(page, "After reset (↺).")).to_be_visible()
     finally:
         book.shut_down()
 
@@ -153,12 +153,12 @@ def test_a_victim_trains_beside_the_crafting(page, jupyter):
     book = opened(page, jupyter, "CraftLab", f"lab = {SMALL}")
     try:
         book.press("Train a victim on these poisons now")
-        expect(page.get_by_text("There are no poisons yet")).to_be_visible()
+        expect(told(page, "There are no poisons yet")).to_be_visible()
         book.press("Run")
         book.wait_for("lab.runner.steps > 2")
         book.press("Train a victim on these poisons now")
         count = book.ask("lab.runner.steps")
-        expect(page.get_by_text("A victim trained on the poisons of craft step")).to_be_visible()
+        expect(told(page, "A victim trained on the poisons of craft step")).to_be_visible()
         assert book.ask("len(lab.victim.points) == lab.attack.victim_recipe.epochs")
         book.wait_for(f"lab.runner.steps > {count}")  # and the crafting went on
         assert book.ask("lab.runner.phase.value") == "running"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from server import SMALL, expect
+from server import SMALL, expect, told
 
 FAST = SMALL.replace("craft_steps=400", "craft_steps=12")
 
@@ -68,7 +68,7 @@ def test_back_and_on_while_it_runs_and_live_again(lab):
     seen = lab.ask("lab.runner.steps")
     expect(now).to_be_disabled()
     lab.wait_for(f"lab.film.at > {seen + 2}")
-    expect(lab.page.get_by_text("looking back at")).to_have_count(0)
+    expect(told(lab.page, "looking back at")).to_have_count(0)
     asked = lab.ask("len(heard)")
     lab.page.wait_for_timeout(1500)
     assert lab.ask("len(heard)") == asked  # what it is set to is never sent back

@@ -7,7 +7,7 @@ import io
 
 import pytest
 from PIL import Image
-from server import SCENE, Notebook, expect
+from server import SCENE, Notebook, expect, told
 
 DIGITS = "data='digits', size=20, models=4, craft_steps=10, epochs=15, victims=2"
 FAR = (
@@ -48,7 +48,7 @@ def test_a_failure_made_on_purpose_is_given_its_reason(page, jupyter, reason):
         expect(said).to_contain_text(f"Why it failed: {reason}")
         expect(said).to_contain_text("try ")
         book.press("Reset")
-        expect(page.get_by_text("Why it failed: ")).to_have_count(0)
+        expect(told(page, "Why it failed: ")).to_have_count(0)
     finally:
         book.shut_down()
 
