@@ -45,13 +45,13 @@ def drawing(seconds: float) -> dict:
     lab.runner.on_item = timed
     lab.runner.run()
     time.sleep(seconds)
+    canvas = lab.canvas  # a closed lab has none
     lab.close()
-    lab.runner.close()
     with_it, without = (1 / statistics.mean(took[d][3:]) for d in (True, False))
     share = 1 - with_it / without
     print(
         f"craft steps a second: {with_it:.2f} with the picture, {without:.2f} without: {share:.1%} "
-        f"({sum(map(len, took.values()))} steps, {lab.canvas.frames} frames)"
+        f"({sum(map(len, took.values()))} steps, {canvas.frames} frames)"
     )
     return {"with": with_it, "without": without, "share": share}
 
