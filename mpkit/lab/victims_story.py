@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
+from mpkit.lab.kit.gallery import levels
 from mpkit.lab.poison_source import rescaled
 from mpkit.runs.story import Story
 
@@ -24,7 +23,7 @@ class Telling:
         if not records:
             raise ValueError("There is nothing to tell yet: ▶ first.")
         scenario = self.source.scenario
-        poisons = (255 * rescaled(scenario, batch.pictures, share, 100)).round().to(torch.uint8)
+        poisons = levels(rescaled(scenario, batch.pictures, share, 100))
         given = {"steps": batch.records, "poisons": poisons, "victims": records}
         told = "all" if share == 100 else f"{share:g}% of these poisons' change"
         told = f"{told}{batch.left_out}" if share != 100 or batch.left_out else ""
