@@ -24,7 +24,7 @@ FLOORS = {
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),
     "the attack": ("batches", "metagradient", "ensemble", "settings", "metapoison"),
-    "what came of it": ("evaluation", "baselines"),
+    "what came of it": ("evaluation", "baselines", "defenses"),
     "runs": ("runs",),
     "labs": ("lab",),
     "course": ("course",),

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -27,7 +27,7 @@ from mpkit.networks import evaluations
 from mpkit.perturbation import PERTURBATIONS, to_8bit
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.training import Tell, generator, stream, train
+from mpkit.training import EpochRecord, Tell, generator, stream, train
 
 
 def victim_seed(seed: int, victim: int) -> int:
@@ -81,13 +81,27 @@ def train_victims(
     sources = [pictures[arm] for arm, _ in arms]
     x, y = scenario.train.x, scenario.train.y
     runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__, tell=tell)
+    yield from watched(scenario, network, runs, recipe.epochs, arms, plan=plan)
+
+
+def watched(
+    scenario: Scenario,
+    network: nn.Module,
+    runs: Iterable[tuple[State, EpochRecord]],
+    epochs: int,
+    arms: Sequence[tuple[str, int]],
+    *,
+    plan: Plan | None = None,
+) -> Iterator[tuple[int, list[VictimRecord]]]:
+    """What becomes of models in training: (epoch, []) after each of their `epochs` but the last,
+    and then (epoch, records). `runs` as `train` gives them; `arms`: (arm, victim) of each."""
     state, before = None, deque(maxlen=LAST - 1)
     for state, record in runs:
-        if record.epoch < recipe.epochs:
-            if record.epoch > recipe.epochs - LAST:
+        if record.epoch < epochs:
+            if record.epoch > epochs - LAST:
                 before.append(turned(scenario, network, state, plan))
             yield record.epoch, []
-    yield recipe.epochs, judge(scenario, network, state, arms, plan, before)
+    yield epochs, judge(scenario, network, state, arms, plan, before)
 
 
 Turned = dict[str | None, Tensor]

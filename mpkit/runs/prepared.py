@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
-from mpkit.data import load_dataset
+from mpkit.data import Dataset, load_dataset
+from mpkit.defenses.defended import defended_victims
+from mpkit.defenses.defense import Defense
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import margins, targets
 from mpkit.evaluation.records import ARMS, VictimRecord
@@ -58,25 +60,26 @@ class Prepared:
                 )
             yield after, record
 
-    def judge(
-        self, poisons: Tensor, arms=ARMS, tell: Tell | None = None
-    ) -> Iterator[tuple[int, list[VictimRecord]]]:
-        """Victims of every arm, side by side: (epoch, records), records with the last epoch."""
-        a = self.attack
-        s = a.settings
+    def arms(self, poisons: Tensor, names=ARMS) -> dict[str, Dataset]:
+        """The training set of each arm, `poisons` uint8 (P, C, H, W)."""
+        s, train = self.attack.settings, self.scenario.train
         noise = noise_poisons(self.scenario, s.epsilon, s.seed, s.epsilon_c, s.perturbation)
         stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
-        pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in arms}
-        return train_victims(
-            self.scenario,
-            self.victim_network,
-            a.victim_recipe,
-            pictures,
-            victims=a.victims,
-            seed=a.settings.seed,
-            plan=self.victim_plan,
-            tell=tell,
-        )
+        pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in names}
+        return {arm: dataclasses.replace(train, x=x) for arm, x in pictures.items()}
+
+    def judge(
+        self, poisons: Tensor, arms=ARMS, tell: Tell | None = None, defense: Defense | None = None
+    ) -> Iterator[tuple[int, list[VictimRecord]]]:
+        """Victims of every arm: (epoch, records). Without a defense they train side by side, and
+        records come with the last epoch; with one as `defended_victims` says."""
+        a, data = self.attack, self.arms(poisons, arms)
+        how = {"victims": a.victims, "seed": a.settings.seed}
+        how |= {"plan": self.victim_plan, "tell": tell}
+        given = self.scenario, self.victim_network, a.victim_recipe
+        if defense and defense.defense != "none":
+            return defended_victims(*given, data, defense=defense, **how)
+        return train_victims(*given, {arm: d.x for arm, d in data.items()}, **how)
 
 
 def load_scenario(attack: Attack, progress: bool = True) -> Scenario:

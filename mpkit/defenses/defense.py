@@ -1,0 +1,45 @@
+"""What a defender can be told, and what is refused."""
+
+from __future__ import annotations
+
+from mpkit.setting import Dial, declared, setting
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "none": ("none",),
+    "filter": ("loss",),
+    "training": ("jpeg",),
+}
+"""The defenses by kind; the names of all of them are `DEFENSES`."""
+DEFENSES = tuple(name for names in KINDS.values() for name in names)
+
+
+def kind_of(name: str) -> str:
+    """The kind of a defense, a key of `KINDS`."""
+    return next(kind for kind, names in KINDS.items() if name in names)
+
+
+@declared
+class Defense:
+    """A defense with its settings. What other defenses would read does nothing, and is refused by
+    the command line. Raises ValueError naming the value and what is allowed."""
+
+    defense: str = setting(
+        "none", "what the defender does", dial=Dial("defense"), choices=DEFENSES, added=True
+    )
+    suspected: float = setting(
+        0.1,
+        "share of the training pictures that the defender suspects",
+        dial=Dial("suspected", "", 0.005, 0.2, 0.005),
+        above=0,
+        below=0.5,
+        only=("defense", ("loss",)),
+        added=True,
+    )
+    jpeg_quality: int = setting(
+        75,
+        "quality at which pictures are compressed again",
+        (1, 95),
+        Dial("JPEG quality", "", 5, 95, 5),
+        only=("defense", ("jpeg",)),
+        added=True,
+    )

@@ -1,0 +1,43 @@
+"""Defenses while training: each is called as `mpkit.training.train` is, with `defense` besides."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mpkit.defenses.defense import Defense
+from mpkit.functional import State
+from mpkit.recipe import Recipe
+from mpkit.training import EpochRecord, train
+
+Trainer = Callable[..., Iterator[tuple[State, EpochRecord]]]
+
+
+def jpeg_pictures(x: Tensor, quality: int) -> Tensor:
+    """Pictures (N, C, H, W) in [0, 1] as they come back from a JPEG file of that quality."""
+    levels = (255 * x).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    found = [_again(p[..., 0] if p.shape[-1] == 1 else p, quality) for p in levels]
+    back = torch.from_numpy(np.stack(found)).reshape(levels.shape).permute(0, 3, 1, 2)
+    return (back.float() / 255).to(x)
+
+
+def _again(levels: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
+
+
+def jpeg(
+    module: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, seeds, *, defense: Defense, **how
+) -> Iterator[tuple[State, EpochRecord]]:
+    """Training on pictures that were compressed again."""
+    return train(module, jpeg_pictures(x, defense.jpeg_quality), y, recipe, seeds, **how)
+
+
+TRAINERS: dict[str, Trainer] = {"jpeg": jpeg}
+"""The training-time defenses by name."""

@@ -1,0 +1,61 @@
+"""Tests of mpkit.defenses.defended."""
+
+from __future__ import annotations
+
+import torch
+
+from mpkit.defenses.defended import defended_victims, screened, screening
+from mpkit.defenses.defense import Defense
+from mpkit.defenses.filters import Filtered
+from mpkit.runs.prepared import Prepared
+
+
+def bases(ready: Prepared) -> torch.Tensor:
+    return (255 * ready.scenario.base_images).to(torch.uint8)
+
+
+def test_without_a_defense_each_arm_trains_as_it_does_beside_the_others(small: Prepared):
+    *_, (_, together) = small.judge(bases(small))
+    a, alone = small.attack, []
+    runs = defended_victims(
+        small.scenario,
+        small.victim_network,
+        a.victim_recipe,
+        small.arms(bases(small)),
+        defense=Defense(),
+        victims=a.victims,
+        seed=a.settings.seed,
+        plan=small.victim_plan,
+    )
+    epochs = []
+    for epoch, records in runs:
+        epochs.append(epoch)
+        alone += records
+    assert alone == together
+    assert epochs == list(range(1, 3 * a.victim_recipe.epochs + 1))
+
+
+def test_a_filter_decides_what_victims_train_on(small: Prepared):
+    defense = Defense(defense="loss", suspected=0.3)
+    arms = {"poisoned": small.arms(bases(small))["poisoned"]}
+    a = small.attack
+    given = small.victim_network, a.victim_recipe
+    kept = screened(*given, arms, defense=defense, seed=0)
+    assert not kept["poisoned"].keep.all()
+
+    def judged(kept):
+        *_, (_, found) = defended_victims(
+            small.scenario, *given, arms, defense=defense, victims=1, seed=0, kept=kept
+        )
+        return found
+
+    all_kept = {"poisoned": Filtered(torch.ones(80, dtype=torch.bool), torch.zeros(80))}
+    assert judged(kept)[0].probabilities != judged(all_kept)[0].probabilities
+    assert judged(None)[0] == judged(kept)[0]
+
+
+def test_a_screening_counts_poisons_and_innocents():
+    keep = torch.tensor([True, False, False, True, True])
+    found = screening(Filtered(keep, torch.zeros(5)), torch.tensor([1, 4]))
+    assert (found.poisons, found.caught, found.innocents, found.lost) == (2, 1, 3, 1)
+    assert (found.caught_share, found.lost_share) == (1 / 2, 1 / 3)

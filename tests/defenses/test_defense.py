@@ -1,0 +1,20 @@
+"""Tests of mpkit.defenses.defense."""
+
+import pytest
+
+from mpkit.defenses.defense import DEFENSES, KINDS, Defense, kind_of
+from mpkit.defenses.filters import FILTERS
+from mpkit.defenses.trainers import TRAINERS
+
+
+def test_every_defense_is_there_and_of_one_kind():
+    assert set(KINDS["filter"]) == set(FILTERS)
+    assert set(KINDS["training"]) == set(TRAINERS)
+    assert len(DEFENSES) == len(set(DEFENSES))
+    assert kind_of("jpeg") == "training"
+
+
+@pytest.mark.parametrize("given", [{"defense": "prayer"}, {"suspected": 0.5}, {"jpeg_quality": 0}])
+def test_what_cannot_be_is_refused(given):
+    with pytest.raises(ValueError, match=next(iter(given))):
+        Defense(**given)
