@@ -27,6 +27,7 @@ from mpkit.runs.record import RecordError, load_poisons, replay
 from mpkit.runs.share import attack_code
 from mpkit.runs.summary import headline
 from mpkit.scenario import Scenario
+from mpkit.settings import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +93,14 @@ class Story:
         victims = a.victim_network or a.network
         return [
             ("data", Path(a.data).name),
+            *([("method", METHODS[s.method])] if s.method != "metapoison" else []),
             ("change", s.bounds_in_words),
             *([("share", self.share)] if self.share else []),
             ("poisons", f"{percent(a.budget)} of the pictures"),
             ("network", f"{a.network}, {WORDS[a.fine_tune]}"),
             *([("victims' network", victims)] if victims != a.network else []),
             ("surrogates", f"M = {s.models}"),
-            ("steps ahead", f"K = {s.unroll_steps}"),
+            *([("steps ahead", f"K = {s.unroll_steps}")] if s.method == "metapoison" else []),
             ("craft steps", f"C = {s.craft_steps}"),
             ("seed", str(s.seed)),
         ]
