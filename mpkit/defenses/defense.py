@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpkit.setting import Dial, declared, setting
+from mpkit.setting import Dial, declared, setting, settings_of
 
 KINDS: dict[str, tuple[str, ...]] = {
     "none": ("none",),
@@ -98,3 +98,9 @@ class Defense:
         only=("defense", ("dp-sgd",)),
         added=True,
     )
+
+    @property
+    def in_words(self) -> str:
+        """Its name and the settings that it reads: "jpeg, jpeg_quality 75"."""
+        mine = [name for name, s in settings_of(Defense).items() if s.only and s.acts(self)]
+        return ", ".join([self.defense, *(f"{name} {getattr(self, name)}" for name in mine)])
