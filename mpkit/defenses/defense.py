@@ -6,7 +6,7 @@ from mpkit.setting import Dial, declared, setting, settings_of
 
 KINDS: dict[str, tuple[str, ...]] = {
     "none": ("none",),
-    "filter": ("loss",),
+    "filter": ("deep-knn", "spectral", "clustering", "epic", "loss"),
     "training": (
         "jpeg",
         "mixup",
@@ -39,7 +39,33 @@ class Defense:
         dial=Dial("suspected", "", 0.005, 0.2, 0.005),
         above=0,
         below=0.5,
-        only=("defense", ("loss",)),
+        only=("defense", ("spectral", "loss")),
+        added=True,
+    )
+    neighbours: float = setting(
+        0.05,
+        "k, how many neighbours vote, as a share of the training pictures",
+        dial=Dial("neighbours", "k", 0.005, 0.2, 0.005),
+        above=0,
+        below=0.5,
+        only=("defense", ("deep-knn",)),
+        added=True,
+    )
+    separation: float = setting(
+        0.25,
+        "silhouette from which two clusters of a class are two kinds of pictures",
+        (0, 1),
+        Dial("separation", "", 0, 1, 0.05),
+        only=("defense", ("clustering",)),
+        added=True,
+    )
+    medoids: float = setting(
+        0.2,
+        "share of each class that stands for all of it, when gradients are compared",
+        dial=Dial("medoids", "", 0.05, 0.5, 0.05),
+        above=0,
+        below=1,
+        only=("defense", ("epic",)),
         added=True,
     )
     jpeg_quality: int = setting(
