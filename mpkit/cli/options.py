@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
 from mpkit.data.places import at, exists
+from mpkit.defenses.defense import Defense
 from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
@@ -66,10 +67,13 @@ def filled(text: str) -> str:
     return homed(text)
 
 
-PARTS = {"": Attack, "settings": Settings, "recipe": Recipe}
-CRAFTING = settings_of(Settings)
-USUAL_GROUP = {"settings": "crafting", "recipe": "training of surrogates and victims"}
-ORDER = ("data", "scenario", "crafting", USUAL_GROUP["recipe"], "victims", "run")
+PARTS = {"": Attack, "settings": Settings, "recipe": Recipe, "defense": Defense}
+USUAL_GROUP = {
+    "settings": "crafting",
+    "recipe": "training of surrogates and victims",
+    "defense": "defense",
+}
+ORDER = ("data", "scenario", "crafting", USUAL_GROUP["recipe"], "victims", "defense", "run")
 SCALE = Setting(
     "how big the defaults are (MPKIT_SCALE, or by whether there is a GPU)",
     choices=SCALES,
@@ -139,6 +143,12 @@ def _idle(attack: Attack, asked: Collection[str]) -> Iterator[tuple[str, str]]:
             yield "batch_norm", "where no batch norm is trained"
 
 
+def _holder(attack: Attack, name: str) -> object:
+    """What has the setting that a flag sets, or else the attack."""
+    parts = {part: getattr(attack, part, None) for part in ("settings", "defense")}
+    return next((parts[part] for part in parts if name in settings_of(PARTS[part])), attack)
+
+
 def attack_from(options: argparse.Namespace) -> Attack:
     """The attack that the flags describe. Raises ValueError, also for a flag that does nothing."""
     asked = given(options)
@@ -147,7 +157,7 @@ def attack_from(options: argparse.Namespace) -> Attack:
         say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
     there = attack.data in NAMED or (attack.data and exists(attack.data))
     for name in asked if there else ():  # else loading says what is wrong
-        s, holder = flags()[name], attack.settings if name in CRAFTING else attack
+        s, holder = flags()[name], _holder(attack, name)
         if not s.acts(holder):
             other, values = s.only
             flag, now = (f"--{n.replace('_', '-')}" for n in (name, other))
