@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mpkit.setting import PIXEL, Dial, declared, setting
+from mpkit.setting import PIXEL, Dial, declared, setting, settings_of
 
 KINDS: dict[str, tuple[str, ...]] = {
     "none": ("none",),
-    "filter": ("loss",),
+    "filter": ("deep-knn", "spectral", "clustering", "epic", "loss"),
     "training": (
         "jpeg",
         "mixup",
@@ -16,6 +16,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "dp-sgd",
         "friendly-noise",
         "adversarial",
+        "epic-training",
     ),
     "certified": ("partition",),
 }
@@ -42,7 +43,33 @@ class Defense:
         dial=Dial("suspected", "", 0.005, 0.2, 0.005),
         above=0,
         below=0.5,
-        only=("defense", ("loss",)),
+        only=("defense", ("spectral", "loss")),
+        added=True,
+    )
+    neighbours: float = setting(
+        0.05,
+        "k, how many neighbours vote, as a share of the training pictures",
+        dial=Dial("neighbours", "k", 0.005, 0.2, 0.005),
+        above=0,
+        below=0.5,
+        only=("defense", ("deep-knn",)),
+        added=True,
+    )
+    separation: float = setting(
+        0.25,
+        "silhouette from which two clusters of a class are two kinds of pictures",
+        (0, 1),
+        Dial("separation", "", 0, 1, 0.05),
+        only=("defense", ("clustering",)),
+        added=True,
+    )
+    medoids: float = setting(
+        0.2,
+        "share of each class that stands for all of it, when gradients are compared",
+        dial=Dial("medoids", "", 0.05, 0.5, 0.05),
+        above=0,
+        below=1,
+        only=("defense", ("epic", "epic-training")),
         added=True,
     )
     jpeg_quality: int = setting(
@@ -141,3 +168,17 @@ class Defense:
         only=("defense", ("partition",)),
         added=True,
     )
+    epic_every: int = setting(
+        5,
+        "epochs after which epic-training drops pictures, again and again",
+        dial=Dial("drops every", "", 1, 20),
+        low=1,
+        only=("defense", ("epic-training",)),
+        added=True,
+    )
+
+    @property
+    def in_words(self) -> str:
+        """Its name and the settings that it reads: "jpeg, jpeg_quality 75"."""
+        mine = [name for name, s in settings_of(Defense).items() if s.only and s.acts(self)]
+        return ", ".join([self.defense, *(f"{name} {getattr(self, name)}" for name in mine)])

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mpkit.defenses.adversarial import Adversarial
+from mpkit.defenses.cleansing import Cleansing
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.friendly import Friendly
 from mpkit.defenses.mixing import Augmented, Cutout, Mixup
@@ -65,6 +66,7 @@ TRAINERS: dict[str, Trainer] = {
     "dp-sgd": trainer(Private),
     "friendly-noise": trainer(Friendly),
     "adversarial": trainer(Adversarial),
+    "epic-training": trainer(Cleansing),
     "partition": partition,
 }
 """The training-time and the certified defenses by name."""
