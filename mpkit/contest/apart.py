@@ -13,6 +13,8 @@ from pathlib import Path
 
 START = 120.0
 """Seconds for a process to start and load, which are not the team's, before it is killed."""
+PATIENCE = 4
+"""A second of processor time may last so long, where others use the machine as well."""
 COMMAND = (sys.executable, "-P", "-m", "mpkit.contest.worker")
 """-P: no module is taken from the folder that it runs in, where submissions may lie."""
 
@@ -23,7 +25,7 @@ class Lost(Exception):
 
 def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> Iterator[dict]:
     """What a worker answers to a job, one JSON object after another. Raises Lost where it says so,
-    ends without a word, or says nothing for so many seconds beyond those for loading."""
+    ends without a word, or says nothing for much longer than `seconds` of processor time."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [str(Path(__file__).resolve().parents[2]), *filter(os.path.isabs, given)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -36,7 +38,7 @@ def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> It
     killed = threading.Event()
 
     def watch() -> threading.Timer:
-        timer = threading.Timer(START + seconds, lambda: (killed.set(), process.kill()))
+        timer = threading.Timer(START + PATIENCE * seconds, lambda: (killed.set(), process.kill()))
         timer.daemon = True
         timer.start()
         return timer
@@ -55,7 +57,7 @@ def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> It
             yield row
             timer = watch()
         if process.wait() or killed.is_set():
-            late = f"it was stopped, as nothing came of it in {seconds:g} seconds"
+            late = f"it was stopped: nothing came of it in {START + PATIENCE * seconds:g} seconds"
             raise Lost(late if killed.is_set() else f"its process ended by {process.returncode}")
     finally:
         timer.cancel()

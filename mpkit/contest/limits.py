@@ -36,10 +36,10 @@ class Limits:
     )
     epsilon: float = setting(8 / 255, "bound on δ, in pixel values of [0, 1]", (1 / 255, 1))
     craft_seconds: float = setting(
-        60.0, "seconds of crafting for one target, without loading", above=0, high=DAY
+        60.0, "processor seconds of crafting for one target", above=0, high=DAY
     )
     judge_seconds: float = setting(
-        60.0, "seconds of one target's victims under a defense", above=0, high=DAY
+        60.0, "processor seconds of one target's victims under a defense", above=0, high=DAY
     )
     memory: float = setting(4.0, "GB that a team's process may take", (0.5, 1024))
     targets: int = setting(4, "targets that are drawn", (1, 100))

@@ -93,8 +93,8 @@ def _limits(contest: Contest) -> str:
     rows = [
         ("pictures that may be changed", percent(limits.budget)),
         ("bound on the change, ε", f"{255 * limits.epsilon:.3g}/255"),
-        ("seconds of crafting, a target", f"{limits.craft_seconds:g}"),
-        ("seconds of judging, a target and pair", f"{limits.judge_seconds:g}"),
+        ("processor seconds of crafting, a target", f"{limits.craft_seconds:g}"),
+        ("processor seconds of judging, a target and pair", f"{limits.judge_seconds:g}"),
         ("targets × fresh victims", f"{limits.targets} × {limits.victims}"),
         ("all are given", ", ".join(f"{k} {v}" for k, v in limits.ground.items()) or "the usual"),
     ]

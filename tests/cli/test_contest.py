@@ -26,7 +26,7 @@ def test_a_round_with_one_over_its_limits_and_one_that_runs_too_long(folder):
     said = call("contest", folder, "--draw", 5)
     assert said.code == 0, said
     assert "wolves.json is refused: epsilon 0.1059 is over the limit" in said.err
-    assert "Snails: lost its round: it took longer than the 5 seconds" in said.out
+    assert "Snails: lost its round: it took more than the 5 seconds" in said.out
     assert "points (95 % interval" in said.out.splitlines()[0]
     contest = open_contest(folder)
     judged = [r for r in contest.results() if "n" in r]

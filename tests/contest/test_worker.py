@@ -40,7 +40,9 @@ def test_poisons_are_those_of_the_same_attack_elsewhere(contest):
 
 
 def test_crafting_that_takes_too_long_ends(contest):
-    with pytest.raises(Overrun, match=r"longer than the 1e-06 seconds that are allowed"):
+    with pytest.raises(
+        Overrun, match=r"more than the 1e-06 seconds of processor time that are allowed"
+    ):
         list(crafted(craft_job(contest, 1e-6)))
 
 
