@@ -45,6 +45,12 @@ class Screening:
         """The false positive rate."""
         return self.lost / max(1, self.innocents)
 
+    def __str__(self) -> str:
+        if not self.poisons:
+            return f"{self.lost:,} of {self.innocents:,} pictures, none of them a poison"
+        poisons = f"{self.caught:,} of {self.poisons:,} poisons"
+        return f"{poisons} and {self.lost:,} of {self.innocents:,} other pictures"
+
 
 def screening(found: Filtered, poisons: torch.Tensor) -> Screening:
     """How a filter did, where `poisons` (P,) are the rows of the poisons; none in clean data."""
