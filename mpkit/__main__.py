@@ -45,7 +45,17 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
-    from mpkit.cli import attack, doctor, forensics, pictures, pretrain, sweep, targets, tell
+    from mpkit.cli import (
+        attack,
+        contest,
+        doctor,
+        forensics,
+        pictures,
+        pretrain,
+        sweep,
+        targets,
+        tell,
+    )
     from mpkit.cli.options import add_attack_flags
 
     parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
@@ -84,6 +94,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     forensics.add_flags(blame)
     blame.set_defaults(run=forensics.run)
+    rounds = commands.add_parser(
+        "contest", help="red teams against blue teams", description=contest.__doc__
+    )
+    contest.add_flags(rounds)
+    rounds.set_defaults(run=contest.run)
     check = commands.add_parser("doctor", help="look at this machine, and advise")
     check.set_defaults(run=doctor.run)
     return parser
