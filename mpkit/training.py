@@ -190,7 +190,7 @@ def _epoch_batches(pictures, y, recipe: Recipe, seeds, epoch: int) -> Iterator[t
 def _train_epoch(module, recipe: Recipe, state: State, velocity: dict, batches, many: bool):
     """One epoch of one model, or of `many`: its state, velocity and mean loss."""
     in_dims = (0, 0, 0, 0, None) if many else None
-    step = traced(_victim_step, module, recipe.weight_decay, recipe.momentum, in_dims=in_dims)
+    step = traced(victim_step, module, recipe.weight_decay, recipe.momentum, in_dims=in_dims)
     losses = []
     for x, y, lr in batches:
         state, velocity, loss = step(state, velocity, x, y, lr)
@@ -198,7 +198,7 @@ def _train_epoch(module, recipe: Recipe, state: State, velocity: dict, batches, 
     return state, velocity, sum(losses) / len(losses)
 
 
-def _victim_step(module, weight_decay, momentum, state: State, velocity: dict, *batch: Tensor):
+def victim_step(module, weight_decay, momentum, state: State, velocity: dict, *batch: Tensor):
     """`sgd_step` on `batch` (x, y, lr), with torch.optim.SGD's weight decay and momentum: also the
     velocity after it (empty without momentum), and the loss () before it."""
     x, y, lr = batch

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from mpkit.cli.options import attack_from, filled, given, homed
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
+from mpkit.cli.results import defended, result_lines
 from mpkit.data.datasets import NAMED
 from mpkit.data.files import clear_parts
 from mpkit.data.places import quoted
 from mpkit.device import describe
 from mpkit.evaluation.margins import known_margins
-from mpkit.evaluation.rates import Rate
-from mpkit.evaluation.records import ARMS
-from mpkit.evaluation.tally import BY, percent, tallies, with_diverged, words
+from mpkit.evaluation.tally import tallies
 from mpkit.evaluation.targets import Target, chosen, misleading, outlook
 from mpkit.evaluation.why import why
 from mpkit.metapoison import poisons_of
@@ -82,7 +82,7 @@ def _complete(folder: Path, ready: Prepared, began: float, options: argparse.Nam
             Path(options.json).write_text(text, encoding="utf-8")
     except OSError as error:  # a full disk, a folder taken away
         raise ValueError(f"{error}. {_go_on(folder, options)}") from error
-    show(text.rstrip() if options.json == "-" else "\n".join(_lines(ready, result)))
+    show(text.rstrip() if options.json == "-" else "\n".join(result_lines(ready, result)))
     if not options.quiet:
         say(f"\nEverything is in {folder}")
 
@@ -216,9 +216,10 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
 def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
     """Victims and controls on the poisons as they are on disk; the summary."""
     poisons, _ = record.load_poisons(folder)
-    began, victims, epochs = time.perf_counter(), [], ready.attack.victim_recipe.epochs
-    with Progress("victims", "epoch", epochs, quiet=quiet) as progress:
-        for epoch, found in ready.judge(poisons):
+    began, victims = time.perf_counter(), []
+    kept, screening = ready.screened(poisons)
+    with Progress("victims", "epoch", ready.epochs(), quiet=quiet) as progress:
+        for epoch, found in ready.judge(poisons, kept=kept):
             progress.reach(epoch)
             victims += found
     record.write_lines(folder / "victims.jsonl", victims)
@@ -235,33 +236,8 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
             "victims": round(time.perf_counter() - began, 2),
         },
     }
-    summary_picture(folder / "summary.png", ready.scenario, poisons, result["arms"])
+    if screening:
+        result["screening"] = {arm: dataclasses.asdict(found) for arm, found in screening.items()}
+    note = "\n".join(defended(ready.attack, result))
+    summary_picture(folder / "summary.png", ready.scenario, poisons, result["arms"], note)
     return result
-
-
-def _lines(ready: Prepared, result: dict) -> list[str]:
-    """The result in words."""
-    a, names = ready.attack, ready.scenario.train.classes
-    true = names[ready.scenario.target_labels[0]]
-    hide = a.goal == "self-concealment"
-    adversarial = "another class" if hide else names[ready.scenario.adversarial[0]]
-    arms = {arm: result["arms"][arm] for arm in ARMS}
-    lines = [f"Victims that call the {true} {adversarial}, and their accuracy on other pictures:"]
-    for arm, found in arms.items():
-        lines.append(_line(arm, found))
-        if more := words(found, None if hide else adversarial, true, a.victim_recipe.epochs):
-            lines.append(f"  {'':<13}{more}")
-    other = {arm: f["other_statistics"] for arm, f in arms.items() if "other_statistics" in f}
-    if other:
-        by = [BY[f["poisoned"]["statistics"]] for f in (arms, other)]
-        lines.append(f"That was with batch norm by {by[0]}; the same victims by {by[1]}:")
-        lines += [_line(arm, found) for arm, found in other.items()]
-    return lines + [result["why"]] * bool(result["why"])
-
-
-LABELS = {"poisoned": "poisoned", "clean": "no poison", "noise": "random noise"}
-
-
-def _line(arm: str, found: dict) -> str:
-    rate = with_diverged(Rate(**found["success"]), found["diverged"])
-    return f"  {LABELS[arm]:<13}{rate}   accuracy {percent(found['accuracy'])}"

@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterator
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
 from mpkit.data.places import at, exists
+from mpkit.defenses.defense import Defense
 from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.grid import DRAWN
 from mpkit.runs.scale import SCALES, by_scale
 from mpkit.setting import Setting, settings_of
 from mpkit.settings import Settings
@@ -66,10 +68,13 @@ def filled(text: str) -> str:
     return homed(text)
 
 
-PARTS = {"": Attack, "settings": Settings, "recipe": Recipe}
-CRAFTING = settings_of(Settings)
-USUAL_GROUP = {"settings": "crafting", "recipe": "training of surrogates and victims"}
-ORDER = ("data", "scenario", "crafting", USUAL_GROUP["recipe"], "victims", "run")
+PARTS = {"": Attack, "settings": Settings, "recipe": Recipe, "defense": Defense}
+USUAL_GROUP = {
+    "settings": "crafting",
+    "recipe": "training of surrogates and victims",
+    "defense": "defense",
+}
+ORDER = ("data", "scenario", "crafting", USUAL_GROUP["recipe"], "victims", "defense", "run")
 SCALE = Setting(
     "how big the defaults are (MPKIT_SCALE, or by whether there is a GPU)",
     choices=SCALES,
@@ -150,6 +155,12 @@ def _idle(attack: Attack, asked: Collection[str]) -> Iterator[tuple[str, str]]:
             yield "batch_norm", "where no batch norm is trained"
 
 
+def _holder(attack: Attack, name: str) -> object:
+    """What has the setting that a flag sets, or else the attack."""
+    parts = {part: getattr(attack, part, None) for part in ("settings", "defense")}
+    return next((parts[part] for part in parts if name in settings_of(PARTS[part])), attack)
+
+
 def attack_from(options: argparse.Namespace) -> Attack:
     """The attack that the flags describe. Raises ValueError, also for a flag that does nothing."""
     asked = given(options)
@@ -158,7 +169,7 @@ def attack_from(options: argparse.Namespace) -> Attack:
         say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
     there = attack.data in NAMED or (attack.data and exists(attack.data))
     for name in asked if there else ():  # else loading says what is wrong
-        s, holder = flags()[name], attack.settings if name in CRAFTING else attack
+        s, holder = flags()[name], _holder(attack, name)
         if not s.acts(holder):
             other, values = s.only
             flag, now = (f"--{n.replace('_', '-')}" for n in (name, other))
@@ -170,3 +181,22 @@ def attack_from(options: argparse.Namespace) -> Attack:
         if name in asked:
             raise ValueError(f"--{name.replace('_', '-')} does nothing {why}: leave it out")
     return attack
+
+
+def add_drawing(group: argparse._ArgumentGroup) -> None:
+    """How many targets are drawn, and by which seed."""
+    group.add_argument("--pairs", type=whole, metavar="X", default=20, help="attacks to draw (20)")
+    group.add_argument(
+        "--pairs-seed", type=whole, metavar="X", default=1, help="the seed that draws them (1)"
+    )
+
+
+def refuse_drawn(options: argparse.Namespace, what: str) -> None:
+    """Raises ValueError for flags that `what` can't follow, as it draws targets by itself."""
+    if also := [k for k in DRAWN if k in given(options)]:
+        raise ValueError(
+            f"{what} draws targeted attacks and their classes: "
+            f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
+        )
+    if options.pairs < 1:
+        raise ValueError(f"pairs must be at least 1, not {options.pairs}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mpkit.defenses.adversarial import Adversarial
+from mpkit.defenses.cleansing import Cleansing
 from mpkit.defenses.defense import Defense
+from mpkit.defenses.friendly import Friendly
+from mpkit.defenses.mixing import Augmented, Cutout, Mixup
+from mpkit.defenses.partition import partition
+from mpkit.defenses.private import Private
+from mpkit.defenses.trainee import Trainer, trainer
 from mpkit.functional import State
 from mpkit.recipe import Recipe
 from mpkit.training import EpochRecord, train
-
-Trainer = Callable[..., Iterator[tuple[State, EpochRecord]]]
 
 
 def jpeg_pictures(x: Tensor, quality: int) -> Tensor:
@@ -39,5 +45,28 @@ def jpeg(
     return train(module, jpeg_pictures(x, defense.jpeg_quality), y, recipe, seeds, **how)
 
 
-TRAINERS: dict[str, Trainer] = {"jpeg": jpeg}
-"""The training-time defenses by name."""
+def early_stopping(
+    module: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, seeds, *, defense: Defense, **how
+) -> Iterator[tuple[State, EpochRecord]]:
+    """Training that stops when the share `stop_after` of the epochs is over: later ones change
+    nothing any more."""
+    fewer = dataclasses.replace(recipe, epochs=max(1, round(defense.stop_after * recipe.epochs)))
+    for state, record in train(module, x, y, fewer, seeds, **how):
+        yield state, record
+    for epoch in range(fewer.epochs, recipe.epochs):
+        yield state, dataclasses.replace(record, epoch=epoch + 1)
+
+
+TRAINERS: dict[str, Trainer] = {
+    "jpeg": jpeg,
+    "mixup": trainer(Mixup),
+    "cutout": trainer(Cutout),
+    "augment": trainer(Augmented),
+    "early-stopping": early_stopping,
+    "dp-sgd": trainer(Private),
+    "friendly-noise": trainer(Friendly),
+    "adversarial": trainer(Adversarial),
+    "epic-training": trainer(Cleansing),
+    "partition": partition,
+}
+"""The training-time and the certified defenses by name."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mpkit.data import Dataset
@@ -17,11 +20,15 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.dials import Control, dial, show
 from mpkit.lab.kit.panel import Lab, Question
-from mpkit.lab.wish import wanted_by
+from mpkit.lab.kit.runner import Put
+from mpkit.lab.kit.touch import Exhibit, said_of
+from mpkit.lab.victims_view import said_by
+from mpkit.lab.wish import placed, wanted_by, wish_of
 from mpkit.metapoison import CraftRecord, poisons_of
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import load_scenario, prepare
+from mpkit.scenario import Scenario
 
 Pair = tuple[str, str, int]
 
@@ -30,13 +37,30 @@ DEPTHS = {f"K = {k}": {"unroll_steps": k} for k in (1, 2, 4)}
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """One attack of one variant, judged: mean L_adv of its surrogates at the end of crafting, and
-    its victims with those of the control arms."""
+    """One attack of one variant, judged: mean L_adv of its surrogates at the end of crafting, its
+    victims with those of the control arms, and its poisons, uint8 (P, C, H, W)."""
 
     variant: str
     pair: Pair
     loss: float
     victims: tuple[VictimRecord, ...]
+    poisons: Tensor
+
+
+class Crafted(NamedTuple):
+    """A craft step of a variant on a pair, and the poisons after it, uint8 (P, C, H, W)."""
+
+    variant: str
+    pair: Pair
+    record: CraftRecord
+    poisons: Tensor
+
+
+class Moment(NamedTuple):
+    """What there was to be shown: so many outcomes, and the step under way or the last outcome."""
+
+    count: int
+    now: Crafted | Outcome
 
 
 class CompareLab(Lab):
@@ -72,12 +96,14 @@ class CompareLab(Lab):
         }
         self.arms = tuple(arms)
         self.outcomes: list[Outcome] = []
-        self.crafting: tuple[str, Pair, CraftRecord] | None = None
+        self.scenes: dict[tuple[str, Pair], Scenario] = {}
+        self.exhibit = Exhibit(self.say)
         self._draw(pairs, seed)
         self.view = CompareView(large)
         self._lay_out()
         later = [c.widget for c in self._make_controls().values()]
-        self.assemble(self.view.figure, [], question, later=later)
+        pictures = [self.exhibit.widget]
+        self.assemble(self.view.figure, [], question, later=later, pictures=pictures)
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -101,32 +127,64 @@ class CompareLab(Lab):
                 found.append((name, (target, poison, index), dataclasses.replace(attack, **place)))
         return found
 
-    def items(self) -> Iterator[tuple[str, Pair, CraftRecord] | Outcome]:
+    def items(self) -> Iterator[Crafted | Outcome]:
         kept: dict[Attack, tuple[Tensor, float]] = {}
         tell = self.within()
         for name, pair, attack in self.attacks():
             key = attack.without_victims()
             ready = prepare(attack, progress=False)
+            yield Put(partial(self._open, name, pair, ready.scenario))
             if key not in kept:
-                for state, record in ready.craft(tell=tell):  # noqa: B007
-                    yield name, pair, record
-                kept[key] = poisons_of(ready.scenario, state, attack.settings), record.loss
+                for state, record in ready.craft(tell=tell):
+                    poisons = poisons_of(ready.scenario, state, attack.settings)
+                    yield Crafted(name, pair, record, poisons)
+                kept[key] = poisons, record.loss
             poisons, loss = kept[key]
             *_, (_, victims) = ready.judge(poisons, self.arms, tell)
-            yield Outcome(name, pair, loss, tuple(victims))
+            yield Outcome(name, pair, loss, tuple(victims), poisons)
 
-    def take(self, item: tuple[str, Pair, CraftRecord] | Outcome) -> None:
+    def take(self, item: Crafted | Outcome) -> None:
+        self.now = item
         if isinstance(item, Outcome):
             self.outcomes.append(item)
-            self.crafting = None
-            self.view.update(self.rows())
-        else:
-            self.crafting = item
-        self.view.say(self._doing())
 
     def clear(self) -> None:
-        self.outcomes, self.crafting = [], None
+        self.outcomes = []
         self._lay_out()
+
+    def frame(self) -> Moment:
+        return Moment(len(self.outcomes), self.now)
+
+    def show_frame(self, frame: Moment) -> None:
+        now = frame.now
+        self.view.update(self.rows(frame.count))
+        self.view.say(self._doing(frame))
+        scenario = self.scenes[now.variant, now.pair]
+        if self.exhibited != (now.variant, now.pair):
+            self.exhibited = now.variant, now.pair
+            self.exhibit.lay_out(scenario, wish_of(scenario).true)
+        said = said_by(now.victims, scenario) if isinstance(now, Outcome) else []
+        words = now.variant + (f"\n{said_of(scenario.train.classes, said)}" if any(said) else "")
+        self.exhibit.show(now.poisons, self._bound(now.variant), said=words)
+
+    def step_seen(self) -> str:
+        count, now = self.seen
+        if isinstance(now, Crafted):
+            return f"craft step {now.record.step}, {now.variant}"
+        return f"attack {count} of {len(self.attacks())}"
+
+    def _bound(self, variant: str) -> float:
+        """What the change is shown against: ε, or the colours' where that alone acts."""
+        bounds = self.variants[variant].settings.bounds
+        return bounds.get("epsilon") or max(bounds.values())
+
+    def _open(self, variant: str, pair: Pair, scenario: Scenario) -> None:
+        """Remember whom an attack attacks: of its training set the bases alone."""
+        rows = scenario.bases.tolist()
+        bases = scenario.train.subset(rows)
+        few = {"train": bases, "validation": bases, "bases": torch.arange(len(rows))}
+        with self.canvas.lock:
+            self.scenes[variant, pair] = dataclasses.replace(scenario, **few)
 
     def total(self) -> int:
         steps, seen = 0, set()
@@ -153,11 +211,11 @@ class CompareLab(Lab):
 
     # ── in numbers and words ──────────────────────────────────────────────────────────────────
 
-    def rows(self) -> list[Row]:
-        """One row a variant and arm, in the order they were given."""
+    def rows(self, count: int | None = None) -> list[Row]:
+        """One row a variant and arm, in the order they were given; of the first `count` attacks."""
         found = []
         for name in self.variants:
-            mine = [o for o in self.outcomes if o.variant == name]
+            mine = [o for o in self.outcomes[:count] if o.variant == name]
             for arm in self.arms:
                 label = name if arm == "poisoned" else f"{name}, {_CALLED[arm]}"
                 records = [r for o in mine for r in o.victims if r.arm == arm]
@@ -166,26 +224,30 @@ class CompareLab(Lab):
                 found.append(Row(label, arm, records, losses, epochs))
         return found
 
-    def _doing(self) -> str:
-        if self.runner.phase.ended or self.crafting is None:
+    def _doing(self, moment: Moment) -> str:
+        now = moment.now
+        if not isinstance(now, Crafted):
             return "share of fresh victims that turned"
-        name, (target, poison, _), record = self.crafting
-        attack = self.variants[name]
-        wanted = wanted_by(dataclasses.replace(attack, **placed(attack, target, poison)))
-        return f"crafting {target} → {wanted}, {name}: step {record.step}"
+        target, poison, _ = now.pair
+        place = placed(self.variants[now.variant], target, poison)
+        wanted = wanted_by(dataclasses.replace(self.variants[now.variant], **place))
+        return f"crafting {target} → {wanted}, {now.variant}: step {now.record.step}"
 
     def describe(self) -> str:
         about = f"Success of {len(self.variants)} settings on the same targets. "
-        if not self.outcomes:
-            return about + "Nothing has been counted yet."
-        return about + "; ".join(
-            f"{r.label}: {counted(r.records, r.arm, r.epochs)}" for r in self.rows() if r.records
-        )
+        if not (moment := self.seen) or not moment.count:
+            return about + "Nothing has been counted yet." + self.exhibit.describe()
+        some = [r for r in self.rows(moment.count) if r.records]
+        counts = (f"{r.label}: {counted(r.records, r.arm, r.epochs)}" for r in some)
+        return f"{about}{'; '.join(counts)}.{self.exhibit.describe()}"
 
     # ── the picture and its controls ──────────────────────────────────────────────────────────
 
     def _lay_out(self) -> None:
         self.view.lay_out(self.rows())
+        self.scenes, self.exhibited = {}, None
+        first = load_scenario(self.attacks()[0][2], progress=False)
+        self.exhibit.lay_out(first, wish_of(first).true)
         self.redraw_kept()
 
     def guessed(self) -> None:
@@ -231,15 +293,6 @@ class CompareLab(Lab):
                 for name, attack in self.variants.items()
             }
         self._draw(values.get("pairs", self.pairs), values.get("seed", self.seed))
-
-
-def placed(attack: Attack, target: str, other: str) -> dict[str, str | None]:
-    """The classes of an attack on a pair: `other` is what its goal takes of it, the poisons' class,
-    or what the target is to be called, or nothing."""
-    if attack.goal == "targeted":
-        return {"target_class": target, "poison_class": other}
-    wanted = other if attack.goal == "multi-class" else None
-    return {"target_class": target, "poison_class": None, "adversarial_class": wanted}
 
 
 _CALLED = {"clean": "no poison", "noise": "random noise"}

@@ -98,9 +98,7 @@ class CompareView:
         """Show the rows as they are now."""
         for place, (row, parts) in enumerate(zip(rows, self.parts, strict=True)):
             shown, losses, levels = parts
-            if (found := row.rate) is None:
-                continue
-            shown.show(found, row.diverged)
+            shown.show(row.rate, row.diverged)
             losses.set_data(row.losses, [place] * len(row.losses))
             accuracies = [r.accuracy for r in row.records if not r.diverged]
             levels.set_data(accuracies, [place] * len(accuracies))

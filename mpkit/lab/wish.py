@@ -68,3 +68,12 @@ def most_poisons(attack: Attack, train: Dataset) -> int:
         return len(train)
     name = attack.target_class if attack.goal == HIDE else attack.poison_class
     return len(train.rows_of(class_index(train, name)))
+
+
+def placed(attack: Attack, target: str, other: str) -> dict[str, str | None]:
+    """The classes of an attack on a pair: `other` is what its goal takes of it, the poisons' class,
+    or what the target is to be called, or nothing."""
+    if attack.goal == "targeted":
+        return {"target_class": target, "poison_class": other}
+    wanted = other if attack.goal == "multi-class" else None
+    return {"target_class": target, "poison_class": None, "adversarial_class": wanted}

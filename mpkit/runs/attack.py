@@ -12,6 +12,7 @@ from mpkit.data import DEFAULT_DATA
 from mpkit.data.datasets import NAMED
 from mpkit.data.digits import LARGEST
 from mpkit.data.signs import HARDEST
+from mpkit.defenses.defense import Defense
 from mpkit.finetuning import (
     DEFAULT_WEIGHTS,
     FINE_TUNE,
@@ -149,6 +150,7 @@ class Attack:
         added=True,
     )
     victim_recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    defense: Defense = dataclasses.field(default_factory=Defense)
     device: str = setting("auto", "auto, cpu, cuda, mps", group="run")
 
     def __post_init__(self):
@@ -195,12 +197,14 @@ class Attack:
 
 SETTINGS = tuple(name for name in settings_of(Settings) if name != "recipe")
 RECIPE = tuple(settings_of(Recipe))
-OF_VICTIMS = ("victims", "victim_network", "victim_fine_tune", "victim_recipe")
+DEFENSE = tuple(settings_of(Defense))
+OF_VICTIMS = ("victims", "victim_network", "victim_fine_tune", "victim_recipe", "defense")
 """What is the victims' own: poisons depend on nothing of it."""
 
 
 def make_attack(scale: str | None = None, **given) -> Attack:
-    """An Attack from flat names: of Attack, Settings and Recipe, and ``victim_<recipe name>``.
+    """An Attack from flat names: of Attack, Settings, Recipe and Defense, and
+    ``victim_<recipe name>``.
 
     What is not given, or None, comes from the scale (`mpkit.runs.scale`), then from the defaults;
     victims train by the surrogates' recipe where nothing else is said. Raises ValueError for values
@@ -217,10 +221,12 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     recipe = {k: values.pop(k) for k in RECIPE if k in values}
     own = {k: values.pop(f"victim_{k}") for k in RECIPE if f"victim_{k}" in values}
     settings = {k: values.pop(k) for k in SETTINGS if k in values}
+    defense = {k: values.pop(k) for k in DEFENSE if k in values}
     return Attack(
         **values,
         settings=Settings(**settings, recipe=Recipe(**recipe)),
         victim_recipe=Recipe(**recipe | own),
+        defense=Defense(**defense),
     )
 
 

@@ -75,6 +75,7 @@ def differences(attack: Attack) -> tuple[str, ...]:
     pairs += [("fine-tune", attack.fine_tune, attack.tuning_of_victims)]
     mine, theirs = attack.settings.recipe, attack.victim_recipe
     pairs += [(k, getattr(mine, k), getattr(theirs, k)) for k in OF_TRAINING]
+    pairs += [("defense", "none", attack.defense.defense)]
     words = {True: "yes", False: "no"}
     told = [
         (k.replace("_", " "), *(words.get(v, v) if type(v) is bool else v for v in pair))

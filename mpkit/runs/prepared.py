@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from torch import Tensor, nn
 
 from mpkit.data import Dataset, load_dataset
-from mpkit.defenses.defended import defended_victims
+from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import Defense
+from mpkit.defenses.filters import Filtered
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import margins, targets
 from mpkit.evaluation.records import ARMS, VictimRecord
@@ -73,18 +74,40 @@ class Prepared:
         return {arm: replaced(train, x=x, y=y.get(arm, train.y)) for arm, x in pictures.items()}
 
     def judge(
-        self, poisons: Tensor, arms=ARMS, tell: Tell | None = None, defense: Defense | None = None
+        self,
+        poisons: Tensor,
+        arms=ARMS,
+        tell: Tell | None = None,
+        defense: Defense | None = None,
+        kept: Mapping[str, Filtered] | None = None,
     ) -> Iterator[tuple[int, list[VictimRecord]]]:
-        """Victims of every arm: (epoch, records). Without a defense they train side by side, and
-        records come with the last epoch; with one as `defended_victims` says."""
-        a, data = self.attack, self.arms(poisons, arms)
+        """Victims of every arm, by the attack's defense where none is given: (epoch, records).
+        Without one they train side by side, and records come with the last epoch; with one as
+        `defended_victims` says. `kept`: what `screened` gave, if it was asked before."""
+        a, data, defense = self.attack, self.arms(poisons, arms), defense or self.attack.defense
         how = {"victims": a.victims, "seed": a.settings.seed}
         how |= {"plan": self.victim_plan, "tell": tell}
         given = self.scenario, self.victim_network, a.victim_recipe
-        if defense and defense.defense != "none":
-            return defended_victims(*given, data, defense=defense, **how)
+        if defense.defense != "none":
+            return defended_victims(*given, data, defense=defense, kept=kept, **how)
         how["labels"] = {arm: d.y for arm, d in data.items()}
         return train_victims(*given, {arm: d.x for arm, d in data.items()}, **how)
+
+    def epochs(self, arms=ARMS, defense: Defense | None = None) -> int:
+        """The last epoch that `judge` counts: arm after arm where there is a defense."""
+        defended = (defense or self.attack.defense).defense != "none"
+        return self.attack.victim_recipe.epochs * (len(arms) if defended else 1)
+
+    def screened(
+        self, poisons: Tensor, arms=ARMS, tell: Tell | None = None, defense: Defense | None = None
+    ) -> tuple[dict[str, Filtered], dict[str, Screening]]:
+        """What a filter keeps of each arm, for `judge`, and how that was: of clean pictures and of
+        noise none is a poison. Nothing where the defense is no filter."""
+        a, of = self.attack, {"plan": self.victim_plan, "tell": tell}
+        of |= {"defense": defense or a.defense, "seed": a.settings.seed}
+        kept = screened(self.victim_network, a.victim_recipe, self.arms(poisons, arms), **of)
+        rows = {arm: self.scenario.bases[: None if arm == "poisoned" else 0] for arm in kept}
+        return kept, {arm: screening(found, rows[arm]) for arm, found in kept.items()}
 
 
 def load_scenario(attack: Attack, progress: bool = True) -> Scenario:

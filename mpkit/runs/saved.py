@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from mpkit.defenses.defense import Defense
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack
 from mpkit.setting import settings_of
@@ -41,5 +42,6 @@ def from_dict(values: dict) -> Attack:
         settings |= {"method": "gradient-matching", "metagradient": "auto"}
     recipe = made(Recipe, lists(settings.pop("recipe")))
     victim_recipe = made(Recipe, lists(values.pop("victim_recipe")))
-    settings = made(Settings, settings, recipe=recipe)
-    return made(Attack, values, settings=settings, victim_recipe=victim_recipe)
+    inner = {"settings": made(Settings, settings, recipe=recipe), "victim_recipe": victim_recipe}
+    inner["defense"] = made(Defense, lists(values.pop("defense", {})))
+    return made(Attack, values, **inner)

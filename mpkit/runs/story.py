@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mpkit.data.archives import DataError
 from mpkit.data.datasets import has_cifar10
+from mpkit.data.schema import value
+from mpkit.defenses.defended import Screening
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import VictimRecord
 from mpkit.evaluation.tally import tallies
@@ -23,7 +25,7 @@ from mpkit.runs.attack import Attack
 from mpkit.runs.facts import facts_of
 from mpkit.runs.folder import open_run
 from mpkit.runs.frames import Frames, load_frames
-from mpkit.runs.record import RecordError, load_poisons, replay
+from mpkit.runs.record import RecordError, load_poisons, read_json, replay
 from mpkit.runs.share import attack_code
 from mpkit.runs.summary import headline
 from mpkit.scenario import Scenario
@@ -34,8 +36,9 @@ from mpkit.settings import METHODS
 class Story:
     """What is known of a run: its craft `steps`, `victims` and twins, uint8 `poisons`
     (P, C, H, W), and `frames` of how they grew. Without its data there are no pictures: `scenario`
-    is None. `missing` says in words what is not there, `code` is its share code, and `share`
-    says in words how much of the poisons' change was used, if not all."""
+    is None. `missing` says in words what is not there, `code` is its share code, `share`
+    says in words how much of the poisons' change was used, if not all, and `screened` what a filter
+    threw away of the poisoned pictures, if there was one."""
 
     attack: Attack
     scenario: Scenario | None = None
@@ -47,6 +50,7 @@ class Story:
     missing: str = ""
     code: str = ""
     share: str = ""
+    screened: str = ""
 
     @functools.cached_property
     def arms(self) -> dict[str, dict]:
@@ -102,6 +106,8 @@ class Story:
             ("surrogates", f"M = {s.models}"),
             *([("steps ahead", f"K = {s.unroll_steps}")] if s.method == "metapoison" else []),
             ("craft steps", f"C = {s.craft_steps}"),
+            *([("defense", a.defense.in_words)] if a.defense.defense != "none" else []),
+            *([("thrown away", self.screened)] if self.screened else []),
             ("seed", str(s.seed)),
         ]
 
@@ -132,5 +138,16 @@ def story_of(folder: Path, data: str | None = None) -> Story:
         if frames and (frames.pictures.shape[2:] != shape[1:] or max(frames.which) >= shape[0]):
             raise RecordError(f"the frames in {folder} are of other pictures than the run")
     given = {"scenario": scenario, "poisons": poisons, "frames": frames, "missing": missing}
-    given["code"] = attack_code("craft", run.attack)
+    given |= {"code": attack_code("craft", run.attack), "screened": _screened(folder)}
     return Story(run.attack, **parts, **given)
+
+
+def _screened(folder: Path) -> str:
+    """What a filter threw away, as the summary has it. Raises RecordError for what is no count."""
+    path = folder / "summary.json"
+    rows = read_json(path).get("screening", {}) if path.exists() else {}
+    try:
+        found = value(dict[str, Screening], rows, "screening")
+    except ValueError as error:
+        raise RecordError(f"{path} is damaged: {error}") from error
+    return str(found["poisoned"]) if "poisoned" in found else ""

@@ -44,20 +44,20 @@ CALLED = {
 
 
 def summary_picture(
-    path: Path, scenario: Scenario, poisons: Tensor, arms: Mapping[str, dict]
+    path: Path, scenario: Scenario, poisons: Tensor, arms: Mapping[str, dict], note: str = ""
 ) -> None:
     """Write a PNG: a title in words, up to six poisons, the targets, the mean change, the counts.
 
-    poisons uint8 (P, C, H, W); `arms` as `tallies` gives them. Rows are base, change
-    and poison; columns are chosen by `ghost.spread`. Beside them stand the targets (up to
-    three), and the ghost: the mean change over all poisons, with its `likeness` to each target.
+    poisons uint8 (P, C, H, W); `arms` as `tallies` gives them; `note` is one more line. Rows are
+    base, change and poison; columns are chosen by `ghost.spread`. Beside them stand the targets (up
+    to three), and the ghost: the mean change over all poisons, with its `likeness` to each target.
     Changes are shown around grey, magnified as far as the largest fits, their mean as far as 95 of
     100 of its values fit; the factors are written beside them.
     """
     found = changes(scenario, poisons)
     rows, side = _rows(scenario, poisons, found), _side(scenario, found)
     body = beside(rows, side, 24)
-    parts = [_words(scenario, found, arms), body, _counts(scenario, arms)]
+    parts = [_words(scenario, found, arms, note), body, _counts(scenario, arms)]
     width = max(part.width for part in parts) + 2 * EDGE
     height = sum(part.height for part in parts) + (len(parts) + 1) * EDGE
     sheet, top = Image.new("RGB", (width, height), PAPER), EDGE
@@ -86,7 +86,7 @@ def headline(true: str, wanted: str, targets: int, arms: Mapping[str, dict]) -> 
     return f"{what} called {wanted} {each}"
 
 
-def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Image.Image:
+def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict], note) -> Image.Image:
     """The title, and what was done."""
     many = len(scenario.bases)
     changed = (
@@ -95,6 +95,7 @@ def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict]) -> Imag
         f"All labels are right, and the target{'s' * (len(scenario.targets) > 1)} never changed."
     )
     said = [(title(scenario, arms), LARGE, INK), (changed, NORMAL, MUTED)]
+    said += [(note, NORMAL, MUTED)] * bool(note)
     if "[U+" in said[0][0]:
         lacking = f"[U+…]: a letter that no font on this machine has. Install one, {ADVICE}."
         said.append((lacking, SMALL, MUTED))

@@ -12,8 +12,10 @@ from mpkit.__main__ import build_parser
 from mpkit.cli import options
 from mpkit.cli.options import flags as flags_there
 from mpkit.cli.options import given
+from mpkit.defenses.defense import Defense
 from mpkit.recipe import Recipe
-from mpkit.runs.attack import Attack
+from mpkit.runs.attack import DEFENSE, Attack
+from mpkit.setting import Setting, settings_of
 from mpkit.settings import Settings
 from tests.cli.conftest import from_flags, refused
 
@@ -35,6 +37,19 @@ SAMPLES = {
     "epochs": 9, "batch": 17, "lr": 0.05, "warmup": 1, "decays": (4, 6), "weight_decay": 5e-4,
     "momentum": 0.9, "augment": True, "flip": True,
 }  # fmt: skip
+
+
+def other(s: Setting) -> object:
+    """A value that a setting may have, and does not have by itself."""
+    if s.choices:
+        return next(c for c in s.choices if c != s.default)
+    if s.kind is bool:
+        return not s.default
+    some = (s.default + 1, s.default - 1) if s.kind is int else (s.default / 2, s.default * 2, 0.5)
+    return next(v for v in some if v != s.default and s.holds(v))
+
+
+SAMPLES |= {name: other(s) for name, s in settings_of(Defense).items()}
 
 
 def names(kind: type) -> list[str]:
@@ -60,6 +75,8 @@ def found(attack: Attack, name: str) -> object:
     own = name.removeprefix("victim_")
     if own != name and own in names(Recipe):
         return getattr(attack.victim_recipe, own)
+    if name in DEFENSE:
+        return getattr(attack.defense, name)
     holders = (attack, attack.settings, attack.settings.recipe)
     return next(getattr(h, name) for h in holders if name in names(type(h)))
 
@@ -69,7 +86,8 @@ def every_setting() -> list[str]:
     surrogates = [n for n in names(Recipe) if Recipe(**{n: SAMPLES[n]}).plain]
     own = [n for n in (*names(Attack), *names(Settings)) if n not in ("settings", "recipe")]
     own.remove("victim_recipe")
-    return [*own, *surrogates, *(f"victim_{n}" for n in names(Recipe))]
+    own.remove("defense")
+    return [*own, *DEFENSE, *surrogates, *(f"victim_{n}" for n in names(Recipe))]
 
 
 @pytest.mark.parametrize("name", every_setting())
@@ -148,6 +166,8 @@ def test_lists_have_commas():
         ("--method gradient-matching --kappa 3", "--kappa does nothing with --method gradient-m"),
         ("--method label-flip --epsilon 8/255", "--epsilon does nothing with --method label-flip"),
         ("--restarts 3", "--restarts does nothing with --method metapoison"),
+        ("--suspected 0.2", "--suspected does nothing with --defense none, only with"),
+        ("--defense loss --jpeg-quality 9", "--jpeg-quality does nothing with --defense loss"),
         ("--n-train 60 --max-train 90", "--max-train does nothing beside --n-train"),
         ("--n-test 60 --max-test 90", "--max-test does nothing beside --n-test"),
         ("--fine-tune no --weights cifar10-small", "--weights does nothing where all is trained"),

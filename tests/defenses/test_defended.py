@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mpkit.defenses.defended import defended_victims, screened, screening
+from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.filters import Filtered
 from mpkit.runs.prepared import Prepared
@@ -59,3 +59,9 @@ def test_a_screening_counts_poisons_and_innocents():
     found = screening(Filtered(keep, torch.zeros(5)), torch.tensor([1, 4]))
     assert (found.poisons, found.caught, found.innocents, found.lost) == (2, 1, 3, 1)
     assert (found.caught_share, found.lost_share) == (1 / 2, 1 / 3)
+
+
+def test_a_screening_in_words():
+    found = Screening(poisons=3, caught=2, innocents=7, lost=1)
+    assert str(found) == "2 of 3 poisons and 1 of 7 other pictures"
+    assert str(Screening(0, 0, 7, 1)) == "1 of 7 pictures, none of them a poison"

@@ -9,7 +9,7 @@ from mpkit.defenses.trainers import TRAINERS
 
 def test_every_defense_is_there_and_of_one_kind():
     assert set(KINDS["filter"]) == set(FILTERS)
-    assert set(KINDS["training"]) == set(TRAINERS)
+    assert {*KINDS["training"], *KINDS["certified"]} == set(TRAINERS)
     assert len(DEFENSES) == len(set(DEFENSES))
     assert kind_of("jpeg") == "training"
 
@@ -18,3 +18,8 @@ def test_every_defense_is_there_and_of_one_kind():
 def test_what_cannot_be_is_refused(given):
     with pytest.raises(ValueError, match=next(iter(given))):
         Defense(**given)
+
+
+def test_a_defense_in_words_has_what_it_reads_and_nothing_else():
+    assert Defense().in_words == "none"
+    assert Defense(defense="jpeg", jpeg_quality=50).in_words == "jpeg, jpeg_quality 50"

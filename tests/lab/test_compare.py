@@ -6,10 +6,9 @@ import pytest
 
 from mpkit.evaluation.rates import rate
 from mpkit.lab import CompareLab
-from mpkit.lab import compare as compare_module
 from mpkit.lab.kit.runner import Phase
 from mpkit.metapoison import poisons_of
-from mpkit.runs.prepared import prepare
+from mpkit.runs.prepared import Prepared, prepare
 from tests.lab.conftest import finished, said
 
 PAIRS = [("1", "7", 0), ("7", "1", 1)]
@@ -54,13 +53,13 @@ def test_its_numbers_are_those_of_the_library(lab, until):
 
 
 def test_where_only_victims_differ_poisons_are_crafted_once(small, until, monkeypatch):
-    seen, craft = [], compare_module.poisons_of
+    seen, craft = [], Prepared.craft
 
-    def counted(*arguments):
-        seen.append(arguments)
-        return craft(*arguments)
+    def counted(ready, **given):
+        seen.append(ready)
+        return craft(ready, **given)
 
-    monkeypatch.setattr(compare_module, "poisons_of", counted)
+    monkeypatch.setattr(Prepared, "craft", counted)
     variants = {"as expected": {}, "slower": {"victim_lr": 0.05}, "other": {"victim_epochs": 2}}
     lab = small(CompareLab, variants, pairs=PAIRS[:1])
     assert lab.total() == 6 + 3
@@ -114,3 +113,16 @@ def test_settings_that_change_everything_wait_for_a_reset(lab, until):
 def test_bad_settings_are_refused(small, given, words):
     with pytest.raises((ValueError, TypeError), match=words):
         small(CompareLab, **given)
+
+
+def test_the_pictures_are_those_of_the_attack_that_is_looked_at(lab, until):
+    finished(lab, until)
+    gallery, outcome = lab.exhibit.gallery, lab.outcomes[1]
+    lab.scrub(2 * 7)  # the second attack and its victims
+    few = outcome.poisons[gallery.page].contiguous()
+    assert gallery.poisons == few.numpy().tobytes()
+    assert gallery.words["target"].splitlines()[:2] == ["target: 1", "far"]
+    counted = ["near", "near, random noise", "far", "far, random noise"]
+    assert [r.label for r in lab.rows(2) if r.rate] == counted
+    lab.scrub(lab.film.last)
+    assert gallery.words["target"].splitlines()[:2] == ["target: 7", "far"]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mpkit.data import Dataset
+from mpkit.defenses.defense import Defense
 from mpkit.evaluation.rates import rate
 from mpkit.evaluation.records import ARMS, VictimRecord
 from mpkit.metapoison import CraftRecord
@@ -65,7 +66,7 @@ def random_attack(seed: int) -> Attack:
     }  # fmt: skip
 
     def some(name: str, s: Setting, of: type):
-        if s.kind in (Settings, Recipe):
+        if s.kind in (Settings, Recipe, Defense):
             return filled(s.kind, plain=of is Settings)
         if name in free:
             return draw.choice(free[name])
@@ -78,11 +79,13 @@ def random_attack(seed: int) -> Attack:
         if s.kind is bool:
             return draw.random() < 0.5
         if s.kind is float:
-            return draw.uniform(0.01, 0.999)
+            most = min(v for v in (s.high, s.below, 0.999) if v is not None)
+            return draw.uniform(max(0.01, s.low or 0), 0.999 * most)
+        most = 60 if s.high is None else min(60, int(s.high))
         return (
             draw.choice(("3", "猫", "a b"))
             if s.kind is str
-            else draw.randint(max(1, s.low or 1), 60)
+            else draw.randint(max(1, int(s.low or 1)), most)
         )
 
     def filled(of: type, plain: bool = False):

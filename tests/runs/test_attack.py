@@ -10,8 +10,9 @@ import torch
 
 from mpkit.cli.options import flags
 from mpkit.data import DEFAULT_DATA, load_dataset
+from mpkit.defenses.defense import Defense
 from mpkit.recipe import Recipe
-from mpkit.runs.attack import RECIPE, SETTINGS, Attack, make_attack
+from mpkit.runs.attack import DEFENSE, RECIPE, SETTINGS, Attack, make_attack
 from mpkit.runs.scale import SCALES, defaults, usual_tuning
 from mpkit.settings import Settings
 from tests.conftest import tuned_attack
@@ -37,8 +38,10 @@ def flat(attack: Attack) -> dict[str, object]:
     """Each value of an attack under the one name that make_attack knows it by."""
     top = {f.name: getattr(attack, f.name) for f in dataclasses.fields(Attack)}
     settings, victim = top.pop("settings"), top.pop("victim_recipe")
+    defense = top.pop("defense")
     top |= {name: getattr(settings, name) for name in SETTINGS}
     top |= {name: getattr(settings.recipe, name) for name in RECIPE}
+    top |= {name: getattr(defense, name) for name in DEFENSE}
     return top | {f"victim_{name}": getattr(victim, name) for name in RECIPE}
 
 
@@ -53,7 +56,9 @@ def test_every_flat_name_finds_its_place(seed, scale):
 
 def test_the_flat_names_are_all_the_fields():
     kinds = {"settings", "recipe", "victim_recipe"}
-    fields = [f.name for kind in (Attack, Settings, Recipe) for f in dataclasses.fields(kind)]
+    every = (Attack, Settings, Recipe, Defense)
+    fields = [f.name for kind in every for f in dataclasses.fields(kind)]
+    fields.remove("defense")  # that of an attack, and its name
     assert len(set(fields)) == len(fields), "two fields of one name: make_attack can't tell them"
     assert set(fields) - kinds == {k for k in flat(Attack()) if k in fields}
     assert not {f"victim_{name}" for name in RECIPE} & set(fields)

@@ -83,3 +83,8 @@ def test_margins_are_those_that_the_run_wrote_down_where_its_data_are_gone():
     near, far = Target(0, 0, 1.0, "near", 1, 2), Target(1, 1, 3.0, "far", 2, 2)
     facts = facts_of(attack, [], [], None, [near, far, Target(2, 2, None)])
     assert (facts.margin, facts.third, facts.near) == (3.0, "far", None)
+
+
+def test_a_defense_is_a_difference():
+    attack = make_attack("ci", **USUAL, defense="jpeg")
+    assert differences(attack) == ("defense jpeg and not none",)

@@ -11,6 +11,7 @@ import torch
 
 from mpkit.data.faces import USUAL_SIGNS
 from mpkit.data.fashion import CLASSES
+from mpkit.defenses.defense import Defense
 from mpkit.device import Plan
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import tallies
@@ -194,3 +195,37 @@ def test_rates_and_accuracies_are_counted_arm_by_arm():
             assert abs(p - won / 10) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / 10), 1e-4)
         assert values["accuracy"] == pytest.approx(2 / 7)
     json.dumps(found)
+
+
+# ── victims that defend themselves ──────────────────────────────────────────────────────────────
+
+
+def test_victims_defend_themselves_as_the_attack_says():
+    ready = prepare(make_attack("ci", **TINY, defense="jpeg", jpeg_quality=10))
+    poisons = (255 * ready.scenario.base_images).to(torch.uint8)
+    found = list(ready.judge(poisons))
+    assert [epoch for epoch, _ in found] == list(range(1, ready.epochs() + 1))
+    assert ready.epochs() == 3 * ready.attack.victim_recipe.epochs
+    assert list(ready.judge(poisons, defense=ready.attack.defense)) == found
+    undefended = list(ready.judge(poisons, defense=Defense()))
+    assert len(undefended) == ready.epochs(defense=Defense())
+    assert undefended[-1][1][0].probabilities != found[1][1][0].probabilities
+    assert ready.screened(poisons) == ({}, {})
+
+
+def test_what_a_filter_throws_away_is_counted_arm_by_arm():
+    ready = prepare(make_attack("ci", **TINY, defense="loss", suspected=0.2))
+    poisons = (255 * ready.scenario.base_images).to(torch.uint8)
+    kept, counts = ready.screened(poisons)
+    for arm, found in counts.items():
+        assert found.caught + found.lost == int((~kept[arm].keep).sum()) > 0
+        assert found.poisons + found.innocents == len(ready.scenario.train)
+        assert found.poisons == (len(poisons) if arm == "poisoned" else 0)
+    assert list(ready.judge(poisons, kept=kept)) == list(ready.judge(poisons))
+
+
+def test_poisons_do_not_depend_on_the_defense():
+    attack = make_attack("ci", **TINY)
+    defended = make_attack("ci", **TINY, defense="jpeg")
+    assert attack != defended
+    assert attack.without_victims() == defended.without_victims()

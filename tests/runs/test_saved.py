@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import DEFENSE, Attack, make_attack
 from mpkit.runs.saved import from_dict, to_dict
 from tests.conftest import tuned_attack
 from tests.runs.conftest import random_attack
@@ -42,7 +42,7 @@ def test_what_was_written_without_a_name_of_data_is_of_the_digits():
 
 
 def test_settings_that_are_unknown_or_missing_are_refused():
-    for path in ((), ("settings",), ("settings", "recipe"), ("victim_recipe",)):
+    for path in ((), ("settings",), ("settings", "recipe"), ("victim_recipe",), ("defense",)):
         values = json.loads(json.dumps(to_dict(Attack())))
         inner = values
         for key in path:
@@ -55,6 +55,7 @@ def test_settings_that_are_unknown_or_missing_are_refused():
 ADDED = {"data", "difficulty", "fine_tune", "weights", "victim_fine_tune", "compute"}
 ADDED |= {"method", "restarts", "beta", "opacity"}
 ADDED |= {"against", "against_quality", "against_weight"}
+ADDED |= {"defense", *DEFENSE}
 
 
 def leaves(values: dict, way: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mpkit.data.places import SHIPPED
-from mpkit.data.schema import SEAL
+from mpkit.data.schema import SEAL, sealed
 from mpkit.evaluation.records import ARMS
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
@@ -136,3 +136,21 @@ def test_the_names_of_each_goal():
     assert hidden.title(str) == "A a is called something else by 2 of 3 victims"
     alone = dataclasses.replace(story(), scenario=None)
     assert (alone.true, alone.wanted) == ("a", "b")
+
+
+def test_a_story_tells_of_a_defense_and_what_it_threw_away(run):
+    assert not {"defense", "thrown away"} & dict(story_of(run).settings).keys()
+    saved = json.loads((run / "settings.json").read_text("utf-8"))
+    saved["attack"]["defense"]["defense"] = "loss"
+    del saved[SEAL]
+    (run / "settings.json").write_text(json.dumps(sealed(saved)), "utf-8")
+    counts = {"poisons": 6, "caught": 2, "innocents": 54, "lost": 10}
+    summary = {"screening": {"poisoned": counts}}
+    (run / "summary.json").write_text(json.dumps(summary), "utf-8")
+    told = dict(story_of(run).settings)
+    assert told["defense"] == "loss, suspected 0.1"
+    assert told["thrown away"] == "2 of 6 poisons and 10 of 54 other pictures"
+    summary["screening"]["poisoned"]["caught"] = "all"
+    (run / "summary.json").write_text(json.dumps(summary), "utf-8")
+    with pytest.raises(RecordError, match="caught"):
+        story_of(run)
