@@ -16,8 +16,8 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/lecture/*.ipynb))
 BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/benchmarks/*.py)))
-# Two notebooks at a time, each as a whole.
-NBVAL = -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=120
+# Two notebooks at a time, each as a whole; what takes longest comes first.
+NBVAL = -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=120
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -107,7 +107,7 @@ test-unit: $(VENV)/.with-dev ## the unit tests
 
 test-notebooks: $(VENV)/.with-dev ## every notebook at the smallest scale: its labs run to their end (nbval), and left alone (nbconvert)
 ifneq ($(NOTEBOOKS),)
-	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=1 "$(BIN)/python" -m pytest $(NBVAL) $(NOTEBOOKS) tests/notebooks $(PYTEST_ARGS))
+	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=1 "$(BIN)/python" -m pytest $(NBVAL) tests/notebooks $(NOTEBOOKS) $(PYTEST_ARGS))
 endif
 
 test-browser: $(VENV)/.with-dev ## the lab in a real browser

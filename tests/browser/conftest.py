@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from desk import Desk
 from server import CHROMIUM, JUPYTERLAB, SMALL, Notebook, expect, served, sync_playwright
 
 OLD_KERNEL = "ipykernel==6.31.0"
@@ -79,21 +81,37 @@ def kernel():
     return "python3"
 
 
+@pytest.fixture(scope="session")
+def one_desk(browser, jupyter):
+    return Desk(browser, jupyter)
+
+
 @pytest.fixture
-def notebook(request, page, jupyter, kernel):
+def desk(request, one_desk):
+    """The `Desk`, cleared after each test, and a new one after a test that failed."""
+    failed = request.session.testsfailed
+    yield one_desk
+    if request.session.testsfailed > failed:
+        return one_desk.throw_away()
+    try:
+        one_desk.clear()
+    except BaseException:
+        one_desk.throw_away()
+        raise
+
+
+@pytest.fixture
+def notebook(request, desk, kernel):
     """``notebook(cells)`` opens a notebook of these cells and runs all of them."""
-    books = []
+    name = re.sub(r"\W+", "-", request.node.name)
     kernel = "python3" if kernel == "python3" else request.getfixturevalue("old_kernel")
 
     def opened(cells: list[str]) -> Notebook:
-        name = f"{request.node.name.replace('[', '-').replace(']', '')}.ipynb"
-        books.append(Notebook.open(page, jupyter, name, cells, kernel))
-        books[-1].run_all()
-        return books[-1]
+        book = desk.open(f"{name}.ipynb", cells, kernel)
+        book.run_all()
+        return book
 
-    yield opened
-    for book in books:
-        book.shut_down()
+    return opened
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import nbformat
 
 try:
     import axe_playwright_python
-    from playwright.sync_api import Page, expect, sync_playwright
+    from playwright.sync_api import Error, Page, expect, sync_playwright
 except ImportError:  # the fixture `browser` says so
-    axe_playwright_python = Page = expect = sync_playwright = None
+    axe_playwright_python = Error = Page = expect = sync_playwright = None
 
 CHROMIUM = os.environ.get("MPKIT_CHROMIUM", "/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
@@ -112,17 +112,23 @@ class Notebook:
 
     @classmethod
     def open(cls, page: Page, server: Server, name: str, cells: list[str], kernel="python3"):
+        self = cls(page, server, name)
+        self.write(cells, kernel)
+        self.load()
+        return self
+
+    def write(self, cells: list[str], kernel: str) -> None:
         book = nbformat.v4.new_notebook()
         book.cells = [nbformat.v4.new_code_cell(c) for c in cells]
         book.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
-        nbformat.write(book, server.root / name)
-        self = cls(page, server, name)
-        self.load()
-        return self
+        nbformat.write(book, self.server.root / self.name)
 
     def load(self) -> None:
         """Open the page (again) and wait until its kernel answers."""
         self.page.goto(self.server.url(f"lab/tree/{self.name}") + "&reset")  # no other's tabs
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
         self.page.wait_for_function(
             "(name) => window.jupyterapp?.shell?.currentWidget?.context?.path === name && "
             "window.jupyterapp.shell.currentWidget.sessionContext",
@@ -143,7 +149,8 @@ class Notebook:
 
     def command(self, name: str, arguments: dict | None = None) -> None:
         self.page.evaluate(
-            "([name, a]) => window.jupyterapp.commands.execute(name, a)", [name, arguments or {}]
+            "async ([name, a]) => { await window.jupyterapp.commands.execute(name, a); }",
+            [name, arguments or {}],
         )
 
     def ask(self, expression: str):

@@ -51,14 +51,12 @@ class Hand:
 
 
 @pytest.fixture
-def hand(page, jupyter):
-    book = Notebook.open(page, jupyter, "drag.ipynb", CELLS)
-    book.run_all()
+def hand(notebook):
+    book = notebook(CELLS)
     book.button("Run").wait_for()
     found = Hand(book)
     found.handle(0).wait_for()
-    yield found
-    book.shut_down()
+    return found
 
 
 def test_a_point_is_dragged_and_the_picture_follows(hand):

@@ -9,7 +9,7 @@ import re
 import time
 
 import pytest
-from server import SCENE, Notebook, expect, serious
+from server import SCENE, expect, serious
 
 from mpkit.lab import __all__ as offered
 
@@ -38,19 +38,17 @@ HEAR = """(panel) => {
 
 
 @pytest.fixture(scope="module")
-def book(browser, jupyter):
-    page = browser.new_page()
-    page.set_default_timeout(30_000)
+def book(one_desk):
     cells = [MAKE, "for lab in labs.values():\n    display(lab)"]
-    book = Notebook.open(page, jupyter, "everyone.ipynb", cells)
+    book = one_desk.open("everyone.ipynb", cells)
     book.run_all()
+    page = book.page
     expect(page.locator(".mpkit-lab .mpkit-spoken")).to_have_count(len(LABS), timeout=120_000)
     for fold in page.locator(".mpkit-opener").all():
         fold.click()
     page.wait_for_timeout(1000)
     yield book
-    book.shut_down()
-    page.close()
+    one_desk.throw_away()
 
 
 def panel(book, name: str):

@@ -11,22 +11,17 @@ OPENING = "img[alt^='On the left a stop sign']"
 
 
 @pytest.fixture
-def chapter(page, jupyter):
+def chapter(desk, jupyter):
     """``chapter(width, height)`` opens chapter 00 on a screen of that size; nothing is run."""
     shutil.copytree(ROOT / "notebooks" / "pictures", jupyter.root / "pictures", dirs_exist_ok=True)
     shutil.copy(ROOT / "notebooks" / "00-start-here.ipynb", jupyter.root)
-    books = []
 
-    def opened(width: int, height: int) -> Notebook:
-        page.set_viewport_size({"width": width, "height": height})
-        books.append(Notebook(page, jupyter, "00-start-here.ipynb"))
-        books[-1].load()
-        page.wait_for_function(f'document.querySelector("{OPENING}")?.naturalWidth > 0')
-        return books[-1]
+    def opened(*screen: int) -> Notebook:
+        book = desk.open("00-start-here.ipynb", screen=screen)
+        book.page.wait_for_function(f'document.querySelector("{OPENING}")?.naturalWidth > 0')
+        return book
 
-    yield opened
-    for book in books:
-        book.shut_down()
+    return opened
 
 
 def box(page, selector: str) -> dict:

@@ -49,12 +49,16 @@ CASES = {
 }  # fmt: skip
 
 
-def opened(page, jupyter, name: str, make: str) -> Notebook:
-    cells = [f"from mpkit.lab import {name}", f"{make}\nlab"]
-    book = Notebook.open(page, jupyter, f"{name}.ipynb", cells)
-    book.run_all()
-    book.button("Run").wait_for()
-    return book
+@pytest.fixture
+def opened(notebook):
+    """``opened(name, make)``: a notebook with that lab, nothing started."""
+
+    def opened(name: str, make: str) -> Notebook:
+        book = notebook([f"from mpkit.lab import {name}", f"{make}\nlab"])
+        book.button("Run").wait_for()
+        return book
+
+    return opened
 
 
 def picture(book):
@@ -63,21 +67,18 @@ def picture(book):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_lab_runs_changes_rests_and_starts_over(page, jupyter, name):
+def test_a_lab_runs_changes_rests_and_starts_over(opened, name):
     case = CASES[name]
-    book = opened(page, jupyter, name, case.make)
-    try:
-        time.sleep(0.5)
-        assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
-        before = picture(book).get_attribute("alt")
-        book.press("Run")
-        book.wait_for(case.begun, 60)
-        expect(picture(book)).not_to_have_attribute("alt", before)
-        change(book, case)
-        rest(book)
-        start_over(book)
-    finally:
-        book.shut_down()
+    book = opened(name, case.make)
+    time.sleep(0.5)
+    assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
+    before = picture(book).get_attribute("alt")
+    book.press("Run")
+    book.wait_for(case.begun, 60)
+    expect(picture(book)).not_to_have_attribute("alt", before)
+    change(book, case)
+    rest(book)
+    start_over(book)
 
 
 def change(book, case: Case) -> None:
@@ -129,56 +130,47 @@ def start_over(book) -> None:
     assert book.ask(f"curve0[:{common}] == curve1[:{common}]")
 
 
-def test_compare_lab_counts_and_says_so(page, jupyter):
+def test_compare_lab_counts_and_says_so(opened):
     make = f"lab = CompareLab({{'K = 1': {{'unroll_steps': 1}}, 'K = 2': {{}}}}, pairs=1, {SCENE})"
-    book = opened(page, jupyter, "CompareLab", make)
-    try:
-        assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
-        book.press("Run")
-        book.wait_for("lab.runner.phase.value == 'done'", 120)
-        rates = book.ask("[[r.rate.successes, r.rate.n] for r in lab.rows()]")
-        assert [n for _, n in rates] == [2, 2]
-        for successes, n in rates:
-            expect(picture(book)).to_have_attribute("alt", re.compile(f"{successes}/{n}"))
-        page.get_by_role("button", name="Settings for the next run").focus()
-        page.keyboard.press("Enter")
-        page.get_by_role("spinbutton", name="victims a target").fill("3")
-        page.keyboard.press("Enter")
-        expect(told(page, "After reset (↺).")).to_be_visible()
-    finally:
-        book.shut_down()
+    book = opened("CompareLab", make)
+    assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
+    book.press("Run")
+    book.wait_for("lab.runner.phase.value == 'done'", 120)
+    rates = book.ask("[[r.rate.successes, r.rate.n] for r in lab.rows()]")
+    assert [n for _, n in rates] == [2, 2]
+    for successes, n in rates:
+        expect(picture(book)).to_have_attribute("alt", re.compile(f"{successes}/{n}"))
+    book.page.get_by_role("button", name="Settings for the next run").focus()
+    book.page.keyboard.press("Enter")
+    book.page.get_by_role("spinbutton", name="victims a target").fill("3")
+    book.page.keyboard.press("Enter")
+    expect(told(book.page, "After reset (↺).")).to_be_visible()
 
 
-def test_a_victim_trains_beside_the_crafting(page, jupyter):
-    book = opened(page, jupyter, "CraftLab", f"lab = {SMALL}")
-    try:
-        book.press("Train a victim on these poisons now")
-        expect(told(page, "There are no poisons yet")).to_be_visible()
-        book.press("Run")
-        book.wait_for("lab.runner.steps > 2")
-        book.press("Train a victim on these poisons now")
-        count = book.ask("lab.runner.steps")
-        expect(told(page, "A victim trained on the poisons of craft step")).to_be_visible()
-        assert book.ask("len(lab.victim.points) == lab.attack.victim_recipe.epochs")
-        book.wait_for(f"lab.runner.steps > {count}")  # and the crafting went on
-        assert book.ask("lab.runner.phase.value") == "running"
-    finally:
-        book.shut_down()
+def test_a_victim_trains_beside_the_crafting(opened):
+    book = opened("CraftLab", f"lab = {SMALL}")
+    book.press("Train a victim on these poisons now")
+    expect(told(book.page, "There are no poisons yet")).to_be_visible()
+    book.press("Run")
+    book.wait_for("lab.runner.steps > 2")
+    book.press("Train a victim on these poisons now")
+    count = book.ask("lab.runner.steps")
+    expect(told(book.page, "A victim trained on the poisons of craft step")).to_be_visible()
+    assert book.ask("len(lab.victim.points) == lab.attack.victim_recipe.epochs")
+    book.wait_for(f"lab.runner.steps > {count}")  # and the crafting went on
+    assert book.ask("lab.runner.phase.value") == "running"
 
 
-def test_a_lab_that_lost_its_kernel_says_so(page, jupyter):
-    book = opened(page, jupyter, "UnrollLab", "lab = UnrollLab()")
-    try:
-        words = "e => getComputedStyle(e, '::before').content"
-        panel = page.locator(".mpkit-lab")
-        assert "kernel" not in panel.evaluate(words)
-        page.evaluate(
-            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
-        )
-        page.locator(".mpkit-lab.jupyter-widgets-disconnected").wait_for()
-        assert "lost its kernel" in panel.evaluate(words)
-        buttons = page.locator(".mpkit-lab > .widget-hbox").first
-        assert buttons.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
-        assert float(buttons.evaluate("e => getComputedStyle(e).opacity")) < 0.6
-    finally:
-        book.shut_down()
+def test_a_lab_that_lost_its_kernel_says_so(opened):
+    book = opened("UnrollLab", "lab = UnrollLab()")
+    words = "e => getComputedStyle(e, '::before').content"
+    panel = book.page.locator(".mpkit-lab")
+    assert "kernel" not in panel.evaluate(words)
+    book.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )
+    book.page.locator(".mpkit-lab.jupyter-widgets-disconnected").wait_for()
+    assert "lost its kernel" in panel.evaluate(words)
+    buttons = book.page.locator(".mpkit-lab > .widget-hbox").first
+    assert buttons.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+    assert float(buttons.evaluate("e => getComputedStyle(e).opacity")) < 0.6

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import re
 
-import pytest
-from server import SMALL, Notebook, expect
+from server import expect
 
 SEEN = """canvas => {
     const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return [...data].filter((_, i) => i % 4 === 0);
 }"""
 """The red levels of a canvas."""
-
-
-@pytest.fixture
-def lab(page, jupyter):
-    cells = ["from mpkit.lab import CraftLab", f"lab = {SMALL}\nlab"]
-    book = Notebook.open(page, jupyter, "pictures.ipynb", cells)
-    book.run_all()
-    book.button("Run").wait_for()
-    yield book
-    book.shut_down()
 
 
 def some_steps(lab) -> None:

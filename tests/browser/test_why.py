@@ -31,44 +31,43 @@ FAILURES = {
 }
 
 
-def opened(page, jupyter, name: str, lab: str) -> Notebook:
-    book = Notebook.open(page, jupyter, f"{name}.ipynb", [f"from mpkit.lab import *\n{lab}\nlab"])
-    book.run_all()
-    book.button("Run").wait_for(timeout=120_000)
-    return book
+@pytest.fixture
+def opened(notebook):
+    """``opened(make)``: a notebook with the lab that this makes, nothing started."""
+
+    def opened(make: str) -> Notebook:
+        book = notebook([f"from mpkit.lab import *\n{make}\nlab"])
+        book.button("Run").wait_for(timeout=120_000)
+        return book
+
+    return opened
 
 
 @pytest.mark.parametrize("reason", FAILURES)
-def test_a_failure_made_on_purpose_is_given_its_reason(page, jupyter, reason):
-    book = opened(page, jupyter, reason.replace(" ", "-"), FAILURES[reason])
-    try:
-        book.press("Run")
-        book.wait_for("lab.runner.phase.ended", 240)
-        said = page.get_by_text("Why it failed: ").first
-        expect(said).to_contain_text(f"Why it failed: {reason}")
-        expect(said).to_contain_text("try ")
-        book.press("Reset")
-        expect(told(page, "Why it failed: ")).to_have_count(0)
-    finally:
-        book.shut_down()
+def test_a_failure_made_on_purpose_is_given_its_reason(opened, reason):
+    book = opened(FAILURES[reason])
+    book.press("Run")
+    book.wait_for("lab.runner.phase.ended", 240)
+    said = book.page.get_by_text("Why it failed: ").first
+    expect(said).to_contain_text(f"Why it failed: {reason}")
+    expect(said).to_contain_text("try ")
+    book.press("Reset")
+    expect(told(book.page, "Why it failed: ")).to_have_count(0)
 
 
-def test_a_run_is_given_away_as_a_card_and_as_a_page(page, jupyter):
-    book = opened(page, jupyter, "card", f"lab = CraftLab({SCENE}, craft_steps=3)")
-    try:
-        book.press("Card")
-        expect(page.get_by_text("There is nothing to tell yet").first).to_be_visible()
-        book.press("Run")
-        book.wait_for("lab.runner.phase.ended", 60)
-        for kind, beginning in (("Card", b"\x89PNG"), ("Page", b"<!DOCTYPE html>")):
-            book.press(kind)
-            with page.expect_download() as waited:
-                page.get_by_role(
-                    "link", name=f"save the {'page' if kind == 'Page' else 'picture'}"
-                ).click()
-            content = waited.value.path().read_bytes()
-            assert content.startswith(beginning)
-            if kind == "Card":
-                assert Image.open(io.BytesIO(content)).text["mpkit"] == book.ask("lab.code()")
-    finally:
-        book.shut_down()
+def test_a_run_is_given_away_as_a_card_and_as_a_page(opened):
+    book = opened(f"lab = CraftLab({SCENE}, craft_steps=3)")
+    book.press("Card")
+    expect(book.page.get_by_text("There is nothing to tell yet").first).to_be_visible()
+    book.press("Run")
+    book.wait_for("lab.runner.phase.ended", 60)
+    for kind, beginning in (("Card", b"\x89PNG"), ("Page", b"<!DOCTYPE html>")):
+        book.press(kind)
+        with book.page.expect_download() as waited:
+            book.page.get_by_role(
+                "link", name=f"save the {'page' if kind == 'Page' else 'picture'}"
+            ).click()
+        content = waited.value.path().read_bytes()
+        assert content.startswith(beginning)
+        if kind == "Card":
+            assert Image.open(io.BytesIO(content)).text["mpkit"] == book.ask("lab.code()")
