@@ -102,7 +102,7 @@ def flags() -> dict[str, Setting]:
 def _usual(s: Setting) -> str:
     """The default, as it stands in the help."""
     if s.name in by_scale():
-        return " (by --data and --scale)"
+        return " (by --data, --scale and --method)"
     if s.default is None:
         return ""
     if s.kind is bool:
@@ -123,7 +123,14 @@ def add_attack_flags(parser: argparse.ArgumentParser) -> None:
     groups = {title: parser.add_argument_group(title) for title in ORDER}
     for name, s in flags().items():
         how = {"choices": s.choices} if s.choices else {"type": parser_of(s), "metavar": "X"}
+        how |= {"type": functools.partial(_not_gone, s)} if s.gone else {}
         groups[s.group].add_argument(f"--{name.replace('_', '-')}", help=s.text, **how)
+
+
+def _not_gone(s: Setting, text: str) -> str:
+    if text in s.gone:
+        raise argparse.ArgumentTypeError(s.gone[text])
+    return text
 
 
 def given(options: argparse.Namespace) -> dict:
@@ -138,6 +145,10 @@ def _idle(attack: Attack, asked: Collection[str]) -> Iterator[tuple[str, str]]:
             yield f"max_{name}", f"beside --n-{name}"
     if not attack.tuned:
         yield "weights", "where all is trained from scratch (--fine-tune no)"
+    if attack.settings.method == "label-flip":
+        yield "epsilon", "with --method label-flip, which changes labels and no pixel"
+    if attack.settings.method != "metapoison":
+        yield "kappa", f"with --method {attack.settings.method}, only with metapoison"
     if "batch_norm" in asked:
         networks = attack.networks((3, 32, 32), 2)
         if all(None in evaluations(module) for module in networks):
