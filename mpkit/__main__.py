@@ -45,11 +45,21 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
-    from mpkit.cli import attack, doctor, pictures, pretrain, sweep, targets, tell
+    from mpkit.cli import (
+        attack,
+        contest,
+        doctor,
+        forensics,
+        pictures,
+        pretrain,
+        sweep,
+        targets,
+        tell,
+    )
     from mpkit.cli.options import add_attack_flags
 
     parser = _Parser("mpkit", description="Learn how data poisoning works.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"mpkit {mpkit.__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"mpkit {mpkit.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, module, text in (
         ("attack", attack, "craft poisons, train victims and controls, count"),
@@ -79,6 +89,16 @@ def build_parser() -> argparse.ArgumentParser:
         told = commands.add_parser(name, help=text, description=tell.__doc__)
         tell.add_flags(told, name)
         told.set_defaults(run=tell.run, kind=name)
+    blame = commands.add_parser(
+        "forensics", help="which pictures of a run did it", description=forensics.__doc__
+    )
+    forensics.add_flags(blame)
+    blame.set_defaults(run=forensics.run)
+    rounds = commands.add_parser(
+        "contest", help="red teams against blue teams", description=contest.__doc__
+    )
+    contest.add_flags(rounds)
+    rounds.set_defaults(run=contest.run)
     check = commands.add_parser("doctor", help="look at this machine, and advise")
     check.set_defaults(run=doctor.run)
     return parser

@@ -11,6 +11,7 @@ from torch import nn
 
 from mpkit.data import Dataset
 from mpkit.device import Plan
+from mpkit.finetuning import tuned_network
 from mpkit.layers import BatchNorm2d
 from mpkit.metapoison import craft, crafting
 from mpkit.networks import mlp
@@ -44,6 +45,12 @@ def small_net(channels: int = 1) -> nn.Module:
 def small_bn(evaluation: str = "running") -> nn.Module:
     layers = nn.Conv2d(1, 4, 3, 2, 1), BatchNorm2d(4, evaluation), nn.ReLU(), nn.Flatten()
     return nn.Sequential(OrderedDict(features=nn.Sequential(*layers), head=nn.Linear(64, 3)))
+
+
+def last_layer() -> nn.Module:
+    """A new last layer on the network that ships with weights, for any pictures."""
+    weights = {"fine_tune": "last", "weights": "cifar10-small"}
+    return tuned_network("convnet-small", (3, 16, 16), 3, **weights)
 
 
 def dataset(n: int, seed: int, channels: int = 1) -> Dataset:

@@ -26,6 +26,7 @@ FLOORS = {
     "the attack": ("batches", "metagradient", "ensemble", "settings", "metapoison"),
     "what came of it": ("evaluation", "baselines", "defenses"),
     "runs": ("runs",),
+    "the contest": ("contest",),
     "labs": ("lab",),
     "course": ("course",),
     "command line": ("cli", "__main__"),

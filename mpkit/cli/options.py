@@ -14,6 +14,7 @@ from mpkit.defenses.defense import Defense
 from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.grid import DRAWN
 from mpkit.runs.scale import SCALES, by_scale
 from mpkit.setting import Setting, settings_of
 from mpkit.settings import Settings
@@ -169,3 +170,22 @@ def attack_from(options: argparse.Namespace) -> Attack:
         if name in asked:
             raise ValueError(f"--{name.replace('_', '-')} does nothing {why}: leave it out")
     return attack
+
+
+def add_drawing(group: argparse._ArgumentGroup) -> None:
+    """How many targets are drawn, and by which seed."""
+    group.add_argument("--pairs", type=whole, metavar="X", default=20, help="attacks to draw (20)")
+    group.add_argument(
+        "--pairs-seed", type=whole, metavar="X", default=1, help="the seed that draws them (1)"
+    )
+
+
+def refuse_drawn(options: argparse.Namespace, what: str) -> None:
+    """Raises ValueError for flags that `what` can't follow, as it draws targets by itself."""
+    if also := [k for k in DRAWN if k in given(options)]:
+        raise ValueError(
+            f"{what} draws targeted attacks and their classes: "
+            f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
+        )
+    if options.pairs < 1:
+        raise ValueError(f"pairs must be at least 1, not {options.pairs}")

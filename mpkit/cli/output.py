@@ -6,11 +6,13 @@ import codecs
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
 
+from mpkit.data.files import locked
 from mpkit.data.names import steady
 
 PLAIN = str.maketrans({
@@ -114,3 +116,22 @@ class Progress:
             self.bar.write(text, sys.stderr)
         elif not self.quiet:
             say(text)
+
+
+def line_by_line(name: str, work: Callable[[Path], int]) -> int:
+    """Work whose results go into the file `name` one by one, and which goes on there when it is
+    given again: its exit code, 130 where it was interrupted. Raises ValueError where the file can't
+    be written, or somebody else writes to it."""
+    out = Path(name)
+    lock = out.resolve().with_name(f".{out.name}.lock")
+    try:
+        with locked(lock, str(out)):
+            return work(out)
+    except OSError as error:
+        raise ValueError(f"results can't be written: {error}; name another --out") from error
+    except KeyboardInterrupt:
+        if out.is_file() and out.stat().st_size:
+            say(f"\nStopped; {out} keeps what is done. Give the same command again.")
+        else:
+            say("\nStopped before any result was recorded.")
+        return 130

@@ -10,35 +10,37 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 
 from torch import Tensor
 
-from mpkit.cli.options import attack_from, filled, given, number, several, whole
-from mpkit.cli.output import Progress, say, show
+from mpkit.cli.options import (
+    add_drawing,
+    attack_from,
+    filled,
+    given,
+    number,
+    refuse_drawn,
+    several,
+    whole,
+)
+from mpkit.cli.output import Progress, line_by_line, show
 from mpkit.cli.thirds import thirds_table
-from mpkit.data.files import locked
 from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
-from mpkit.evaluation.targets import DIVERGED, Target
+from mpkit.evaluation.targets import Target
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
+from mpkit.runs.grid import Pair, drawable, key_of, rows_by_key, with_pair
 from mpkit.runs.pairs import draw_pairs
-from mpkit.runs.prepared import clean_margins, load_scenario, prepare
+from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.training import stream
-
-Pair = tuple[str, str, int]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The grid, and where results go."""
     group = parser.add_argument_group("sweep")
-    group.add_argument("--pairs", type=whole, metavar="X", default=20, help="attacks to draw (20)")
-    group.add_argument(
-        "--pairs-seed", type=whole, metavar="X", default=1, help="the seed that draws them (1)"
-    )
+    add_drawing(group)
     group.add_argument(
         "--epsilons", type=several(number), metavar="X", help="values of ε, with commas"
     )
@@ -54,27 +56,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
-    out = Path(options.out)
-    lock = out.resolve().with_name(f".{out.name}.lock")
-    try:
-        with locked(lock, str(out)):
-            return _run(options, out)
-    except OSError as error:
-        raise ValueError(f"results can't be written: {error}; name another --out") from error
-    except KeyboardInterrupt:
-        if out.is_file() and out.stat().st_size:
-            say(f"\nStopped; {out} keeps what is done. Give the same command again.")
-        else:
-            say("\nStopped before any result was recorded.")
-        return 130
+    return line_by_line(options.out, lambda out: _run(options, out))
 
 
 def _run(options: argparse.Namespace, out: Path) -> int:
     base = attack_from(options)
     grid = _grid(base, options)
-    done = _results(out)
+    # A setting that did not exist when a row was written has its usual value.
+    done = rows_by_key(out, _key_of_row, "a sweep")
     drawn = _drawn(base, grid, options, done)
-    attacks = {_key(a): (a, t) for pair, t in drawn for a in (_with_pair(c, pair) for c in grid)}
+    attacks = {key_of(a): (a, t) for pair, t in drawn for a in (with_pair(c, pair) for c in grid)}
     missing = {key: attack for key, attack in attacks.items() if key not in done}
     known = len(attacks) - len(missing)
     record.append(out.resolve(), [])  # refused before the work, if it can't be written to
@@ -91,12 +82,7 @@ def _run(options: argparse.Namespace, out: Path) -> int:
 
 def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
     """The cells, without a target yet. Raises ValueError for flags that a sweep can't follow."""
-    drawn = ("target_class", "target_index", "poison_class", "adversarial_class", "goal")
-    if also := [k for k in drawn if k in given(options)]:
-        raise ValueError(
-            "a sweep draws targeted attacks and their classes: "
-            f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
-        )
+    refuse_drawn(options, "a sweep")
     axes = []
     way = base.settings.perturbation
     if options.epsilons and "epsilon" not in base.settings.bounds:
@@ -120,31 +106,15 @@ def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
 def _drawn(
     base: Attack, grid: list[Attack], options: argparse.Namespace, done: dict[str, dict]
 ) -> list[tuple[Pair, Target]]:
-    """What is drawn among the targets of every two classes; the rarest class must hold the poisons.
-
-    So that nothing is refused in the middle of a sweep. Raises ValueError.
-    """
-    if options.pairs < 1:
-        raise ValueError(f"pairs must be at least 1, not {options.pairs}")
-    first = dataclasses.replace(base, target_index=(0,))
-    scenario = load_scenario(first, not options.quiet)
-    names = scenario.train.classes
-    rarest = scenario.train.y.bincount(minlength=len(names)).argmin().item()
-    load_scenario(_with_pair(base, (names[rarest - 1], names[rarest], 0)), progress=False)
-    margins = clean_margins(first, scenario, not options.quiet)
-    numbers = list(itertools.permutations(range(len(names)), 2))
-    found = {(names[a], names[b]): margins.targets(a, b) for a, b in numbers}
-    if any("diverged" in t.why for targets in found.values() for t in targets):
-        raise ValueError(DIVERGED)
-    good = {pair: [t.index for t in targets if t.third] for pair, targets in found.items()}
-    old = _drawn_of_old(margins.labels, names, options)
-    keys = {_key(_with_pair(cell, pair)) for pair in old for cell in grid}
+    """What is drawn among the targets of every two classes. Raises ValueError."""
+    there = drawable(base, not options.quiet)
+    old = _drawn_of_old(there.labels, there.names, options)
+    keys = {key_of(with_pair(cell, pair)) for pair in old for cell in grid}
     begun = any("target" not in done[key] for key in keys & done.keys())
-    drawn = old if begun else draw_pairs(names, options.pairs, options.pairs_seed, good)
-    by_index = {pair: {t.index: t for t in targets} for pair, targets in found.items()}
-    return [
-        ((true, adversarial, i), by_index[true, adversarial][i]) for true, adversarial, i in drawn
-    ]
+    drawn = old
+    if not begun:
+        drawn = draw_pairs(there.names, options.pairs, options.pairs_seed, there.indices)
+    return [(pair, there.target(pair)) for pair in drawn]
 
 
 def _drawn_of_old(
@@ -157,31 +127,9 @@ def _drawn_of_old(
     return draw_pairs(names, min(options.pairs, there), options.pairs_seed, tested)
 
 
-def _results(out: Path) -> dict[str, dict]:
-    """Attack as JSON → its row, of what an earlier sweep has done. Raises RecordError.
-
-    A setting that did not exist when a row was written has its usual value.
-    """
-    try:
-        rows = [(row["arms"], row) for row in record.read_lines(out)]
-        return {_key(from_dict(row["attack"])): row for _, row in rows}
-    except KeyError as error:
-        raise record.RecordError(f"{out} holds no results of a sweep: it lacks {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise record.RecordError(f"{out} holds no results of a sweep: {error}") from error
-
-
-def _key(attack: Attack) -> str:
-    return json.dumps(to_dict(attack), sort_keys=True, allow_nan=False)
-
-
-def _with_pair(attack: Attack, pair: Pair) -> Attack:
-    """The attack on one target, with surrogates and victims of its own."""
-    (target, poison, index), s = pair, attack.settings
-    own = dataclasses.replace(s, seed=stream(s.seed, "pair", *pair))
-    return dataclasses.replace(
-        attack, target_class=target, poison_class=poison, target_index=(index,), settings=own
-    )
+def _key_of_row(row: dict) -> str:
+    _ = row["arms"]
+    return key_of(from_dict(row["attack"]))
 
 
 def _measure(attack: Attack) -> dict:

@@ -16,6 +16,7 @@ from torch import nn
 from mpkit.data import Dataset
 from mpkit.defenses.defense import Defense, kind_of
 from mpkit.defenses.filters import FILTERS, Filtered
+from mpkit.defenses.partition import Voting
 from mpkit.defenses.trainers import TRAINERS
 from mpkit.device import Plan
 from mpkit.evaluation.records import VictimRecord
@@ -107,12 +108,13 @@ def defended_victims(
         kept = screened(network, recipe, arms, **given)
     trainer = TRAINERS.get(defense.defense)
     trainer = partial(trainer, defense=defense) if trainer else train
+    judged = Voting(network, defense.parts) if defense.defense == "partition" else network
     before = 0
     for arm, data in arms.items():
         data = data.subset(kept[arm].keep) if arm in kept else data
         seeds = [victim_seed(seed, v) for v in numbers]
         runs = trainer(network, data.x, data.y, recipe, seeds, plan=plan, tell=tell)
         who = [(arm, v) for v in numbers]
-        for epoch, records in watched(scenario, network, runs, recipe.epochs, who, plan=plan):
+        for epoch, records in watched(scenario, judged, runs, recipe.epochs, who, plan=plan):
             yield before + epoch, records
         before += recipe.epochs

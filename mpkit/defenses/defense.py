@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mpkit.setting import Dial, declared, setting, settings_of
+from mpkit.setting import PIXEL, Dial, declared, setting, settings_of
 
 KINDS: dict[str, tuple[str, ...]] = {
     "none": ("none",),
-    "filter": ("loss",),
+    "filter": ("deep-knn", "spectral", "clustering", "epic", "loss"),
     "training": (
         "jpeg",
         "mixup",
@@ -14,7 +14,11 @@ KINDS: dict[str, tuple[str, ...]] = {
         "augment",
         "early-stopping",
         "dp-sgd",
+        "friendly-noise",
+        "adversarial",
+        "epic-training",
     ),
+    "certified": ("partition",),
 }
 """The defenses by kind; the names of all of them are `DEFENSES`."""
 DEFENSES = tuple(name for names in KINDS.values() for name in names)
@@ -39,7 +43,33 @@ class Defense:
         dial=Dial("suspected", "", 0.005, 0.2, 0.005),
         above=0,
         below=0.5,
-        only=("defense", ("loss",)),
+        only=("defense", ("spectral", "loss")),
+        added=True,
+    )
+    neighbours: float = setting(
+        0.05,
+        "k, how many neighbours vote, as a share of the training pictures",
+        dial=Dial("neighbours", "k", 0.005, 0.2, 0.005),
+        above=0,
+        below=0.5,
+        only=("defense", ("deep-knn",)),
+        added=True,
+    )
+    separation: float = setting(
+        0.25,
+        "silhouette from which two clusters of a class are two kinds of pictures",
+        (0, 1),
+        Dial("separation", "", 0, 1, 0.05),
+        only=("defense", ("clustering",)),
+        added=True,
+    )
+    medoids: float = setting(
+        0.2,
+        "share of each class that stands for all of it, when gradients are compared",
+        dial=Dial("medoids", "", 0.05, 0.5, 0.05),
+        above=0,
+        below=1,
+        only=("defense", ("epic", "epic-training")),
         added=True,
     )
     jpeg_quality: int = setting(
@@ -74,7 +104,7 @@ class Defense:
         added=True,
     )
     stop_after: float = setting(
-        0.3,
+        0.5,
         "share of the epochs after which training stops",
         dial=Dial("stop after", "", 0.05, 1, 0.05),
         above=0,
@@ -96,6 +126,54 @@ class Defense:
         dial=Dial("noise", "σ", 0.0, 4, 0.1),
         low=0,
         only=("defense", ("dp-sgd",)),
+        added=True,
+    )
+    friendly_bound: float = setting(
+        16 / 255,
+        "bound on friendly noise, in pixel values of [0, 1]",
+        (0, 0.4),
+        Dial("friendly noise (n/255)", "", 0, 64, unit=PIXEL),
+        only=("defense", ("friendly-noise",)),
+        added=True,
+    )
+    random_noise: float = setting(
+        8 / 255,
+        "size of the random noise added beside friendly noise",
+        (0, 1),
+        Dial("random noise (n/255)", "", 0, 64, unit=PIXEL),
+        only=("defense", ("friendly-noise",)),
+        added=True,
+    )
+    adversarial_bound: float = setting(
+        8 / 255,
+        "ε of the poisons that the defender crafts",
+        (0, 1),
+        Dial("defender's ε (n/255)", "", 0, 64, unit=PIXEL),
+        only=("defense", ("adversarial",)),
+        added=True,
+    )
+    adversarial_steps: int = setting(
+        3,
+        "steps by which the defender crafts poisons, in each batch",
+        dial=Dial("defender's steps", "", 1, 10),
+        low=1,
+        only=("defense", ("adversarial",)),
+        added=True,
+    )
+    parts: int = setting(
+        10,
+        "k: models that vote, each of its own part of the pictures",
+        dial=Dial("parts", "k", 2, 100),
+        low=2,
+        only=("defense", ("partition",)),
+        added=True,
+    )
+    epic_every: int = setting(
+        5,
+        "epochs after which epic-training drops pictures, again and again",
+        dial=Dial("drops every", "", 1, 20),
+        low=1,
+        only=("defense", ("epic-training",)),
         added=True,
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mpkit.defenses.defense import Defense
 from mpkit.device import Plan
 from mpkit.finetuning import refuse_augmentation, seen, seen_once
-from mpkit.functional import State, init, own, stack
+from mpkit.functional import State, init, stack
 from mpkit.recipe import Recipe
 from mpkit.tracing import settled, traced
 from mpkit.training import (
@@ -30,7 +30,7 @@ Trainer = Callable[..., Iterator[tuple[State, EpochRecord]]]
 
 class Trainee:
     """A model that learns from x (N, C, H, W) and y (N,) as `train` has one learn. A defense is a
-    subclass that does one of these otherwise: `rows`, `batch`, `step`, or `prepare` between epochs.
+    subclass that does one of these otherwise: `rows`, `taken`, `batch`, `step`, or `prepare`.
 
     `pictures`: it changes pictures, so that where only a last layer trains the features are
     computed batch by batch, and not once.
@@ -39,7 +39,7 @@ class Trainee:
     pictures = False
 
     def __init__(self, module: nn.Module, x, y, recipe: Recipe, seed: int, defense: Defense):
-        self.module, self.x, self.y = own(module), x, y
+        self.module, self.x, self.y = module, x, y
         self.recipe, self.seed, self.defense = recipe, seed, defense
         self.state = init(module, seed).map(lambda t: t.to(x))
         moving = self.state.params if recipe.momentum else {}
@@ -53,9 +53,13 @@ class Trainee:
         order = epoch_order(len(self.y), self.recipe.batch, self.seed, "epoch", epoch)
         return order.to(self.y.device)
 
+    def taken(self, rows: Tensor, noise: torch.Generator) -> Tensor:
+        """Pictures (B, C, H, W) of some rows, before the recipe's own augmentation."""
+        return self.x[rows]
+
     def batch(self, rows: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pictures (B, C, H, W) and labels (B,), or shares of labels (B, classes), of some rows."""
-        x, r = self.x[rows], self.recipe
+        x, r = self.taken(rows, noise), self.recipe
         if r.augment or r.flip:
             x = augmented(x.cpu(), r.augment, r.flip, noise).to(x)
         return x, self.y[rows]

@@ -11,8 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mpkit.defenses.adversarial import Adversarial
+from mpkit.defenses.cleansing import Cleansing
 from mpkit.defenses.defense import Defense
+from mpkit.defenses.friendly import Friendly
 from mpkit.defenses.mixing import Augmented, Cutout, Mixup
+from mpkit.defenses.partition import partition
 from mpkit.defenses.private import Private
 from mpkit.defenses.trainee import Trainer, trainer
 from mpkit.functional import State
@@ -60,5 +64,9 @@ TRAINERS: dict[str, Trainer] = {
     "augment": trainer(Augmented),
     "early-stopping": early_stopping,
     "dp-sgd": trainer(Private),
+    "friendly-noise": trainer(Friendly),
+    "adversarial": trainer(Adversarial),
+    "epic-training": trainer(Cleansing),
+    "partition": partition,
 }
-"""The training-time defenses by name."""
+"""The training-time and the certified defenses by name."""

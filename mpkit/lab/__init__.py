@@ -6,6 +6,7 @@ Needs ipywidgets and matplotlib (``pip install mpkit[notebooks]``); the library 
 from mpkit.lab.collision import CollisionLab
 from mpkit.lab.compare import CompareLab
 from mpkit.lab.craft import CraftLab
+from mpkit.lab.defense import DefenseLab
 from mpkit.lab.dynamics import DynamicsLab
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.lookahead import LookaheadLab
@@ -17,6 +18,7 @@ __all__ = [
     "CollisionLab",
     "CompareLab",
     "CraftLab",
+    "DefenseLab",
     "DynamicsLab",
     "LookaheadLab",
     "Question",

@@ -33,6 +33,7 @@ LABS = {
     "CraftLab": ("CraftLab()", None),
     "VictimsLab": ("VictimsLab()", None),
     "CompareLab": ("CompareLab(pairs=1)", None),
+    "DefenseLab": ("DefenseLab()", None),
 }
 """How each is made, and after how many steps it is photographed (None: at its end)."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from mpkit.cli import sweep
 from mpkit.evaluation.targets import Target
-from mpkit.runs import record
+from mpkit.runs import grid, record
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import load_scenario
 from mpkit.runs.saved import from_dict, to_dict
@@ -77,7 +77,7 @@ def test_a_sweep_of_before_targets_had_margins_goes_on(monkeypatch):
     """It drew among the first of each class, and so does what is left of it."""
     old = draw_pairs(tuple("0123456789"), 12, 9, 7)  # the rarest class has 7 test pictures
     base = from_flags(*flags(epsilon=0.1, unroll_steps=2, **DRAWN))
-    attacks = [sweep._with_pair(base, pair) for pair in old]
+    attacks = [grid.with_pair(base, pair) for pair in old]
     rows = [{"attack": to_dict(a), "arms": Stand.arms(a)} for a in attacks]
     Path("sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:2]), "utf-8")
     stand, how = Stand(), ["--epsilons", "0.1", "--unrolls", "2", "--pairs", "12"]
@@ -200,11 +200,11 @@ def test_control_c_in_a_sweep(monkeypatch):
 
 def test_control_c_while_a_sweep_is_loading(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "load_scenario", interrupt)
+        patch.setattr(grid, "load_scenario", interrupt)
         said = swept(monkeypatch, Stand(), *GRID)
         assert (said.code, said.err) == (130, "\nStopped before any result was recorded.\n")
     assert swept(monkeypatch, Stand(), "--pairs", "1").code == 0
-    monkeypatch.setattr(sweep, "load_scenario", interrupt)
+    monkeypatch.setattr(grid, "load_scenario", interrupt)
     said = swept(monkeypatch, Stand(), *GRID)
     assert "sweep.jsonl keeps what is done" in said.err
     assert lines("sweep.jsonl") == 1

@@ -14,6 +14,7 @@ from PIL import Image
 from mpkit.cli import sweep
 from mpkit.evaluation.margins import measure
 from mpkit.evaluation.targets import Margins, whole_test_set
+from mpkit.runs import grid
 from mpkit.runs.attack import Attack
 from tests.cli.conftest import DIVERGING, DRAWN, NO_PAIR, Stand, call, flags, lines, refused, strict
 
@@ -97,7 +98,7 @@ def test_a_sweep_names_them_as_well(monkeypatch):
         labels = whole_test_set(scenario).y
         return measure(torch.eye(10)[labels].expand(8, -1, -1), labels)
 
-    monkeypatch.setattr(sweep, "clean_margins", sound)
+    monkeypatch.setattr(grid, "clean_margins", sound)
     given = {k: v for k, v in DIVERGING.items() if "class" not in k}
     given |= dict.fromkeys(("target_class", "poison_class", "target_index", "out"))
     said = call("sweep", *flags(victims=2, **given), "--pairs", "2", "--quiet")

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from mpkit import make_attack, prepare
+from mpkit.data import Dataset
+from mpkit.functional import State, init
 from mpkit.runs.prepared import Prepared
+from tests.blobs import dataset, small_net
+
+
+def untrained(n: int) -> tuple[nn.Module, State, Dataset]:
+    """A network that has learnt nothing, its state, and n pictures of three kinds."""
+    module = small_net()
+    return module, init(module, 0), dataset(n, 0)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,10 @@ import torch
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.mixing import GREY, Augmented, Cutout, Mixup, cut, mixed
 from mpkit.defenses.trainee import trainer
-from mpkit.finetuning import tuned_network
 from mpkit.recipe import Recipe
 from mpkit.tracing import same
 from mpkit.training import generator, train
-from tests.blobs import dataset, small_net
+from tests.blobs import dataset, last_layer, small_net
 
 DATA = dataset(23, 0)
 RECIPE = Recipe(epochs=2, batch=7)
@@ -74,9 +73,7 @@ def test_augment_is_the_recipes_own_augmentation():
 
 
 def test_a_last_layer_learns_from_mixed_cut_and_shifted_pictures():
-    module = tuned_network(
-        "convnet-small", (3, 16, 16), 3, fine_tune="last", weights="cifar10-small"
-    )
+    module = last_layer()
     x, y = dataset(12, 0, 3).x.repeat(1, 1, 2, 2), torch.arange(12) % 3
     *_, (plain, _) = train(module, x, y, RECIPE, [1])
     for kind in (Mixup, Cutout, Augmented):

@@ -13,11 +13,10 @@ from mpkit.defenses import private
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.private import Private, clipped_sum, privacy_spent
 from mpkit.defenses.trainee import trainer
-from mpkit.finetuning import tuned_network
 from mpkit.functional import State, init
 from mpkit.recipe import Recipe
 from mpkit.training import sgd_step
-from tests.blobs import dataset, small_bn, small_net
+from tests.blobs import dataset, last_layer, small_bn, small_net
 
 DATA = dataset(23, 0)
 
@@ -91,8 +90,9 @@ def test_batch_norm_is_refused_and_frozen_it_is_not():
     recipe = Recipe(epochs=1, batch=7)
     with pytest.raises(ValueError, match=r"batch norm.*convnet.*fine_tune last"):
         next(trainer(Private)(small_bn(), DATA.x, DATA.y, recipe, [0], defense=Defense()))
-    last = tuned_network("convnet-small", (1, 8, 8), 3, fine_tune="last", weights="cifar10-small")
-    *_, (state, _) = trainer(Private)(last, DATA.x, DATA.y, recipe, [0, 1], defense=Defense())
+    last = last_layer()
+    x = DATA.x.repeat(1, 1, 2, 2)
+    *_, (state, _) = trainer(Private)(last, x, DATA.y, recipe, [0, 1], defense=Defense())
     assert state.finite
     assert state.models == 2
 

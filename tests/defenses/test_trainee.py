@@ -8,11 +8,10 @@ import torch
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.trainee import Trainee, trainer
 from mpkit.device import Plan
-from mpkit.finetuning import tuned_network
 from mpkit.recipe import Recipe
 from mpkit.tracing import same
 from mpkit.training import train
-from tests.blobs import dataset, small_bn, small_net
+from tests.blobs import dataset, last_layer, small_bn, small_net
 
 DATA = dataset(23, 0)
 PLAIN = trainer(Trainee)
@@ -55,9 +54,7 @@ class Lighter(Trainee):
 
 
 def test_features_of_changed_pictures_are_computed_anew():
-    module = tuned_network(
-        "convnet-small", (3, 16, 16), 3, fine_tune="last", weights="cifar10-small"
-    )
+    module = last_layer()
     x = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     recipe, y = Recipe(epochs=2, batch=5), torch.arange(12) % 3
     *_, (changed, _) = trainer(Lighter)(module, x, y, recipe, [1], defense=Defense())

@@ -12,6 +12,7 @@ from mpkit.lab import (
     CollisionLab,
     CompareLab,
     CraftLab,
+    DefenseLab,
     DynamicsLab,
     LookaheadLab,
     ReplayLab,
@@ -46,6 +47,9 @@ def in_force(lab) -> dict:
         names = ("fine_tune", "network", "target_class", "poison_class")
         shown |= vars(lab.knobs().recipe)
         return shown | {n: getattr(attack, n) for n in names} | {"poisons": len(lab.scenario.bases)}
+    if isinstance(lab, DefenseLab):
+        own = {"look": lab.looked, "set_up": lab.set_up, "judged": lab.set_up in lab.chosen}
+        return vars(lab.settings) | own | {"victims": lab.count, "seed": lab.seed}
     recipe = vars(attack.victim_recipe)
     if isinstance(lab, CollisionLab):
         names, scenario = lab.scenario.train.classes, lab.scenario

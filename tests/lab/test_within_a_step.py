@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, VictimsLab
+from mpkit.lab import CollisionLab, CompareLab, CraftLab, DefenseLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished, press
 
@@ -55,7 +55,7 @@ def shut(lab, gate, until) -> None:
     assert gate.reached.wait(30)
 
 
-KINDS = (CraftLab, VictimsLab, DynamicsLab, CompareLab, CollisionLab)
+KINDS = (CraftLab, VictimsLab, DynamicsLab, CompareLab, CollisionLab, DefenseLab)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -74,6 +74,7 @@ function row({ model, el }) {
     [...box.children].forEach((cell, i) => {
       paint(cell.face.canvas ?? cell.face, shape, (k) => pixels[i * size + k]);
       cell.caption.textContent = captions[i];
+      cell.classList.toggle("mpkit-framed", model.get("framed")[i] === true);
       cell.face.setAttribute("aria-label", names[i]);
       if (!press) return cell.face.setAttribute("role", "img");
       cell.face.title = names[i];

@@ -67,6 +67,7 @@ class Pictures(Pressed):
     kind = traitlets.Unicode("row").tag(sync=True)
     pixels = traitlets.Bytes().tag(sync=True)
     names = traitlets.List().tag(sync=True)
+    framed = traitlets.List().tag(sync=True)
     pressable = traitlets.Bool().tag(sync=True)
     enabled = traitlets.Bool(True).tag(sync=True)
     size = traitlets.Int(72).tag(sync=True)
@@ -77,13 +78,19 @@ class Pictures(Pressed):
         self.layout.flex = "1 1 0"  # in a row of other things it takes what is left
 
     def show(
-        self, pictures: Tensor, captions: Sequence[str], names: Sequence[str], picked: int = -1
+        self,
+        pictures: Tensor,
+        captions: Sequence[str],
+        names: Sequence[str],
+        picked: int = -1,
+        framed: Sequence[bool] = (),
     ) -> None:
         """Pictures (N, C, H, W), 8-bit or in [0, 1], under each a caption; `names` are what screen
-        readers call them."""
+        readers call them. Those that are `framed` have a frame, and a bold caption."""
         with self.hold_sync():
             self.shape, self.pixels = list(pictures.shape[1:]), _sent(pictures)
             self.captions, self.names, self.picked = list(captions), list(names), picked
+            self.framed = list(framed)
 
     def press(self, i: object) -> None:
         if self.enabled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.lab import CollisionLab, CraftLab, DynamicsLab, VictimsLab
+from mpkit.lab import CollisionLab, CraftLab, DefenseLab, DynamicsLab, VictimsLab
 from mpkit.runs.share import attack_code
 from tests.lab.conftest import finished
 
@@ -14,6 +14,7 @@ from tests.lab.conftest import finished
 TURNED = (
     (CollisionLab, {"beta": 0.4, "steps": 9, "seed": 3}),
     (CraftLab, {"epsilon": 20, "unroll_steps": 2, "epsilon_c": 0.1, "models": 3, "seed": 4}),
+    (DefenseLab, {"victims": 1, "suspected": 0.15, "jpeg_quality": 20, "seed": 3}),
     (DynamicsLab, {"epsilon": 12, "epochs": 4, "seed": 2}),
     (VictimsLab, {"victims": 3, "share": 50, "epochs": 4, "seed": 5, "batch": 10}),
 )
@@ -40,6 +41,8 @@ def test_a_share_code_gives_the_same_run_and_the_same_sliders(small, until, kind
         (CollisionLab, {"beta": "much"}),
         (CollisionLab, {"beta": -1}),
         (CollisionLab, {"magic": 1}),
+        (DefenseLab, {"wanted": 0}),
+        (DefenseLab, {"suspected": 7}),
         (DynamicsLab, {"epsilon": 700}),
         (DynamicsLab, {"seed": "x"}),
         (VictimsLab, {"share": 1000}),
@@ -49,7 +52,7 @@ def test_a_share_code_gives_the_same_run_and_the_same_sliders(small, until, kind
 def test_codes_with_odd_values_change_nothing(small, kind, own):
     lab = small(kind)
     before = lab.code()
-    with pytest.raises(ValueError, match=r"beta|settings|ε|seed|share"):
+    with pytest.raises(ValueError, match=r"beta|settings|ε|seed|share|number|suspected"):
         lab.use_code(attack_code(lab.name, lab.attack, **own))
     assert lab.code() == before
 

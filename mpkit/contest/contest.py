@@ -1,0 +1,233 @@
+"""A contest: what was handed in, the draw, and every pair of teams, one after another."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from mpkit.contest.apart import Lost, answers
+from mpkit.contest.limits import DAY, Limits, limits_of
+from mpkit.contest.submission import MOST, Submission, attack_of, read_submission
+from mpkit.data import files
+from mpkit.data.schema import parsed, sealed, strict
+from mpkit.runs import record
+from mpkit.runs.attack import Attack
+from mpkit.runs.pairs import draw_pairs
+from mpkit.runs.prepared import clean_margins, load_scenario
+from mpkit.runs.saved import to_dict
+from mpkit.training import stream
+
+TEAMS = 200
+"""Submissions of a contest."""
+AFTER = "it came, or was changed, after the targets were drawn: keep it for another round"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """A folder's contest as it is now: its limits, the teams, file → why it was refused, and the
+    draw, once there is one: its `seed`, `targets` and who was there."""
+
+    folder: Path
+    limits: Limits
+    teams: tuple[Submission, ...]
+    refused: dict[str, str]
+    draw: dict | None
+
+    def side(self, side: str) -> list[Submission]:
+        """The teams of one side, by name."""
+        return [team for team in self.teams if team.side == side]
+
+    def numbers(self, team: Submission | None) -> range:
+        """The numbers of the targets that a red team meets; None: of all that there are. The last
+        is the named one, of pictures made elsewhere."""
+        drawn = self.limits.targets
+        if team is not None:
+            return range(drawn, drawn + 1) if team.poisons else range(drawn)
+        return range(drawn + any(t.poisons is not None for t in self.side("red")))
+
+    def attack(self, number: int, team: Submission | None = None) -> Attack:
+        """The attack on a target, with a red team's settings, or the ground's."""
+        drawn = [dict(zip(("target_class", "poison_class", "target_index"), t, strict=True))
+                 for t in self.draw["targets"]]  # fmt: skip
+        target = [*drawn, self.limits.named][number]
+        own = stream(self.draw["seed"], "contest", *map(str, target.values()))
+        return attack_of(self.limits, team.given if team else {}, **target, seed=own)
+
+    def poisons(self, team: Submission, number: int) -> Path:
+        """The folder of a red team's poisons for a target."""
+        return self.folder / "poisons" / f"{team.team}-{number}"
+
+    def results(self) -> list[dict]:
+        """What is recorded of the teams that are there. Raises RecordError."""
+        there = {(t.side, t.team) for t in self.teams} | {("red", None), ("blue", None)}
+        rows = record.read_lines(self.folder / "results.jsonl")
+        return [r for r in rows if {(s, r.get(s)) for s in ("red", "blue")} <= there]
+
+    def total(self) -> int:
+        """How many results there will be, if nobody loses a round."""
+        reds = self.side("red")
+        each = len(self.numbers(None)) + sum(len(self.numbers(t)) for t in reds)
+        return (1 + len(self.side("blue"))) * each + sum(len(self.numbers(t)) for t in reds)
+
+
+def open_contest(folder: Path | str) -> Contest:
+    """The contest in a folder. Raises ValueError for limits that can't be read, or are other ones
+    than at the draw; what is wrong with a submission only refuses that."""
+    folder = Path(folder)
+    limits, draw = read_limits(folder), None
+    if (folder / "round.json").exists():
+        draw = record.read_json(folder / "round.json")
+        if draw.get("ground") != _ground(limits):
+            raise ValueError(
+                f"limits in {folder} are other ones than at the draw: bring those back"
+            )
+    paths = sorted((folder / "submissions").glob("*.json"))
+    if len(paths) > TEAMS:
+        raise ValueError(f"{folder} has {len(paths)} submissions; at most {TEAMS} are read")
+    teams, refused = {}, {}
+    for path in paths:
+        try:
+            team = read_submission(path, limits)
+            key = team.side, team.team.casefold()
+            if key in teams:
+                raise ValueError(f"{team.team} has handed in {teams[key].name} for {team.side}")
+            if draw and draw["teams"].get(path.name) != team.digest:
+                raise ValueError(AFTER)
+            teams[key] = team
+        except (ValueError, OSError) as error:
+            refused[path.name] = str(error)
+    return Contest(folder, limits, tuple(teams[key] for key in sorted(teams)), refused, draw)
+
+
+def read_limits(folder: Path) -> Limits:
+    """The limits of a folder. Raises ValueError naming the file."""
+    path = folder / "limits.json"
+    try:
+        return limits_of(parsed(files.read(path, MOST)))
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder} is no contest: it has no limits.json") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _ground(limits: Limits) -> dict:
+    """All that the limits come to, as plain JSON."""
+    return strict({"limits": limits.as_json(), "attack": to_dict(limits.attack())})
+
+
+# ── the draw ────────────────────────────────────────────────────────────────────────────────────
+
+
+def drawn(contest: Contest, seed: int | None = None) -> Contest:
+    """The contest with its targets, drawn now if they were not before. From then on nothing can be
+    handed in. `seed`: the teacher's; without one the system gives one that nobody can foretell.
+
+    Raises ValueError for another seed than that of the draw, for no team, and too few targets.
+    """
+    if contest.draw:
+        if seed not in (None, before := contest.draw["seed"]):
+            raise ValueError(f"the targets were drawn before, by seed {before}; that is final")
+        return contest
+    if not contest.teams:
+        reasons = "; ".join(f"{name}: {why}" for name, why in contest.refused.items())
+        raise ValueError(f"{contest.folder} has no submission to play with. {reasons}".rstrip())
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    draw = {"seed": seed, "targets": _targets(contest.limits, seed)}
+    draw |= {"teams": {t.name: t.digest for t in contest.teams}, "ground": _ground(contest.limits)}
+    record.write_json(contest.folder / "round.json", sealed(draw))
+    return dataclasses.replace(contest, draw=draw)
+
+
+def _targets(limits: Limits, seed: int) -> list[list]:
+    """Target class, class wanted and number of the target, among the pictures that clean models
+    read rightly (see `Margins.targets`)."""
+    first = limits.attack(target_index=(0,))
+    scenario = load_scenario(first, progress=False)
+    names, most = scenario.train.classes, round(limits.budget * len(scenario.train))
+    large = [c for c in range(len(names)) if len(scenario.train.rows_of(c)) >= most]
+    margins = clean_margins(first, scenario, progress=False)
+    good = {
+        (names[a], names[b]): [t.index for t in margins.targets(a, b) if t.third]
+        for a in range(len(names))
+        for b in large
+        if a != b
+    }
+    return [list(target) for target in draw_pairs(names, limits.targets, seed, good)]
+
+
+# ── the round ───────────────────────────────────────────────────────────────────────────────────
+
+
+def play(contest: Contest) -> Iterator[dict]:
+    """The results that are missing, each recorded before it is given; go on by calling it again.
+
+    A result is of poisons ({"red", "target", "seconds"}), of victims (with "blue", None where there
+    is no defense, and "red" None where all pictures are clean; "successes", "n", "accuracy"), or of
+    a round that was lost ("lost" says why). Raises ValueError where not even undefended
+    victims can be trained.
+    """
+    with files.locked(contest.folder / ".lock", str(contest.folder)):
+        contest = drawn(contest)
+        done = contest.results()
+        lost = {(s, r[s]) for r in done if "lost" in r for s in ("red", "blue") if r.get(s)}
+        for red in contest.side("red"):
+            for row in _crafted(contest, red, done) if ("red", red.team) not in lost else ():
+                lost |= {("red", red.team)} if "lost" in row else set()
+                yield _keep(contest, row)
+        reds = [red for red in contest.side("red") if ("red", red.team) not in lost]
+        for blue in [None, *contest.side("blue")]:
+            if not blue or ("blue", blue.team) not in lost:
+                yield from (_keep(contest, row) for row in _judged(contest, blue, reds, done))
+
+
+def _keep(contest: Contest, row: dict) -> dict:
+    record.append(contest.folder / "results.jsonl", [row])
+    return row
+
+
+def _crafted(contest: Contest, red: Submission, done: list[dict]) -> Iterator[dict]:
+    ready = {r["target"] for r in done if r.get("red") == red.team and "blue" not in r}
+    missing = [n for n in contest.numbers(red) if n not in ready]
+    if red.poisons is not None:
+        for number in missing:
+            folder = contest.poisons(red, number)
+            folder.mkdir(parents=True, exist_ok=True)
+            record.save_poisons(folder, *red.poisons)
+            yield {"red": red.team, "target": number, "seconds": 0.0}
+        return
+    limits = contest.limits
+    job = {"what": "craft", "memory": limits.memory, "limits": limits.as_json()}
+    job["targets"] = [
+        (n, strict(to_dict(contest.attack(n, red))), str(contest.poisons(red, n))) for n in missing
+    ]
+    try:
+        for row in answers(job, limits.craft_seconds) if missing else ():
+            yield {"red": red.team} | row
+    except Lost as error:
+        yield {"red": red.team, "lost": str(error)}
+
+
+def _judged(
+    contest: Contest, blue: Submission | None, reds: list[Submission], done: list[dict]
+) -> Iterator[dict]:
+    team = blue.team if blue else None
+    ready = {(r.get("red"), r["target"]) for r in done if "n" in r and r["blue"] == team}
+    job = {"what": "judge", "memory": contest.limits.memory, "targets": []}
+    job["seconds"] = contest.limits.judge_seconds if blue else float(DAY)
+    job["defense"] = dataclasses.asdict(blue.defense) if blue else None
+    for number in contest.numbers(None):
+        mine = [(None, None)] if (None, number) not in ready else []
+        for red in reds:
+            if number in contest.numbers(red) and (red.team, number) not in ready:
+                mine.append((red.team, str(contest.poisons(red, number))))
+        if mine:
+            job["targets"].append((number, strict(to_dict(contest.attack(number))), mine))
+    try:
+        for row in answers(job, job["seconds"]) if job["targets"] else ():
+            yield {"blue": team} | row
+    except Lost as error:
+        if blue is None:
+            raise ValueError(f"victims without a defense can't be trained: {error}") from error
+        yield {"blue": team, "lost": str(error)}

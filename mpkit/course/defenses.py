@@ -1,0 +1,149 @@
+"""Attacks against defenses: what was recorded with ``mpkit compare``, and what others published."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpkit.data.places import SHIPPED
+from mpkit.evaluation.rates import percent
+from mpkit.finetuning import WORDS
+
+RECORDED = SHIPPED / "recorded" / "defenses.json"
+PUBLISHED = SHIPPED / "recorded" / "published.json"
+NOT_YET = "not recorded yet"
+
+
+class Comparison:
+    """What ``mpkit compare`` wrote: an entry a way to train, budget, method and defense, each with
+    its victims that turned and their interval by target. Shows itself as text and as HTML."""
+
+    def __init__(self, entries: Sequence[dict], where: str = ""):
+        self.entries, self.where = list(entries), where
+
+    def of(self, method: str, fine_tune: str) -> list[dict]:
+        """The entries of a method for one way to train, a defense each."""
+        mine = [e for e in self.entries if (e["method"], e["fine_tune"]) == (method, fine_tune)]
+        return list({e["defense"]: e for e in mine}.values())
+
+    def find(self, method: str, fine_tune: str, defense: str) -> dict | None:
+        """One of them; None where it was not recorded."""
+        return next((e for e in self.of(method, fine_tune) if e["defense"] == defense), None)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{WORDS[e['fine_tune']]}, {e['method']}, {e['defense']}: {turned(e)}"
+            for e in self.entries
+        ]
+        return "\n".join(lines) or NOT_YET
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        if not self.entries:
+            return f"<p>The comparison is {NOT_YET}: <code>mpkit compare</code> makes one.</p>"
+        groups = list(dict.fromkeys((e["fine_tune"], e["budget"]) for e in self.entries))
+        tables = [self._table(*group) for group in groups]
+        return "".join(tables) + f"<p>{html.escape(self.where)}</p>"
+
+    def _table(self, fine_tune: str, budget: float) -> str:
+        """Defenses in rows, methods in columns, and what each defense costs."""
+        mine = [e for e in self.entries if (e["fine_tune"], e["budget"]) == (fine_tune, budget)]
+        methods = list(dict.fromkeys(e["method"] for e in mine))
+        rows = []
+        for defense in dict.fromkeys(e["defense"] for e in mine):
+            by = {e["method"]: e for e in mine if e["defense"] == defense}
+            clean = next((e.get("clean_accuracy_value") for e in by.values()), None)
+            cells = [turned(by[m]) if m in by else "" for m in methods]
+            rows.append([defense, *cells, percent(clean), _thrown(next(iter(by.values())))])
+        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons"
+        return table([title, *methods, "clean accuracy", "thrown away"], rows)
+
+
+def comparison(path: Path = RECORDED) -> Comparison:
+    """What was recorded; without entries where nothing was."""
+    if not path.exists():
+        return Comparison([])
+    found = json.loads(path.read_text("utf-8"))
+    return Comparison(found["entries"], found.get("where", ""))
+
+
+def turned(e: dict) -> str:
+    """The victims that turned, with the interval."""
+    low, high = percent(e["turned_low"], 0), percent(e["turned_high"], 0)
+    return f"{e['turned_successes']}/{e['turned_n']} ({low} to {high})"
+
+
+def _thrown(e: dict) -> str:
+    if e.get("caught") is None:
+        return ""
+    return f"{percent(e['caught'], 0)} of poisons, {percent(e['lost'], 0)} of others"
+
+
+class Beside:
+    """Published figures beside ours: the same method, way to train and defense, where both are."""
+
+    def __init__(self, ours: Comparison, path: Path = PUBLISHED):
+        self.ours, self.published = ours, json.loads(path.read_text("utf-8"))
+
+    def rows(self, source: str) -> list[list[str]]:
+        """Of each figure of a source: method, defense, success and accuracy, theirs and ours."""
+        found = []
+        for p in self.published[source]:
+            e = self.ours.find(p["method"], p["fine_tune"], p["defense"])
+            missing = "–" if self.ours.entries else NOT_YET
+            own = turned(e) if e else missing
+            accuracy = percent(e.get("clean_accuracy_value")) if e else ""
+            theirs = [percent(p["success"], 0), percent(p.get("accuracy"))]
+            found.append([p["method"], p["defense"], *theirs, own, accuracy])
+        return found
+
+    def __str__(self) -> str:
+        return "\n".join(" · ".join(row) for source in self.published for row in self.rows(source))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        heads = ["method", "defense", "published", "accuracy", "ours, signs", "accuracy"]
+        return "".join(
+            f"<p><b>{html.escape(source)}</b></p>{table(heads, self.rows(source))}"
+            for source in self.published
+        )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table whose rows begin with their name."""
+    head = "".join(f"<th scope='col'>{html.escape(h)}</th>" for h in heads)
+    body = "".join(
+        f"<tr><th scope='row'>{html.escape(name)}</th>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def draw(found: Comparison, fine_tune: str):
+    """Success against clean accuracy, a point a method and defense; axes that pyplot shows."""
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for method, colour, marker in (
+        ("metapoison", "#D55E00", "o"), ("gradient-matching", "#0072B2", "s"),
+    ):  # fmt: skip
+        mine = [e for e in found.of(method, fine_tune) if e.get("clean_accuracy_value")]
+        for i, e in enumerate(mine):
+            x, y = e["clean_accuracy_value"], e["turned_share"]
+            ends = [[y - e["turned_low"]], [e["turned_high"] - y]]
+            label = method if i == 0 else None
+            axes.errorbar([x], [y], ends, color=colour, marker=marker, lw=1, label=label)
+            axes.annotate(e["defense"], (x, y), (5, 4), textcoords="offset points", fontsize=8)
+    if not axes.has_data():
+        axes.text(0.5, 0.5, NOT_YET, ha="center", transform=axes.transAxes)
+    else:
+        axes.legend()
+    axes.set(xlabel="accuracy of clean victims under the defense", ylabel="victims that turned")
+    axes.set(title=WORDS[fine_tune], ylim=(-0.05, 1.05))
+    return axes

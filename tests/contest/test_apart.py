@@ -1,0 +1,62 @@
+"""A process of its own: it answers, or what it was lost by is said."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from mpkit.contest import apart
+from mpkit.contest.apart import COMMAND, Lost, answers
+
+
+def python(text: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-c", f"import sys, json; {text}")
+
+
+def test_answers_come_line_by_line():
+    text = "job = json.load(sys.stdin); [print(json.dumps({'n': i})) for i in range(job['many'])]"
+    assert list(answers({"many": 3}, 5, python(text))) == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("print(json.dumps({'lost': 'too slow'}))", "too slow"),
+        ("sys.exit(3)", "its process ended by 3"),
+        ("import os; os.kill(os.getpid(), 9)", "its process ended by -9"),
+    ],
+)
+def test_what_a_round_was_lost_by_is_said(text, words):
+    with pytest.raises(Lost, match=words):
+        list(answers({}, 5, python(text)))
+
+
+def test_what_says_nothing_is_killed(monkeypatch):
+    monkeypatch.setattr(apart, "START", 1.0)
+    text = "print(json.dumps({'n': 1}), flush=True); import time; time.sleep(1000)"
+    found = answers({}, 0.5, python(text))
+    assert next(found) == {"n": 1}
+    with pytest.raises(Lost, match=r"nothing came of it in 3 seconds"):
+        next(found)
+
+
+def test_who_has_heard_enough_leaves_no_process():
+    text = "print(json.dumps({'pid': __import__('os').getpid()}), flush=True); sys.stdin.read(1); "
+    text += "import time; time.sleep(1000)"
+    found = answers({}, 100, python(text))
+    pid = next(found)["pid"]
+    found.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_no_module_comes_from_the_folder_it_runs_in(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit(7)")
+    (tmp_path / "torch.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", ".")
+    with pytest.raises(Lost, match="it failed: KeyError"):
+        list(answers({"what": "nothing", "memory": 4}, 60))
+    assert COMMAND[1] == "-P"
