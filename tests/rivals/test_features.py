@@ -115,7 +115,7 @@ def test_each_poison_of_a_rival_is_pulled_whatever_the_parts(monkeypatch):
 
 
 def test_it_does_collide_within_its_epsilon():
-    """On drawn signs, from scratch: ‖φ(p) − φ(t)‖ falls tenfold for the best base, at a near target."""
+    """On drawn signs, from scratch: ‖φ(p) − φ(t)‖ falls tenfold for some base of a near target."""
     given = {"data": "signs", "fine_tune": "no", "target_class": "stop", "budget": 0.02}
     given |= {"poison_class": "speed 50", "target_index": 23, "models": 1, "epsilon": 20 / 255}
     ready = prepare(
