@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -119,13 +120,24 @@ class Frozen:
     width: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        module = own(self.module)  # a thread's own: see `logits`
+        module = _mine(self)
         held = {k: v.to(x) for k, v in self.weights.items()}
         parts = [functional_call(module, held, (some,)) for some in x.split(500)]
         return torch.cat(parts)[:, :, None, None]
 
     def __deepcopy__(self, memo: dict) -> Frozen:
         return self  # nothing in it is ever written to
+
+
+_threads = threading.local()
+
+
+def _mine(frozen: Frozen) -> nn.Module:
+    """This thread's own copy of the frozen layers (see `logits`): it takes as long as a batch."""
+    held = vars(_threads).setdefault("held", weakref.WeakKeyDictionary())
+    if frozen not in held:
+        held[frozen] = own(frozen.module)
+    return held[frozen]
 
 
 class LastLayer(nn.Sequential):
@@ -180,7 +192,11 @@ def seen(module: nn.Module, x: Tensor) -> Tensor:
 
 def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
     """The penultimate layer (B, width) of pictures x at evaluation, by `module.features`."""
-    x = seen(module, x)
+    return features_of_seen(module, state, seen(module, x))
+
+
+def features_of_seen(module: nn.Module, state: State, x: Tensor) -> Tensor:
+    """The same of what `module` has `seen` of pictures."""
     held = {k: v for part in state for k, v in part.items() if k.startswith("features.")}
     held = {k.removeprefix("features."): v for k, v in held.items()}
     return functional_call(module.features.eval(), held, (x,))
