@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     from mpkit.cli import (
         attack,
         contest,
+        defend,
         doctor,
         forensics,
         pictures,
@@ -72,6 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_flags(command)
         add_attack_flags(command)
         command.set_defaults(run=module.run)
+    judged = commands.add_parser(
+        "defend", help="judge a run's poisons under defenses", description=defend.__doc__
+    )
+    defend.add_flags(judged)
+    judged.set_defaults(run=defend.run)
     fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
     fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
     fetch.set_defaults(run=_fetch)

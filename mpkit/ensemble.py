@@ -95,6 +95,19 @@ class Ensemble:
         return _put(state, young, stack([init(module, seeds[m]) for m in young]))
 
 
+class Finished(Ensemble):
+    """Models that were trained to the end on clean data, and stay as they are: the rivals'."""
+
+    def ages(self, step: int) -> list[int]:
+        return [self.recipe.epochs] * self.models
+
+    def seeds(self, step: int) -> list[int]:
+        return [stream(self.seed, "surrogate", m, 0) for m in range(self.models)]
+
+    def reinitialised(self, module: nn.Module, state: State, step: int) -> State:
+        return state
+
+
 def _put(state: State, models: list[int], new: State) -> State:
     """`state` with these of its models replaced by those of `new`, in turn."""
     device = next(iter(state.params.values())).device

@@ -192,7 +192,11 @@ def seen(module: nn.Module, x: Tensor) -> Tensor:
 
 def features(module: nn.Module, state: State, x: Tensor) -> Tensor:
     """The penultimate layer (B, width) of pictures x at evaluation, by `module.features`."""
-    x = seen(module, x)
+    return features_of_seen(module, state, seen(module, x))
+
+
+def features_of_seen(module: nn.Module, state: State, x: Tensor) -> Tensor:
+    """The same of what `module` has `seen` of pictures."""
     held = {k: v for part in state for k, v in part.items() if k.startswith("features.")}
     held = {k.removeprefix("features."): v for k, v in held.items()}
     return functional_call(module.features.eval(), held, (x,))

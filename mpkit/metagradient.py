@@ -12,7 +12,7 @@ step: with λ_K = ∂loss/∂w_K,
 
 which, but for ∂loss/∂w_k, is what the step's `vjp` makes of λ_{k+1}. So λ_0 can be left out, and at
 step 0 all rows but the poisons', unless batch statistics couple them; and activations need be kept
-of one step only. `matching` is gradient matching (Witches' Brew). All are about one model.
+of one step only. Both are about one model.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, vjp
 from torch.utils._pytree import tree_map
 
 from mpkit.batches import Batches
-from mpkit.functional import State, logits
+from mpkit.functional import State
+from mpkit.scenario import TargetLoss
 from mpkit.training import sgd_step, unroll
 
 Adversarial = Callable[[State, Tensor], Tensor]
@@ -163,52 +163,25 @@ def _first_step(
     return first, vjp(lambda r: sgd_step(module, state, r, y[:n], rate)[0], rows)[1]
 
 
-def matching(
-    module: nn.Module,
-    adversarial_loss: Adversarial,
-    poisons: Tensor,
-    state: State,
-    batches: Batches,
-    lr: Tensor,
-    **_: str,
-) -> MetaGradient:
-    """Gradient matching, 1 − cos(∇L_adv(w_0), ∇CE(w_0; poisons)) (Geiping et al. 2021, eq. 3).
-
-    At K = 1 the meta-gradient is −lr·∂ₓ⟨∇CE, ∇L_adv(w_1)⟩: this is the same inner product with the
-    other end at w_0, and without the norms. Only the first batch is used, and no option. Meant for
-    L_adv = cross entropy and a trained surrogate.
-    """
-    rows, n = batches.rows(poisons)[0], len(batches.slot)
-    is_poison = (batches.slot < len(poisons)).to(poisons)
-    at = lambda params: State(params, state.stats)  # noqa: E731
-    aim = grad(lambda p: adversarial_loss(at(p), batches.fill(rows, 0)))(state.params)
-
-    def training_loss(params: dict[str, Tensor], rows: Tensor) -> Tensor:
-        """Of the poisons alone."""
-        pixels = batches.fill(rows, 0) if state.stats else rows  # batch norm needs the others
-        z = logits(module, at(params), pixels)[0][:n]
-        each = F.cross_entropy(z, batches.y[0, :n], reduction="none")
-        return (each * is_poison).sum() / is_poison.sum().clamp(min=1)
-
-    def mismatch(rows: Tensor):
-        found = grad(training_loss)(state.params, rows)
-        flat = [torch.cat([g.flatten() for g in tree.values()]) for tree in (found, aim)]
-        loss = 1 - F.cosine_similarity(*flat, dim=0, eps=1e-12)
-        return loss * (is_poison.sum() > 0), loss
-
-    slope, loss = grad(mismatch, has_aux=True)(rows)
-    first, _ = sgd_step(module, state, batches.fill(rows, 0), batches.y[0], lr)
-    return MetaGradient(batches.scatter(slope, poisons), loss, first)
-
-
 METAGRADIENTS: dict[str, Callable[..., MetaGradient]] = {
     "auto": adjoint,
     "reverse": reverse,
     "adjoint": adjoint,
     "adjoint-lean": partial(adjoint, keep=1),
     "adjoint-flat": partial(adjoint, keep=1, replay=True),
-    "matching": matching,
 }
 """The strategies by name: each is a value, called as `reverse` is. "adjoint" keeps the graphs of up
 to sixteen steps, which is faster where memory allows; "adjoint-lean" keeps one; "adjoint-flat" one,
 and no weights between the first step's and the last's, for networks of many weights."""
+
+
+def meta_gradient(module: nn.Module, strategy: Callable, aim: tuple, how: tuple, *given):
+    """One surrogate's `MetaGradient` of one batch: the function that is traced.
+
+    `aim`: kind, κ and goal of `TargetLoss`; `how`: `average` and `poisoned_steps`; `given` are the
+    tensors: state, poisons (P, C, H, W), `Batches`, lr (), targets and their adversarial classes.
+    """
+    state, poisons, batches, lr, *targets = given
+    loss = TargetLoss(module, *aim, *targets)
+    options = {"average": how[0], "poisoned_steps": how[1]}
+    return strategy(module, loss, poisons, state, batches, lr, **options)

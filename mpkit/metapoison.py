@@ -22,13 +22,15 @@ from torch import Tensor, nn
 
 from mpkit.batches import depths, unroll_rows
 from mpkit.device import Plan
-from mpkit.ensemble import Ensemble
+from mpkit.ensemble import Ensemble, Finished
 from mpkit.finetuning import seen, sight, sighted
-from mpkit.functional import State, for_models, logits
-from mpkit.layers import by_batch
-from mpkit.metagradient import METAGRADIENTS
+from mpkit.functional import State, for_models
+from mpkit.metagradient import METAGRADIENTS, meta_gradient
 from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
-from mpkit.scenario import Scenario, adversarial_loss
+from mpkit.rivals.adaptive import disguised, kept_near
+from mpkit.rivals.features import held_back
+from mpkit.rivals.registry import RIVALS, STILL_MADE
+from mpkit.scenario import Scenario, TargetLoss
 from mpkit.settings import FIXED, Settings
 from mpkit.tracing import settled, traced
 from mpkit.training import Count, Tell, generator, sgd_step
@@ -46,7 +48,8 @@ class Pull(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class CraftState:
     """All that a run is after `step` craft steps: perturbation parameters, Adam's two moments, the
-    surrogates. Randomness is a function of seed and step, so there are no generators to keep.
+    surrogates. Randomness is a function of seed and step, so there are no generators to keep. Where
+    crafting begins anew, `kept` is the best end so far: parameters, and its "loss" ().
 
     `pull` is what moved the poisons last. Nothing depends on it: it is not saved, and None where a
     run begins or goes on."""
@@ -56,6 +59,7 @@ class CraftState:
     moment1: Parameters
     moment2: Parameters
     surrogates: State
+    kept: Parameters = dataclasses.field(default_factory=dict)
     pull: Pull | None = dataclasses.field(default=None, compare=False)
 
 
@@ -89,34 +93,37 @@ class Crafting:
 
     def start(self, s: Settings, tell: Tell | None = None) -> CraftState:
         """The state before the first craft step: random perturbation, staggered surrogates."""
-        bases, noise = self.scenario.base_images, generator(s.seed, "perturbation")
+        surrogates = self.ensemble.start(self.module, self.sight, self.plan, tell)
+        return CraftState(0, *self._fresh(s, 0), surrogates)
+
+    def _fresh(self, s: Settings, restart: int) -> tuple[Parameters, Parameters, Parameters]:
+        """A random perturbation, another one for each restart, and Adam's moments."""
+        bases, which = self.scenario.base_images, (restart,) * (restart > 0)
+        noise = generator(s.seed, "perturbation", *which)
         first = self.perturbation.init(bases, s.epsilon, noise)
         first = self.perturbation.project(first, bases, s.epsilon, s.epsilon_c)
         zeros = {k: torch.zeros_like(v) for k, v in first.items()}
-        surrogates = self.ensemble.start(self.module, self.sight, self.plan, tell)
-        return CraftState(0, first, zeros, zeros, surrogates)
+        return first, zeros, zeros
 
     def step(
         self, state: CraftState, s: Settings, tell: Tell | None = None
     ) -> tuple[CraftState, CraftRecord]:
-        """One craft step: an epoch of every surrogate, then one step of the poisons."""
+        """One craft step: an epoch of every surrogate, or what a rival asks its surrogates, and
+        then one step of the poisons."""
         began, bases = time.perf_counter(), self.scenario.base_images
-        surrogates = self.ensemble.reinitialised(self.module, state.surrogates, state.step)
+        restart, turn = s.place_of(state.step)
+        if restart and not turn:
+            names = ("parameters", "moment1", "moment2")
+            again = dict(zip(names, self._fresh(s, restart), strict=True))
+            state = dataclasses.replace(state, **again)
         poisons = self.perturbation.apply(state.parameters, bases)
-        rows, pull = sighted(self.module, poisons)
-        gradient, losses, surrogates = self.epoch(surrogates, rows, state.step, s, tell)
-        found = pull(gradient.mean(0))
+        found, losses, surrogates = self._asked(state, poisons, s, tell)
         influence = -(found * (poisons - bases)).flatten(1).sum(1)
-        slopes = pulled_back(self.perturbation, state.parameters, bases, found)
-        if s.signed:
-            slopes = {k: g.sign() for k, g in slopes.items()}
-        bounds = self.perturbation.bounds(s.epsilon, s.epsilon_c).items()
-        rates = {k: s.rate_at(state.step) * b for k, b in bounds}
-        moments = state.moment1, state.moment2
-        moved, *moments = adam(state.parameters, moments, slopes, rates, state.step)
-        moved = self.perturbation.project(moved, bases, s.epsilon, s.epsilon_c)
+        moved, *moments = self._moved(state, found, s)
+        moved, kept = self._best(state, moved, losses.mean(), s)
         change = (self.perturbation.apply(moved, bases) - bases).abs().mean().item()
-        new = CraftState(state.step + 1, moved, *moments, surrogates, Pull(found, influence))
+        pull = Pull(found, influence)
+        new = CraftState(state.step + 1, moved, *moments, surrogates, kept, pull)
         return new, CraftRecord(
             step=new.step,
             loss=losses.mean().item(),
@@ -128,6 +135,52 @@ class Crafting:
             perturbation_mean=change,
             seconds=time.perf_counter() - began,
         )
+
+    def _asked(
+        self, state: CraftState, poisons: Tensor, s: Settings, tell: Tell | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """The gradient by poisons (P, C, H, W), the losses (M,), and the surrogates afterwards."""
+        seen, undisguised = disguised(poisons, s, state.step)
+        rows, pull = sighted(self.module, seen)
+        before = after = self.ensemble.reinitialised(self.module, state.surrogates, state.step)
+        given = self.module, self.sight, before, rows, s
+        if s.method in RIVALS:
+            gradient, losses = RIVALS[s.method](*given, self.plan)
+        else:
+            gradient, losses, after = self.epoch(before, rows, state.step, s, tell)
+        if s.expected == "features":
+            gradient = kept_near(gradient, *given, plan=self.plan)
+        found = undisguised(pull(gradient.mean(0)))
+        if s.method == "feature-collision":
+            delta = poisons - self.scenario.base_images
+            found, losses = held_back(found, losses, delta, s.beta)
+        return found, losses, after
+
+    def _moved(self, state: CraftState, found: Tensor, s: Settings) -> tuple[Parameters, ...]:
+        """The parameters after a step of Adam along `found`, or as they are made at once; and its
+        moments."""
+        bases, (_, turn) = self.scenario.base_images, s.place_of(state.step)
+        slopes = pulled_back(self.perturbation, state.parameters, bases, found)
+        if s.signed:
+            slopes = {k: g.sign() for k, g in slopes.items()}
+        bounds = self.perturbation.bounds(s.epsilon, s.epsilon_c).items()
+        rates = {k: s.rate_at(turn) * b for k, b in bounds}
+        moments = state.moment1, state.moment2
+        moved, *moments = adam(state.parameters, moments, slopes, rates, turn)
+        if s.method in STILL_MADE:
+            moved = STILL_MADE[s.method](self.scenario, self.perturbation, s)
+        return self.perturbation.project(moved, bases, s.epsilon, s.epsilon_c), *moments
+
+    def _best(
+        self, state: CraftState, moved: Parameters, loss: Tensor, s: Settings
+    ) -> tuple[Parameters, Parameters]:
+        """The parameters after a step, which are the best restart's after the last, and `kept`."""
+        end, kept = state.step + 1, state.kept
+        if s.place_of(end) == (0, end):
+            return moved, kept
+        if end == s.craft_steps or not s.place_of(end)[1]:
+            kept = kept if kept and kept["loss"] <= loss else moved | {"loss": loss}
+        return {k: kept[k] for k in moved} if end == s.craft_steps else moved, kept
 
     def epoch(
         self,
@@ -179,44 +232,10 @@ class Crafting:
         return found, traced(sgd_step, self.module, in_dims=over[1])
 
 
-class TargetLoss(NamedTuple):
-    """L_adv of one model as the meta-gradient wants it: (state, pixels of the batch) → ().
-
-    Where batch norm evaluates by the batch at hand, the targets (T, C, H, W) are appended to the
-    batch that holds the poisons (official code); otherwise the batch is not looked at.
-    """
-
-    module: nn.Module
-    kind: str
-    kappa: float
-    goal: str
-    targets: Tensor
-    adversarial: Tensor
-
-    def __call__(self, state: State, x: Tensor) -> Tensor:
-        pixels = torch.cat([x, self.targets]) if by_batch(self.module) else self.targets
-        z = logits(self.module, state, pixels, train=False)[0][-len(self.targets) :]
-        return adversarial_loss(z, self, self.kind, self.kappa)
-
-
 def target_loss(scenario: Scenario, module: nn.Module, s: Settings) -> TargetLoss:
     """L_adv of a scenario's targets, by a module that is the caller's own."""
     aim = s.loss, s.kappa, scenario.goal
     return TargetLoss(module, *aim, seen(module, scenario.targets), scenario.adversarial)
-
-
-def meta_gradient(module: nn.Module, strategy: Callable, aim: tuple, how: tuple, *given):
-    """One surrogate's `MetaGradient` of one batch: the function that is traced.
-
-    `aim`: kind, κ and goal of `TargetLoss`; `how`: `average` and `poisoned_steps`; `given` are the
-    tensors: state, poisons (P, C, H, W), `Batches`, lr (), targets and their adversarial classes.
-    """
-    state, poisons, batches, lr, *targets = given
-    loss, options = (
-        TargetLoss(module, *aim, *targets),
-        {"average": how[0], "poisoned_steps": how[1]},
-    )
-    return strategy(module, loss, poisons, state, batches, lr, **options)
 
 
 def craft(
@@ -254,7 +273,8 @@ def crafting(
     scenario: Scenario, network: nn.Module, settings: Settings, plan: Plan | None = None
 ) -> Crafting:
     """What never changes in a run with these settings."""
-    ensemble = Ensemble(settings.models, settings.recipe, settings.seed, settings.stagger)
+    kind = Finished if settings.method in RIVALS else Ensemble
+    ensemble = kind(settings.models, settings.recipe, settings.seed, settings.stagger)
     change = PERTURBATIONS[settings.perturbation]
     return Crafting(scenario, sight(network, scenario), network, ensemble, change, plan or Plan())
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpkit.data import DataError, Dataset
 from mpkit.data.names import of_class
+from mpkit.functional import State, logits
+from mpkit.layers import by_batch
 
 GOALS = ("targeted", "self-concealment", "multi-class")
 
@@ -227,3 +230,23 @@ def adversarial_loss(
         # log(1 − p_true) = logsumexp of the others − logsumexp of all
         return (logits.logsumexp(-1) - others.logsumexp(-1)).mean(-1)
     return -F.log_softmax(logits, -1).gather(-1, aim)[..., 0].mean(-1)
+
+
+class TargetLoss(NamedTuple):
+    """L_adv of one model as crafting wants it: (state, pixels of the batch) → ().
+
+    Where batch norm evaluates by the batch at hand, the targets (T, C, H, W) are appended to the
+    batch that holds the poisons (official code); otherwise the batch is not looked at.
+    """
+
+    module: nn.Module
+    kind: str
+    kappa: float
+    goal: str
+    targets: Tensor
+    adversarial: Tensor
+
+    def __call__(self, state: State, x: Tensor) -> Tensor:
+        pixels = torch.cat([x, self.targets]) if by_batch(self.module) else self.targets
+        z = logits(self.module, state, pixels, train=False)[0][-len(self.targets) :]
+        return adversarial_loss(z, self, self.kind, self.kappa)

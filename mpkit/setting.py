@@ -50,11 +50,11 @@ class Setting:
     """What is declared of a field; `kind`, `item` and `optional` are read off its annotation.
 
     `low`, `high` (allowed themselves) and `above`, `below` (not) bound numbers; `choices` are all
-    values there are, and `words` what people call them. `only` says of which other setting it takes
-    which values, or else this one does nothing. `live`: it may change during a run, and
-    acts at the next step. `added`: it came later, so that runs written before lack it, and mean the
-    default. Without a `dial` it has no control in labs. `group` is the heading that
-    its flag stands under.
+    values there are, `words` what people call them, and `gone` how what was a choice once is said
+    now. `only` says of which other setting it takes which values, or else this one does nothing.
+    `live`: it may change during a run, and acts at the next step. `added`: it came later, so that
+    runs written before lack it, and mean the default. Without a `dial` it has no control in labs.
+    `group` is the heading that its flag stands under.
     """
 
     text: str = ""
@@ -65,6 +65,7 @@ class Setting:
     choices: tuple = ()
     words: Mapping[str, str] | None = None
     only: tuple[str, tuple[str, ...]] | None = None
+    gone: Mapping[str, str] | None = None
     dial: Dial = Dial()
     live: bool = False
     added: bool = False
@@ -80,8 +81,10 @@ class Setting:
         if value is None and self.optional:
             return
         if self.choices and value not in self.choices:
+            now = (self.gone or {}).get(str(value))
             raise ValueError(
                 f"{self.name} {value!r} is unknown; there are: {', '.join(self.choices)}"
+                + (f". {now}" if now else "")
             )
         if not _is(value, self.kind):
             raise ValueError(f"{self.name} must be {self.allowed}, not {value!r}")

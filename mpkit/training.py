@@ -149,20 +149,21 @@ def train(
 ) -> Iterator[tuple[State, EpochRecord]]:
     """Train one model a seed from fresh weights; yields their State (leading M) after every epoch.
 
-    x (N, C, H, W), y (N,). A seed decides initial weights, shuffles and augmentation, so the same
-    seed on other pictures is the twin of a run. `own_x(m)` gives model m pictures of its own.
-    `tell` hears of the batches of the whole run. Raises ValueError as `seen_once` does."""
+    x (N, C, H, W), y (N,), or (M, N) where models have labels of their own. A seed decides initial
+    weights, shuffles and augmentation, so the same seed on other pictures is the twin of a run.
+    `own_x(m)` gives model m pictures of its own. `tell` hears of the batches of the whole run.
+    Raises ValueError as `seen_once` does."""
     plan, count = plan or Plan(), len(seeds)
-    see = seen_once(module, recipe)
+    see, labels = seen_once(module, recipe), y.expand(count, -1)
     state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(x))
     moving = state.params if recipe.momentum else {}
     velocity = {k: torch.zeros_like(w) for k, w in moving.items()}
-    told = Count(tell, recipe.epochs * count * batches_of(len(y), recipe.batch))
+    told = Count(tell, recipe.epochs * count * batches_of(y.shape[-1], recipe.batch))
     for epoch in range(recipe.epochs):
 
         def work(models: slice, state: State, velocity: dict, epoch=epoch):
             own = [see(own_x(m) if own_x else x) for m in range(count)[models]]
-            batches = _epoch_batches(own, y, recipe, seeds[models], epoch)
+            batches = _epoch_batches(own, labels[models], recipe, seeds[models], epoch)
             batches = told.over(batches, len(own))
             return _train_epoch(module, recipe, state, velocity, batches, len(own) > 1)
 
@@ -171,8 +172,10 @@ def train(
 
 
 def _epoch_batches(pictures, y, recipe: Recipe, seeds, epoch: int) -> Iterator[tuple]:
-    """The batches of an epoch, (x, y, lr) each, for one model or, with a leading M, for several."""
-    orders = torch.stack([epoch_order(len(y), recipe.batch, s, "epoch", epoch) for s in seeds], 1)
+    """The batches of an epoch, (x, y, lr) each, for one model or, with a leading M, for several, of
+    labels y (M, N)."""
+    n, batch = y.shape[-1], recipe.batch
+    orders = torch.stack([epoch_order(n, batch, s, "epoch", epoch) for s in seeds], 1)
     noise = [generator(s, "augment", epoch) for s in seeds]
     lr = torch.tensor(recipe.lr_at(epoch)).to(pictures[0])
     for rows in orders.to(y.device):
@@ -180,7 +183,8 @@ def _epoch_batches(pictures, y, recipe: Recipe, seeds, epoch: int) -> Iterator[t
         if recipe.augment or recipe.flip:
             pairs = zip(x, noise, strict=True)
             x = [augmented(p.cpu(), recipe.augment, recipe.flip, g).to(p) for p, g in pairs]
-        yield (torch.stack(x), y[rows], lr) if len(x) > 1 else (x[0], y[rows[0]], lr)
+        own = y.gather(1, rows)
+        yield (torch.stack(x), own, lr) if len(x) > 1 else (x[0], own[0], lr)
 
 
 def _train_epoch(module, recipe: Recipe, state: State, velocity: dict, batches, many: bool):

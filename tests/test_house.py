@@ -23,7 +23,7 @@ FLOORS = {
         "functional", "tracing",
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),
-    "the attack": ("batches", "metagradient", "ensemble", "settings", "metapoison"),
+    "the attack": ("batches", "metagradient", "ensemble", "settings", "rivals", "metapoison"),
     "what came of it": ("evaluation", "baselines", "defenses"),
     "runs": ("runs",),
     "the contest": ("contest",),

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from mpkit.cli.options import attack_from, filled, given, homed
 from mpkit.cli.output import Progress, refuse_unwritable, say, show
@@ -23,12 +20,18 @@ from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.tally import tallies
 from mpkit.evaluation.targets import Target, chosen, misleading, outlook
 from mpkit.evaluation.why import why
-from mpkit.metapoison import CraftState, poisons_of
-from mpkit.perturbation import PERTURBATIONS
+from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.facts import facts_of
-from mpkit.runs.folder import begin, hold, open_run, refuse_used
+from mpkit.runs.folder import (
+    begin,
+    hold,
+    open_run,
+    refuse_old_matching,
+    refuse_used,
+    saved_state,
+)
 from mpkit.runs.frames import FrameKeeper, save_frames
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
 from mpkit.runs.summary import summary_picture
@@ -158,7 +161,7 @@ def _resumed(options: argparse.Namespace, held: contextlib.ExitStack) -> Run:
             f"--resume takes every setting from the run: leave out --{also[0].replace('_', '-')}"
         )
     folder = Path(options.resume)
-    open_run(folder)  # or a lock would be put where no run is
+    refuse_old_matching(folder)
     try:
         held.enter_context(hold(folder))
         for place in (folder, folder / "poisons"):
@@ -179,7 +182,7 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
         f"that shall be called {adversarial}{''.join(f'; {target}' for target in targets)}\n"
-        f"{a.settings.bounds_in_words}, K = {a.settings.unroll_steps}, "
+        f"{a.settings.bounds_in_words}, {a.settings.how_in_words}, "
         f"M = {a.settings.models}, network {a.network}, seed {a.settings.seed}; "
         f"{describe(s.targets.device)}: surrogates {ready.plan}, victims {ready.victim_plan}\n"
         f"Run folder: {folder}"
@@ -188,7 +191,7 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
 
 def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
     """Craft to the end, writing down every step before the next one begins."""
-    total, state = ready.attack.settings.craft_steps, _saved_state(folder, ready)
+    total, state = ready.attack.settings.craft_steps, saved_state(folder, ready)
     done = state.step if state else 0
     if (folder / "records.jsonl").exists() or done:
         record.truncate_records(folder, done)
@@ -208,34 +211,6 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
         save_frames(folder, film.frames())
     poisons = poisons_of(ready.scenario, state, ready.attack.settings)
     record.save_poisons(folder, poisons, ready.scenario.bases)
-
-
-def _saved_state(folder: Path, ready: Prepared) -> CraftState | None:
-    """The state to go on from. Raises RecordError if it is another run's."""
-    s, device = ready.attack.settings, ready.scenario.targets.device
-    perturbation, path = PERTURBATIONS[s.perturbation], folder / "state.safetensors"
-    delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
-    fresh = dict(ready.network.named_parameters()), dict(ready.network.named_buffers())
-    expected = [{k: (v.dtype, v.shape) for k, v in delta.items()}] * 3
-    expected += [{k: (v.dtype, (s.models, *v.shape)) for k, v in f.items()} for f in fresh]
-    state = record.load_state(folder, device, _bytes(expected))
-    if state is None:
-        return None
-    parts = (state.parameters, state.moment1, state.moment2, *state.surrogates)
-    if [{k: (v.dtype, v.shape) for k, v in part.items()} for part in parts] != expected:
-        raise record.RecordError(
-            f"{path} is not of the run that settings.json describes: start the run anew"
-        )
-    if not all(v.isfinite().all() for part in parts for v in part.values()):
-        raise record.RecordError(f"{path} holds what is no number: start the run anew")
-    return state
-
-
-def _bytes(parts: list[dict]) -> int:
-    """What a file of such tensors may have: their numbers, and some to name them."""
-    return record.ROOM + sum(
-        math.prod(shape) * dtype.itemsize for part in parts for dtype, shape in part.values()
-    )
 
 
 def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:

@@ -67,19 +67,23 @@ def train_victims(
     *,
     victims: int | range,
     seed: int,
+    labels: dict[str, Tensor] | None = None,
     plan: Plan | None = None,
     tell: Tell | None = None,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
     """Train `victims` (so many, or those of a range) on each arm's pictures, all side by side.
 
-    `pictures`: arm → (N, C, H, W). Yields (epoch, []) while training and (epoch, records) at the
-    end, one record a victim and arm. `tell` hears of their batches.
+    `pictures`: arm → (N, C, H, W); `labels`: arm → (N,), where they are not the right ones. Yields
+    (epoch, []) while training and (epoch, records) at the end, one record a victim and arm. `tell`
+    hears of their batches.
     """
     numbers = range(victims) if isinstance(victims, int) else victims
     arms = [(arm, v) for arm in pictures for v in numbers]
     seeds = [victim_seed(seed, v) for _, v in arms]
     sources = [pictures[arm] for arm, _ in arms]
     x, y = scenario.train.x, scenario.train.y
+    if labels:
+        y = torch.stack([labels.get(arm, y) for arm, _ in arms])
     runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__, tell=tell)
     yield from watched(scenario, network, runs, recipe.epochs, arms, plan=plan)
 

@@ -29,6 +29,7 @@ from mpkit.lab.kit.views import marks_told
 from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
+from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.folder import begin, hold, name_of
@@ -39,9 +40,10 @@ from mpkit.runs.prepared import (
     prepare,
     resolved,
 )
+from mpkit.runs.scale import BY_METHOD
 from mpkit.runs.story import Story
 from mpkit.setting import changes
-from mpkit.settings import Settings
+from mpkit.settings import Settings, loss_in_words
 
 
 class Moment(NamedTuple):
@@ -142,15 +144,16 @@ class CraftLab(Aiming, AttackLab):
         s, wish = moment.used if moment else self.knobs(), wish_of(scenario)
         about = (
             f"Crafting {len(scenario.bases)} poisons so that a picture of {wish.true} is called "
-            f"{wish.wanted}; {s.bounds_in_words}, K = {s.unroll_steps}. "
+            f"{wish.wanted}; {s.bounds_in_words}, {s.how_in_words}. "
         )
         if not moment:
             return about + "Nothing has run yet."
         r, p = self.records[moment.count - 1], moment.probabilities
+        loss = loss_in_words(s.method)
         return (
             about
             + (
-                f"After craft step {r.step} the mean adversarial loss is {r.loss:.2f}; it was "
+                f"After craft step {r.step} the mean {loss} is {r.loss:.2f}; it was "
                 f"{self.records[0].loss:.2f} at first. The surrogates say {wish.true} "
                 f"with {percent(p[wish.label], 0)} and {wish.wanted} with {percent(wish.of(p), 0)}."
             )
@@ -169,8 +172,9 @@ class CraftLab(Aiming, AttackLab):
         self.attack = dataclasses.replace(resolved(attack, self.scenario), target_index=index)
 
     def _lay_out(self) -> None:
-        settings = self.knobs()
-        self.view.lay_out(self.scenario, self.total(), settings.recipe.epochs)
+        s = self.knobs()
+        self.scenario = as_method_has_it(self.scenario, s.method)
+        self.view.lay_out(self.scenario, self.total(), s.recipe.epochs, s.method)
         self.exhibit.lay_out(self.scenario, wish_of(self.scenario).true)
         self.redraw_kept()
 
@@ -217,7 +221,8 @@ class CraftLab(Aiming, AttackLab):
         attack = changed(self.attack, values)
         settings = attack.settings
         if attack.fine_tune == self.attack.fine_tune:  # else it brings its own, all of them
-            mine = {name: getattr(settings, name) for name in (*LATER, "recipe")}
+            method = BY_METHOD if settings.method != self.attack.settings.method else ()
+            mine = {name: getattr(settings, name) for name in (*LATER, "recipe", *method)}
             settings = dataclasses.replace(self.knobs(), **mine)
         self.attack = dataclasses.replace(attack, settings=settings)
         self.knobs.put(settings)

@@ -9,7 +9,7 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, TRAINING
 from mpkit.lab.kit.controls import Number, Say
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.wish import most_poisons
-from mpkit.runs.attack import Attack, retuned
+from mpkit.runs.attack import Attack, remade, retuned
 from mpkit.runs.scale import TUNED
 from mpkit.scenario import Scenario
 
@@ -61,13 +61,15 @@ def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
 def changed(attack: Attack, values: dict) -> Attack:
     """The attack with some fields of its own, or of its settings, replaced.
 
-    Another `fine_tune` brings the settings that are usual with it; a network that does not ship
-    with weights is trained from scratch.
+    Another `fine_tune` or method brings the settings that are usual with it; a network that does
+    not ship with weights is trained from scratch.
     """
     named = values.get("network")
     tuning = "no" if named not in (None, TUNED) else values.get("fine_tune", attack.fine_tune)
     if tuning != attack.fine_tune:
         attack = retuned(attack, tuning, named)
+    if (method := values.get("method", attack.settings.method)) != attack.settings.method:
+        attack = remade(attack, method)
     values = {k: v for k, v in values.items() if k != "fine_tune"}
     inside = {k: v for k, v in values.items() if k in LATER}
     trained = {k: v for k, v in values.items() if k in TRAINED}

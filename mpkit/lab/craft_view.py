@@ -10,6 +10,7 @@ from mpkit.lab.kit.views import LossView, ProbabilityView, room_for
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord
 from mpkit.scenario import Scenario
+from mpkit.settings import loss_in_words
 
 
 class CraftView:
@@ -19,7 +20,9 @@ class CraftView:
         self.large = large
         self.figure = new_figure(9, 4 if large else 3, large)
 
-    def lay_out(self, scenario: Scenario, steps: int, epochs: int) -> None:
+    def lay_out(
+        self, scenario: Scenario, steps: int, epochs: int, method: str = "metapoison"
+    ) -> None:
         """Empty axes for a run of so many craft steps, surrogates being at most `epochs` old."""
         self.figure.clear()
         names = scenario.train.classes
@@ -30,11 +33,16 @@ class CraftView:
             left=0.1 if self.large else 0.075, right=0.985, top=0.9, bottom=0.18,
             wspace=0.32 if self.large else 0.2,
         )  # fmt: skip
-        self.losses = LossView(self.figure.add_subplot(grid[0]), steps, epochs, wish.wanted)
+        axes, meta = self.figure.add_subplot(grid[0]), method == "metapoison"
+        self.losses = LossView(axes, steps, epochs, wish.wanted, loss_in_words(method))
         bars = self.figure.add_subplot(grid[2])
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
         # To the right: in large letters it is longer than its plot.
-        bars.set_title("surrogates say", loc="right", fontsize=font_size(self.figure, 10))
+        bars.set_title(
+            "surrogates say" if meta else "clean models say",
+            loc="right",
+            fontsize=font_size(self.figure, 10),
+        )
 
     def moving(self) -> list:
         """What changes from frame to frame."""

@@ -33,6 +33,7 @@ from mpkit.runs.record import RecordError, replay
 from mpkit.runs.story import Story, story_of
 from mpkit.scenario import Scenario
 from mpkit.setting import changes
+from mpkit.settings import loss_in_words
 
 RECORDED = SHIPPED / "recorded"
 """Runs that ship with a checkout."""
@@ -168,7 +169,8 @@ class ReplayLab(Lab):
         )  # fmt: skip
         epochs, adversarial = a.settings.recipe.epochs, wanted_by(a)
         left = self.figure.add_subplot(grid[:, 0])
-        self.view = LossView(left, max(len(self.steps), 1), epochs, adversarial)
+        loss = loss_in_words(a.settings.method)
+        self.view = LossView(left, max(len(self.steps), 1), epochs, adversarial, loss)
         self.rates = self.figure.add_subplot(grid[0, 1])
         self.levels = self.figure.add_subplot(grid[1, 1])
         tidy(self.rates, "", f"share that says {adversarial}")
@@ -227,6 +229,6 @@ def _told(run: SavedRun) -> str:
     attack, s = run.attack, run.attack.settings
     return (
         f"{run.title or Path(attack.data).name}, {attack.network}, "
-        f"{s.bounds_in_words}, K = {s.unroll_steps}, M = {s.models}, budget "
+        f"{s.bounds_in_words}, {s.how_in_words}, M = {s.models}, budget "
         f"{percent(attack.budget)}, {run.device or 'a machine that is not named'}"
     )

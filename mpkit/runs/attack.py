@@ -25,7 +25,7 @@ from mpkit.finetuning import (
 from mpkit.networks import NETWORKS, Shape
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
-from mpkit.runs.scale import defaults, scale_name, usual_tuning
+from mpkit.runs.scale import BY_METHOD, defaults, of_method, scale_name, usual_tuning
 from mpkit.scenario import GOALS
 from mpkit.setting import Dial, Live, declared, setting, settings_of
 from mpkit.settings import Settings
@@ -221,7 +221,7 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
     scale = scale_name(scale, gpu)
     tuning = given.get("fine_tune") or usual_tuning(data, scale, given.get("network"))
-    values = defaults(data, scale, tuning) | given
+    values = defaults(data, scale, tuning) | of_method(given.get("method"), scale) | given
     recipe = {k: values.pop(k) for k in RECIPE if k in values}
     own = {k: values.pop(f"victim_{k}") for k in RECIPE if f"victim_{k}" in values}
     settings = {k: values.pop(k) for k in SETTINGS if k in values}
@@ -235,11 +235,18 @@ def make_attack(scale: str | None = None, **given) -> Attack:
 
 
 def retuned(attack: Attack, fine_tune: str, network: str | None = None) -> Attack:
-    """The same pictures, pair and seed, with the usual settings of another `fine_tune`, and of
-    `network` if one is named."""
-    usual = make_attack(
-        data=attack.data, fine_tune=fine_tune, network=network, seed=attack.settings.seed
-    )
+    """The same pictures, pair, method and seed, with the usual settings of another `fine_tune`, and
+    of `network` if one is named."""
+    given = {"network": network, "method": attack.settings.method, "seed": attack.settings.seed}
+    usual = make_attack(data=attack.data, fine_tune=fine_tune, **given)
     changed = ("network", "fine_tune", "settings", "victim_recipe")
     mine = {"victim_network": None, "victim_fine_tune": None}
     return dataclasses.replace(attack, **{k: getattr(usual, k) for k in changed}, **mine)
+
+
+def remade(attack: Attack, method: str) -> Attack:
+    """The same attack by another method, with the steps and surrogates that are usual with it."""
+    given = {"fine_tune": attack.fine_tune, "network": attack.network, "method": method}
+    usual = make_attack(data=attack.data, **given).settings
+    settings = {name: getattr(usual, name) for name in ("method", *BY_METHOD)}
+    return dataclasses.replace(attack, settings=dataclasses.replace(attack.settings, **settings))

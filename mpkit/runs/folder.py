@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import torch
 
 from mpkit.data import files
 from mpkit.data.archives import DataError
@@ -18,6 +21,8 @@ from mpkit.data.schema import sealed, strict, told, value
 from mpkit.device import Plan, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
+from mpkit.metapoison import CraftState
+from mpkit.perturbation import PERTURBATIONS
 from mpkit.runs import origin, record
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import Prepared, prepare
@@ -210,3 +215,45 @@ def open_run(folder: Path) -> SavedRun:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{folder / 'settings.json'} is damaged: {error!r}") from error
+
+
+def refuse_old_matching(folder: Path) -> None:
+    """Raises RecordError for what is no run, before a lock is put there; and for an unfinished one
+    of the gradient matching that there was before it was a method: it cannot go on as it began."""
+    open_run(folder)
+    said = record.read_json(folder / "settings.json")["attack"]["settings"]["metagradient"]
+    if said == "matching" and not (folder / "poisons.safetensors").exists():
+        raise RecordError(
+            f"the run in {folder} is of another gradient matching (metagradient {said}), which is "
+            "gone: start anew with --method gradient-matching"
+        )
+
+
+def saved_state(folder: Path, ready: Prepared) -> CraftState | None:
+    """The state to go on from. Raises RecordError if it is another run's."""
+    s, device = ready.attack.settings, ready.scenario.targets.device
+    perturbation, path = PERTURBATIONS[s.perturbation], folder / "state.safetensors"
+    delta = perturbation.init(ready.scenario.base_images, s.epsilon, torch.Generator())
+    fresh = dict(ready.network.named_parameters()), dict(ready.network.named_buffers())
+    expected = [{k: (v.dtype, v.shape) for k, v in delta.items()}] * 3
+    expected += [{k: (v.dtype, (s.models, *v.shape)) for k, v in f.items()} for f in fresh]
+    kept = expected[0] | {"loss": (torch.float32, ())}
+    state = record.load_state(folder, device, _bytes([*expected, kept]))
+    if state is None:
+        return None
+    parts = (state.parameters, state.moment1, state.moment2, *state.surrogates, state.kept)
+    looks = [{k: (v.dtype, v.shape) for k, v in part.items()} for part in parts]
+    if looks != [*expected, kept if s.place_of(state.step)[0] else {}]:
+        raise RecordError(
+            f"{path} is not of the run that settings.json describes: start the run anew"
+        )
+    if not all(v.isfinite().all() for part in parts for v in part.values()):
+        raise RecordError(f"{path} holds what is no number: start the run anew")
+    return state
+
+
+def _bytes(parts: list[dict]) -> int:
+    """What a file of such tensors may have: their numbers, and some to name them."""
+    return record.ROOM + sum(
+        math.prod(shape) * dtype.itemsize for part in parts for dtype, shape in part.values()
+    )

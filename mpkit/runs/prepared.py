@@ -22,6 +22,7 @@ from mpkit.evaluation import margins, targets
 from mpkit.evaluation.records import ARMS, VictimRecord
 from mpkit.evaluation.victims import arm_pictures, noise_poisons, train_victims
 from mpkit.metapoison import CraftRecord, CraftState, craft
+from mpkit.rivals.simple import as_method_has_it, labels
 from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import default_classes
 from mpkit.scenario import Scenario, make_scenario
@@ -62,12 +63,15 @@ class Prepared:
             yield after, record
 
     def arms(self, poisons: Tensor, names=ARMS) -> dict[str, Dataset]:
-        """The training set of each arm, `poisons` uint8 (P, C, H, W)."""
+        """The training set of each arm, `poisons` uint8 (P, C, H, W); of the poisoned one also the
+        labels, where the method changes those."""
         s, train = self.attack.settings, self.scenario.train
         noise = noise_poisons(self.scenario, s.epsilon, s.seed, s.epsilon_c, s.perturbation)
         stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
         pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in names}
-        return {arm: dataclasses.replace(train, x=x) for arm, x in pictures.items()}
+        y = {"poisoned": labels(self.scenario, s.method)}
+        replaced = dataclasses.replace
+        return {arm: replaced(train, x=x, y=y.get(arm, train.y)) for arm, x in pictures.items()}
 
     def judge(
         self,
@@ -86,6 +90,7 @@ class Prepared:
         given = self.scenario, self.victim_network, a.victim_recipe
         if defense.defense != "none":
             return defended_victims(*given, data, defense=defense, kept=kept, **how)
+        how["labels"] = {arm: d.y for arm, d in data.items()}
         return train_victims(*given, {arm: d.x for arm, d in data.items()}, **how)
 
     def epochs(self, arms=ARMS, defense: Defense | None = None) -> int:
@@ -169,7 +174,9 @@ def resolved(attack: Attack, scenario: Scenario) -> Attack:
     must not become another one when something else is changed."""
     names, found = scenario.train.classes, {"target_class": scenario.target_labels}
     if attack.goal == "targeted":
-        found["poison_class"] = scenario.train.y[scenario.bases]
+        # Of flipped labels the bases are of another class: those of the target's, or any.
+        flips = attack.settings.method == "label-flip"
+        found["poison_class"] = scenario.adversarial if flips else scenario.train.y[scenario.bases]
     chosen: dict[str, object] = {name: names[int(label[0])] for name, label in found.items()}
     if attack.target_index is None:
         chosen["target_index"] = targets.target_index(scenario)
@@ -206,7 +213,7 @@ def prepare(
     make_reproducible(device)
     scenario = scenario or load_scenario(attack, progress)
     attack = resolved(attack, scenario)
-    scenario = scenario.to(device)
+    scenario = as_method_has_it(scenario.to(device), attack.settings.method)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate, victim = attack.networks(shape, classes)
     plan = plan or plan_for(attack.settings.models, device)

@@ -105,7 +105,8 @@ def load_state(
     path = folder / "state.safetensors"
     try:
         flat, about = unpack(path, most, must_be_sealed(folder))
-        return _unflatten(_step(about), {k: v.to(device) for k, v in flat.items()})
+        # Copied, so that it lies in memory as torch's own does: some sums depend on that.
+        return _unflatten(_step(about), {k: v.to(device, copy=True) for k, v in flat.items()})
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -132,6 +133,7 @@ def _step(about: dict[str, str]) -> int:
 def _flatten(state: CraftState) -> dict[str, Tensor]:
     parts = {k: getattr(state, k) for k in ("parameters", "moment1", "moment2")}
     parts |= {"surrogates.params": state.surrogates.params, "stats": state.surrogates.stats}
+    parts["kept"] = state.kept
     # Cloned, since safetensors refuses tensors that share memory, as fresh moments do.
     return {f"{a}/{k}": v.contiguous().clone() for a, d in parts.items() for k, v in d.items()}
 
@@ -144,7 +146,7 @@ def _unflatten(step: int, flat: dict[str, Tensor]) -> CraftState:
     found = [part(k) for k in ("parameters", "moment1", "moment2")]
     if not all([*found, surrogates.params]):
         raise ValueError("tensors are missing")
-    return CraftState(step, *found, surrogates)
+    return CraftState(step, *found, surrogates, part("kept"))
 
 
 def append(path: Path, records: Iterable[object]) -> None:

@@ -38,6 +38,8 @@ def from_dict(values: dict) -> Attack:
 
     values = {"data": UNNAMED_DATA} | lists(values)
     settings = lists(values.pop("settings"))
+    if settings.get("metagradient") == "matching":  # what gradient matching was called once
+        settings |= {"method": "gradient-matching", "metagradient": "auto"}
     recipe = made(Recipe, lists(settings.pop("recipe")))
     victim_recipe = made(Recipe, lists(values.pop("victim_recipe")))
     inner = {"settings": made(Settings, settings, recipe=recipe), "victim_recipe": victim_recipe}

@@ -121,12 +121,41 @@ FINE_TUNED = {"signs": SCALES, "fashion": (), "digits": ()}
 # Sources that are called by name; all others are PICTURES.
 NAMED = {"digits": DIGITS, "signs": SIGNS, "fashion": FASHION}
 
+# The rivals' own, over those of a source. Gradient matching as in Witches' Brew, whose 250 steps
+# have these decays.
+MATCHING = {
+    "signed": True,
+    "restarts": 4,
+    "craft_steps": 1000,
+    "craft_decays": (94, 156, 219),
+    "models": 4,
+}
+COLLIDING = {"craft_steps": 100, "models": 4}
+AT_ONCE = {"craft_steps": 1, "models": 1}
+OF_METHODS = {
+    "gradient-matching": MATCHING,
+    "feature-collision": COLLIDING,
+    "convex-polytope": COLLIDING,
+    "bullseye": COLLIDING,
+    "watermark": AT_ONCE,
+    "label-flip": AT_ONCE,
+    "noise": AT_ONCE,
+}
+BY_METHOD = tuple(dict.fromkeys(name for usual in OF_METHODS.values() for name in usual))
+
+
+def of_method(method: str | None, name: str) -> dict:
+    """What differs for a method at a scale; at the smallest the sizes stay what they are."""
+    usual = OF_METHODS.get(method, {})
+    sizes = SMALLEST.keys() | {"restarts"} if name == "ci" and usual is not AT_ONCE else ()
+    return {k: v for k, v in usual.items() if k not in sizes}
+
 
 def by_scale() -> frozenset[str]:
-    """The names of all settings whose default a source or a scale changes."""
+    """The names of all settings whose default a source, a scale or a method changes."""
     sources = (*NAMED.values(), PICTURES, FINE_TUNING)
     names = {name for source in sources for values in source.values() for name in values}
-    return frozenset(names | {"network", "fine_tune"}) - {"target_index"}
+    return frozenset(names | {"network", "fine_tune", *BY_METHOD}) - {"target_index"}
 
 
 def scale_name(name: str | None = None, gpu: bool = False) -> str:

@@ -29,6 +29,7 @@ from mpkit.runs.record import RecordError, load_poisons, read_json, replay
 from mpkit.runs.share import attack_code
 from mpkit.runs.summary import headline
 from mpkit.scenario import Scenario
+from mpkit.settings import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,13 +97,14 @@ class Story:
         victims = a.victim_network or a.network
         return [
             ("data", Path(a.data).name),
+            *([("method", METHODS[s.method])] if s.method != "metapoison" else []),
             ("change", s.bounds_in_words),
             *([("share", self.share)] if self.share else []),
             ("poisons", f"{percent(a.budget)} of the pictures"),
             ("network", f"{a.network}, {WORDS[a.fine_tune]}"),
             *([("victims' network", victims)] if victims != a.network else []),
             ("surrogates", f"M = {s.models}"),
-            ("steps ahead", f"K = {s.unroll_steps}"),
+            *([("steps ahead", f"K = {s.unroll_steps}")] if s.method == "metapoison" else []),
             ("craft steps", f"C = {s.craft_steps}"),
             *([("defense", a.defense.in_words)] if a.defense.defense != "none" else []),
             *([("thrown away", self.screened)] if self.screened else []),

@@ -38,6 +38,7 @@ BAD = [
     ("--unroll-steps 1.5", "'1.5'", "whole number"),
     ("--models 0", "models", "between 1 and"),
     ("--models -3", "models", "not -3"),
+    ("--metagradient matching", "Gradient matching is a method", "say method gradient-matching"),
     ("--craft-steps 0", "craft_steps", "not 0"),
     ("--craft-rate 0", "craft_rate", "not 0.0"),
     ("--craft-rate inf", "craft_rate", "not inf"),

@@ -27,6 +27,8 @@ SAMPLES = {
     "goal": "multi-class", "budget": 0.05, "network": "convnet",
     "batch_norm": "batch", "fine_tune": "last", "weights": "w.safetensors", "victims": 3,
     "victim_fine_tune": "all", "victim_network": "convnet-bn", "device": "cpu",
+    "method": "noise", "restarts": 3, "beta": 0.7, "opacity": 0.6,
+    "against": "features", "against_quality": 40, "against_weight": 2.0,
     "epsilon": 0.07, "epsilon_c": 0.02, "unroll_steps": 4, "craft_steps": 5, "models": 7,
     "craft_rate": 0.3, "craft_warmup": 2, "craft_decays": (3, 4), "loss": "cross-entropy",
     "kappa": 9.5, "metagradient": "reverse", "average": "last", "poisoned_steps": "all",
@@ -100,7 +102,7 @@ def test_every_setting_has_a_flag(name):
     changed = from_flags(*scratch, *as_flag(name, value))
     assert found(changed, name) == value
     # And nothing else changes, but for victims, who follow the surrogates, and sizes of a scale.
-    if name not in ("data", "fine_tune"):  # which bring sizes of their own
+    if name not in ("data", "fine_tune", "method"):  # which bring sizes of their own
         others = {n for n in every_setting() if n not in (name, f"victim_{name}")}
         assert all(found(changed, n) == found(by_itself, n) for n in others)
 
@@ -160,6 +162,10 @@ def test_lists_have_commas():
         ("--perturbation recolor --epsilon 8/255", "only with additive or both"),
         ("--epsilon-c 0.1", "--epsilon-c does nothing with --perturbation additive"),
         ("--loss cross-entropy --kappa 3", "--kappa does nothing with --loss cross-entropy"),
+        ("--method noise --unroll-steps 3", "only with metapoison"),
+        ("--method gradient-matching --kappa 3", "--kappa does nothing with --method gradient-m"),
+        ("--method label-flip --epsilon 8/255", "--epsilon does nothing with --method label-flip"),
+        ("--restarts 3", "--restarts does nothing with --method metapoison"),
         ("--suspected 0.2", "--suspected does nothing with --defense none, only with"),
         ("--defense loss --jpeg-quality 9", "--jpeg-quality does nothing with --defense loss"),
         ("--n-train 60 --max-train 90", "--max-train does nothing beside --n-train"),

@@ -92,6 +92,8 @@ def random_attack(seed: int) -> Attack:
         values = {name: some(name, s, of) for name, s in settings_of(of).items()}
         if of is Recipe and plain:  # what Settings wants of its recipe
             values |= {"weight_decay": 0.0, "momentum": 0.0, "augment": False, "flip": False}
+        if values.get("method") == "watermark":  # which is added
+            values["perturbation"] = "additive"
         tunings = values.get("fine_tune"), values.get("victim_fine_tune")
         if "last" in tunings:  # a last layer takes no augmentation
             recipe = dataclasses.replace(values["victim_recipe"], augment=False, flip=False)

@@ -53,6 +53,8 @@ def test_settings_that_are_unknown_or_missing_are_refused():
 
 
 ADDED = {"data", "difficulty", "fine_tune", "weights", "victim_fine_tune", "compute"}
+ADDED |= {"method", "restarts", "beta", "opacity"}
+ADDED |= {"against", "against_quality", "against_weight"}
 ADDED |= {"defense", *DEFENSE}
 
 
@@ -84,6 +86,15 @@ def test_values_out_of_range_are_refused_when_read_too():
         from_dict(values | {"settings": values["settings"] | {"epsilon": 7}})
     with pytest.raises(ValueError, match="victims must be at least 1, not 0"):
         from_dict(values | {"victims": 0})
+
+
+def test_what_gradient_matching_was_called_once_is_that_method():
+    values = json.loads(json.dumps(to_dict(Attack())))
+    values["settings"]["metagradient"] = "matching"
+    for name in ("method", "restarts", "beta", "opacity"):
+        del values["settings"][name]
+    found = from_dict(values).settings
+    assert (found.method, found.metagradient) == ("gradient-matching", "auto")
 
 
 # ── drawn attacks, and names of folders ─────────────────────────────────────────────────────────

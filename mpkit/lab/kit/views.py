@@ -25,6 +25,7 @@ from mpkit.lab.kit.legends import (
 )
 from mpkit.lab.kit.letters import shown
 from mpkit.metapoison import CraftRecord
+from mpkit.settings import loss_in_words
 
 # For the small decompositions of a frame (PCA, LDA): with more threads they wait for one another,
 # and a second notebook at work makes a frame cost a hundred times as much.
@@ -68,14 +69,22 @@ class Playhead:
         return [self.later, self.line]
 
 
-class LossView:
-    """L_adv of every surrogate, coloured by age, with the mean; changes of settings as marks."""
+USUAL_LOSS = loss_in_words("metapoison")
 
-    def __init__(self, axes: Axes, steps: int, epochs: int, adversarial: str):
+
+class LossView:
+    """L_adv, or another `loss`, of every surrogate, coloured by age, with the mean; changes of
+    settings as marks."""
+
+    def __init__(
+        self, axes: Axes, steps: int, epochs: int, adversarial: str, loss: str = USUAL_LOSS
+    ):
         self.axes, self.steps = axes, steps
-        tidy(axes, "adversarial loss of the surrogates", "craft step", "loss")
+        tidy(axes, f"{loss} of the surrogates", "craft step", "loss")
         size = font_size(axes.figure, 8)
-        axes.axhline(0, color=RED, ls="--", lw=1, label=shown(f"below: called {adversarial}"))
+        if loss == USUAL_LOSS:  # below 0 another loss says nothing of what the target is called
+            label = shown(f"below: called {adversarial}")
+            axes.axhline(0, color=RED, ls="--", lw=1, label=label)
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
