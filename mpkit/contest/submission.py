@@ -52,10 +52,9 @@ class Submission:
         """What it does, in a line."""
         if self.poisons is not None:
             return f"{len(self.poisons.rows)} pictures made elsewhere"
-        values = vars(self.defense) if self.defense else self.given
-        about = settings_of(type(self.defense)) if self.defense else {}
-        shown = {k: v for k, v in values.items() if k not in about or about[k].acts(self.defense)}
-        return ", ".join(f"{k} {_told(v)}" for k, v in shown.items()) or "the usual settings"
+        if self.defense:
+            return self.defense.in_words
+        return ", ".join(f"{k} {_told(v)}" for k, v in self.given.items()) or "the usual settings"
 
 
 def _told(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from mpkit.defenses.defense import DEFENSES, Defense
+from mpkit.defenses.defense import DEFENSES
 from mpkit.lab.defense_controls import DEFENSE, defense_controls, show_defense
 from mpkit.lab.defense_judged import ARMS, Judged, among, judged
 from mpkit.lab.defense_thrown import Thrown
@@ -34,16 +34,13 @@ class Moment(NamedTuple):
 class DefenseLab(AttackLab):
     """Judge poisons under each of several defenses: success against clean accuracy, a point each.
 
-    `source` and `poisons` as for `VictimsLab`. `defenses`: names of `mpkit.defenses.defense`, all
-    of them if not said; `victims` fresh ones each, and as many twins. `given` as for
-    `mpkit.make_attack`, and settings of `Defense`. Raises ValueError for names and settings that
-    are not there, and as `VictimsLab` does.
+    `source` and `poisons` as for `VictimsLab`. `defenses`: names of `mpkit.defenses.defense`; if
+    not said, the one that is `given`, or all. `victims` fresh ones each, and as many twins. `given`
+    as for `mpkit.make_attack`. Raises ValueError for names that are not there, and as `VictimsLab`.
     """
 
     name, unit = "defense", "step"
-    usual: ClassVar = {"seed": 0, "wanted": 4, "defenses": ",".join(DEFENSES)} | {
-        name: s.default for name, s in DEFENSE.items()
-    }
+    usual: ClassVar = {"seed": 0, "wanted": 4, "defenses": ",".join(DEFENSES)}
 
     def __init__(
         self,
@@ -58,9 +55,11 @@ class DefenseLab(AttackLab):
     ):
         if source is not None and poisons is not None:
             raise ValueError("give poisons or a source of poisons, not both")
-        self.settings = Defense(**{name: given.pop(name) for name in DEFENSE if name in given})
-        self.chosen = among(DEFENSES if defenses is None else defenses)
         attack = make_attack(**given, victims=victims)
+        if defenses is None:
+            named = attack.defense.defense
+            defenses = DEFENSES if named == "none" else ("none", named)
+        self.chosen = among(defenses)
         self.source = PoisonSource(source if poisons is None else poisons, attack)
         self.seed, self.count, self.wait = self.attack.settings.seed, victims, False
         self.judged: list[Judged] = []
@@ -82,7 +81,7 @@ class DefenseLab(AttackLab):
     def items(self) -> Iterator[CraftRecord | Judged | Put]:
         if self.wait:
             yield from self.source.until_crafted(self._tell_waiting)
-        look, chosen, settings = self.source.look(), self.chosen, self.settings
+        look, chosen = self.source.look(), self.chosen
         seed, count = self.seed, self.count
         yield Put(lambda: self._take_over(look))
         attack = dataclasses.replace(look.attack, victims=count)
@@ -93,7 +92,7 @@ class DefenseLab(AttackLab):
         yield self.put(batch=batch)
         arms = ready.arms(batch.pictures, ARMS)
         for name in chosen:
-            one = dataclasses.replace(settings, defense=name)
+            one = dataclasses.replace(attack.defense, defense=name)
             yield judged(ready, arms, one, seed, self.within())
 
     def _take_over(self, look: Look) -> None:
@@ -214,26 +213,29 @@ class DefenseLab(AttackLab):
         show_defense(self)
 
     def check(self, values: dict[str, object]) -> None:
-        dataclasses.replace(self.settings, **{k: v for k, v in values.items() if k in DEFENSE})
+        self._defended(values)
 
     def apply(self, values: dict[str, object]) -> None:
-        own = {k: v for k, v in values.items() if k in DEFENSE}
-        self.settings = dataclasses.replace(self.settings, **own)
+        self.source.attack = self._defended(values)
         self.chosen = values.get("chosen", self.chosen)
         self.count, self.seed = values.get("victims", self.count), values.get("seed", self.seed)
         self.wait = values.get("wait", self.wait)
 
+    def _defended(self, values: dict[str, object]) -> Attack:
+        """The attack with its defenses' settings changed. Raises ValueError."""
+        own = {k: v for k, v in values.items() if k in DEFENSE}
+        defense = dataclasses.replace(self.attack.defense, **own)
+        return dataclasses.replace(self.attack, defense=defense)
+
     # ── sharing ───────────────────────────────────────────────────────────────────────────────
 
     def own(self) -> dict[str, object]:
-        now = {name: getattr(self.settings, name) for name in DEFENSE}
-        return now | {"seed": self.seed, "wanted": self.count, "defenses": ",".join(self.chosen)}
+        return {"seed": self.seed, "wanted": self.count, "defenses": ",".join(self.chosen)}
 
     def adopt(self, attack: Attack, own: dict[str, object]) -> None:
         self.source.refuse_codes()
         if not 1 <= own["wanted"] <= 1000:
             raise ValueError("This code wants a number of victims out of range, 1 to 1000.")
         chosen = among(own["defenses"].split(","))
-        self.settings = Defense(**{name: own[name] for name in DEFENSE})
         self.source.attack, self.chosen = attack, chosen
         self.seed, self.count = own["seed"], own["wanted"]

@@ -28,7 +28,7 @@ def defense_controls(lab) -> dict[str, Control]:
         "judged": Choice(
             "is judged", [("no", False), ("yes", True)], judged, lab.judge_it, say, near=True
         ),
-        **dials(DEFENSE, lab.settings, lab.later, say),
+        **dials(DEFENSE, lab.attack.defense, lab.later, say),
         "victims": dial(
             count, lab.count, of("victims"), say, label="victims a defense", slider=(1, 32)
         ),
@@ -42,7 +42,7 @@ def show_defense(lab) -> None:
     chosen = lab.waiting.get("chosen", lab.chosen)
     now = {"look": lab.looked, "set_up": lab.set_up, "judged": lab.set_up in chosen}
     now |= {"victims": lab.count, "seed": lab.seed, "wait": lab.wait}
-    show(lab.controls, vars(lab.settings) | now | dict(lab.waiting), DEFENSE)
+    show(lab.controls, vars(lab.attack.defense) | now | dict(lab.waiting), DEFENSE)
     for name, s in DEFENSE.items():
         if name in lab.controls:
             acts = s.only is None or lab.set_up in s.only[1]

@@ -10,10 +10,11 @@ from torch import Tensor
 from mpkit.data import Dataset
 from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import DEFENSES, Defense, kind_of
+from mpkit.defenses.partition import Voting, certified_shares, partition, votes_of
 from mpkit.evaluation.rates import Rate, percent
 from mpkit.evaluation.records import VictimRecord
 from mpkit.evaluation.tally import diverged, success_rate, with_diverged
-from mpkit.evaluation.victims import mean_accuracy
+from mpkit.evaluation.victims import mean_accuracy, victim_seed
 from mpkit.lab.kit.gallery import levels
 from mpkit.runs.prepared import Prepared
 from mpkit.training import Tell
@@ -82,6 +83,8 @@ class Judged:
             f"{self.defense}: {self.rate()}, without poisons {clean.successes} of {clean.n}, "
             f"accuracy {percent(self.accuracy)}"
         )
+        if len(self.certified) > 1:
+            told += f", {percent(self.certified[1])} certified against one changed picture"
         return f"{told}. {self.removed}" if self.removed else told
 
 
@@ -100,6 +103,9 @@ def judged(
     except ValueError as error:
         return Judged(defense.defense, refused=str(error))
     found = Judged(defense.defense, records)
+    if found.kind == "certified":
+        shares = certified(ready, arms["clean"], defense, seed, tell)
+        return dataclasses.replace(found, certified=shares)
     if not kept:
         return found
     poisons, mine = ready.scenario.bases.cpu(), kept["poisoned"]
@@ -112,6 +118,20 @@ def judged(
     some = rows.to(data.y.device)
     shown = {"rows": rows, "pictures": levels(data.x[some]), "labels": data.y[some].cpu()}
     return dataclasses.replace(found, screenings=caught, **shown)
+
+
+def certified(
+    ready: Prepared, data: Dataset, defense: Defense, seed: int, tell: Tell | None
+) -> list[float]:
+    """The share of test pictures that stay right whatever 0, 1, 2 … changed pictures do, down to
+    the number at which it is none."""
+    network, seeds = ready.victim_network, [victim_seed(seed, 0)]
+    how = {"defense": defense, "plan": ready.victim_plan, "tell": tell}
+    runs = partition(network, data.x, data.y, ready.attack.victim_recipe, seeds, **how)
+    *_, (state, _) = runs
+    test = ready.scenario.validation
+    votes = votes_of(Voting(network, defense.parts), state, test.x)[0]
+    return certified_shares(votes, test.y, defense.parts // 4 + 1)
 
 
 def among(names: Sequence[str]) -> tuple[str, ...]:

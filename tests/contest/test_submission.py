@@ -19,7 +19,7 @@ def test_both_sides_are_read(folder):
     assert (red.team, red.side, red.given) == ("Foxes", "red", {"craft_steps": 1})
     assert (blue.defense.defense, blue.defense.jpeg_quality) == ("jpeg", 30)
     assert red.what == "craft_steps 1"
-    assert blue.what == "defense jpeg, jpeg_quality 30"
+    assert blue.what == "jpeg, jpeg_quality 30"
     assert red.digest != blue.digest
 
 

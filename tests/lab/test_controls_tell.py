@@ -49,7 +49,7 @@ def in_force(lab) -> dict:
         return shown | {n: getattr(attack, n) for n in names} | {"poisons": len(lab.scenario.bases)}
     if isinstance(lab, DefenseLab):
         own = {"look": lab.looked, "set_up": lab.set_up, "judged": lab.set_up in lab.chosen}
-        return vars(lab.settings) | own | {"victims": lab.count, "seed": lab.seed}
+        return vars(attack.defense) | own | {"victims": lab.count, "seed": lab.seed}
     recipe = vars(attack.victim_recipe)
     if isinstance(lab, CollisionLab):
         names, scenario = lab.scenario.train.classes, lab.scenario

@@ -49,6 +49,7 @@ def test_its_numbers_are_those_of_the_library(lab, until):
 
 def test_without_anything_else_said_all_defenses_are_judged(small):
     assert small(DefenseLab).chosen == DEFENSES
+    assert small(DefenseLab, defense="jpeg").chosen == ("none", "jpeg")
 
 
 def test_poisons_come_from_a_craft_lab(small, until):
@@ -78,10 +79,10 @@ def test_settings_wait_for_a_reset_and_move_the_point(lab, until):
     lab.controls["set_up"].menu.value = "loss"
     lab.controls["suspected"].box.value = 0.05
     assert "After reset" in said(lab)
-    assert lab.settings.suspected == 0.2
+    assert lab.attack.defense.suspected == 0.2
     press(lab, "reset")
     finished(lab, until)
-    assert lab.settings.suspected == 0.05
+    assert lab.attack.defense.suspected == 0.05
     assert lab.judged[1].screenings["clean"].lost < lost
 
 
@@ -131,7 +132,7 @@ def test_poisons_are_given_once(small):
 def test_a_code_holds_the_defenses_and_their_settings(lab, small):
     other = small(DefenseLab)
     other.use_code(lab.code())
-    assert (other.chosen, other.settings, other.count) == (CHOSEN, lab.settings, 2)
+    assert (other.chosen, other.attack, other.count) == (CHOSEN, lab.attack, 2)
     with pytest.raises(ValueError, match="out of range"):
         other.adopt(other.attack, other.own() | {"wanted": 0})
     with pytest.raises(ValueError, match="prayer"):

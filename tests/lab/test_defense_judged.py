@@ -61,6 +61,15 @@ def test_what_a_filter_threw_out_comes_with_the_most_suspicious_first(ready):
     assert (scores[:-1] >= scores[1:]).all()
 
 
+def test_votes_come_with_the_share_that_no_changed_picture_can_change(ready):
+    arms = ready.arms((255 * ready.scenario.base_images).byte(), ARMS)
+    found = judged(ready, arms, Defense(defense="partition", parts=5), 0, None)
+    assert found.rows is None
+    assert len(found.certified) == 3
+    assert 1 >= found.certified[0] >= found.certified[1] >= found.certified[2] == 0
+    assert "certified against one changed picture" in found.words
+
+
 def test_a_defense_that_cannot_be_had_says_why_and_stops_nobody(ready, monkeypatch):
     def refuse(*_, **__):
         raise ValueError("batch norm has no gradient of one picture")

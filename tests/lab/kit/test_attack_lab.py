@@ -42,7 +42,7 @@ def test_a_share_code_gives_the_same_run_and_the_same_sliders(small, until, kind
         (CollisionLab, {"beta": -1}),
         (CollisionLab, {"magic": 1}),
         (DefenseLab, {"wanted": 0}),
-        (DefenseLab, {"suspected": 7}),
+        (DefenseLab, {"defenses": "prayer"}),
         (DynamicsLab, {"epsilon": 700}),
         (DynamicsLab, {"seed": "x"}),
         (VictimsLab, {"share": 1000}),
@@ -52,7 +52,7 @@ def test_a_share_code_gives_the_same_run_and_the_same_sliders(small, until, kind
 def test_codes_with_odd_values_change_nothing(small, kind, own):
     lab = small(kind)
     before = lab.code()
-    with pytest.raises(ValueError, match=r"beta|settings|ε|seed|share|number|suspected"):
+    with pytest.raises(ValueError, match=r"beta|settings|ε|seed|share|number|prayer"):
         lab.use_code(attack_code(lab.name, lab.attack, **own))
     assert lab.code() == before
 
