@@ -47,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
     from mpkit.cli import (
         attack,
+        compare,
         contest,
+        defend,
         doctor,
         forensics,
         pictures,
@@ -64,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("attack", attack, "craft poisons, train victims and controls, count"),
         ("sweep", sweep, "success over many random attacks, and over ε and K"),
+        ("compare", compare, "methods of attack against defenses, over many random attacks"),
         ("targets", targets, "test pictures by how near they are to the class they shall get"),
     ):
         command = commands.add_parser(
@@ -72,6 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_flags(command)
         add_attack_flags(command)
         command.set_defaults(run=module.run)
+    judged = commands.add_parser(
+        "defend", help="judge a run's poisons under defenses", description=defend.__doc__
+    )
+    defend.add_flags(judged)
+    judged.set_defaults(run=defend.run)
     fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
     fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
     fetch.set_defaults(run=_fetch)

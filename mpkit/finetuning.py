@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -119,13 +120,24 @@ class Frozen:
     width: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        module = own(self.module)  # a thread's own: see `logits`
+        module = _mine(self)
         held = {k: v.to(x) for k, v in self.weights.items()}
         parts = [functional_call(module, held, (some,)) for some in x.split(500)]
         return torch.cat(parts)[:, :, None, None]
 
     def __deepcopy__(self, memo: dict) -> Frozen:
         return self  # nothing in it is ever written to
+
+
+_threads = threading.local()
+
+
+def _mine(frozen: Frozen) -> nn.Module:
+    """This thread's own copy of the frozen layers (see `logits`): it takes as long as a batch."""
+    held = vars(_threads).setdefault("held", weakref.WeakKeyDictionary())
+    if frozen not in held:
+        held[frozen] = own(frozen.module)
+    return held[frozen]
 
 
 class LastLayer(nn.Sequential):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
@@ -118,10 +118,12 @@ def parser_of(s: Setting) -> Callable[[str], object]:
     return several(simple[s.item]) if s.kind is tuple else simple[s.kind]
 
 
-def add_attack_flags(parser: argparse.ArgumentParser) -> None:
-    """Declare them all; one that is not given stays None."""
-    groups = {title: parser.add_argument_group(title) for title in ORDER}
-    for name, s in flags().items():
+def add_attack_flags(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
+    """Declare them all, or `only` some; one that is not given stays None."""
+    some = {name: s for name, s in flags().items() if only is None or name in only}
+    titles = {s.group for s in some.values()}
+    groups = {title: parser.add_argument_group(title) for title in ORDER if title in titles}
+    for name, s in some.items():
         how = {"choices": s.choices} if s.choices else {"type": parser_of(s), "metavar": "X"}
         how |= {"type": functools.partial(_not_gone, s)} if s.gone else {}
         groups[s.group].add_argument(f"--{name.replace('_', '-')}", help=s.text, **how)
@@ -157,8 +159,31 @@ def _idle(attack: Attack, asked: Collection[str]) -> Iterator[tuple[str, str]]:
 
 def _holder(attack: Attack, name: str) -> object:
     """What has the setting that a flag sets, or else the attack."""
-    parts = {part: getattr(attack, part, None) for part in ("settings", "defense")}
+    parts = {part: getattr(attack, part) for part in ("settings", "defense")}
     return next((parts[part] for part in parts if name in settings_of(PARTS[part])), attack)
+
+
+def _useless(attack: Attack, asked: Collection[str]) -> dict[str, str]:
+    """Of the flags that were given, those that do nothing, and what is said of each."""
+    found = {}
+    for name in asked:
+        s, holder = flags()[name], _holder(attack, name)
+        if not s.acts(holder):
+            other, values = s.only
+            now = f"with --{other.replace('_', '-')} {getattr(holder, other)}"
+            found[name] = f"{now}, only with {' or '.join(values)}"
+    return found | {name: why for name, why in _idle(attack, asked) if name in asked}
+
+
+def refuse_idle(attacks: Sequence[Attack], asked: Collection[str]) -> None:
+    """Raises ValueError for a flag that does nothing in any of these attacks."""
+    first = attacks[0]
+    if first.data not in NAMED and not (first.data and exists(first.data)):
+        return  # loading says what is wrong
+    useless = [_useless(attack, asked) for attack in attacks]
+    for name, why in useless[0].items():
+        if all(name in one for one in useless):
+            raise ValueError(f"--{name.replace('_', '-')} does nothing {why}: leave it out")
 
 
 def attack_from(options: argparse.Namespace) -> Attack:
@@ -167,19 +192,7 @@ def attack_from(options: argparse.Namespace) -> Attack:
     attack = make_attack(**asked)
     if attack.data in NAMED and exists(attack.data):
         say(f"mpkit: {attack.data} is the data set of that name; for yours say ./{attack.data}")
-    there = attack.data in NAMED or (attack.data and exists(attack.data))
-    for name in asked if there else ():  # else loading says what is wrong
-        s, holder = flags()[name], _holder(attack, name)
-        if not s.acts(holder):
-            other, values = s.only
-            flag, now = (f"--{n.replace('_', '-')}" for n in (name, other))
-            raise ValueError(
-                f"{flag} does nothing with {now} {getattr(holder, other)}, only with "
-                f"{' or '.join(values)}: leave it out"
-            )
-    for name, why in _idle(attack, asked) if there else ():
-        if name in asked:
-            raise ValueError(f"--{name.replace('_', '-')} does nothing {why}: leave it out")
+    refuse_idle([attack], asked)
     return attack
 
 
@@ -200,3 +213,13 @@ def refuse_drawn(options: argparse.Namespace, what: str) -> None:
         )
     if options.pairs < 1:
         raise ValueError(f"pairs must be at least 1, not {options.pairs}")
+
+
+def named(given: Sequence[str], there: Sequence[str], flag: str) -> tuple[str, ...]:
+    """The names in a list, each once; "all" stands for all. Raises ValueError for one that is not
+    there, and for none."""
+    if wrong := [name for name in given if name not in (*there, "all")]:
+        raise ValueError(f"{flag} {wrong[0]!r} is unknown; there are: all, {', '.join(there)}")
+    if not given:
+        raise ValueError(f"{flag} wants one name or more, with commas")
+    return tuple(there) if "all" in given else tuple(dict.fromkeys(given))

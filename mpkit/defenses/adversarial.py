@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from mpkit.defenses.trainee import Trainee
-from mpkit.finetuning import seen
+from mpkit.finetuning import sighted
 from mpkit.functional import State, logits
 from mpkit.tracing import traced
 
@@ -32,12 +32,13 @@ class Adversarial(Trainee):
         targets, bases = x[:half], x[half:]
         adversarial = y[half:].mode().values.expand(half)
         bound, steps = self.defense.adversarial_bound, self.defense.adversarial_steps
-        plain = "plain" if hasattr(self.module, "frozen") else "traced"
-        slope = traced(matching_slope, self.module, way=plain)
+        slope = traced(matching_slope, self.module)
+        goal = self.seen(targets), adversarial
         start = bound * (2 * torch.rand(bases.shape, generator=noise).to(x) - 1)
         poisons = (bases + start).clamp(0, 1)
         for _ in range(steps):
-            moved = slope(self.state, poisons, y[half:], targets, adversarial).sign()
+            found, pull = sighted(self.module, poisons)
+            moved = pull(slope(self.state, found, y[half:], *goal)).sign()
             delta = (poisons - 2 * bound / steps * moved - bases).clamp(-bound, bound)
             poisons = (bases + delta).clamp(0, 1)
         return torch.cat([targets, poisons]), y
@@ -51,12 +52,13 @@ def matching_slope(
     targets: Tensor,
     wanted: Tensor,
 ) -> Tensor:
-    """The gradient with respect to poisons (P, C, H, W) of 1 − cos(∇CE(targets, wanted),
-    ∇CE(poisons, y)), both by the weights that train, at evaluation; labels (T,) and (P,)."""
+    """The gradient with respect to poisons (P, …) of 1 − cos(∇CE(targets, wanted),
+    ∇CE(poisons, y)), both by the weights that train, at evaluation; labels (T,) and (P,).
+    Pictures are as the network sees them."""
 
     def slopes(x: Tensor, y: Tensor) -> Tensor:
         def loss(params):
-            z, _ = logits(module, State(params, state.stats), seen(module, x), train=False)
+            z, _ = logits(module, State(params, state.stats), x, train=False)
             return F.cross_entropy(z, y)
 
         return torch.cat([g.flatten() for g in grad(loss)(state.params).values()])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from mpkit.defenses.trainee import Trainee
-from mpkit.finetuning import seen
+from mpkit.finetuning import seen, sighted
 from mpkit.functional import State, logits
 from mpkit.setting import PIXEL
 from mpkit.tracing import traced
@@ -49,29 +49,29 @@ def friendly_noise(
     """int8 (N, C, H, W), in levels of 1/255 of at most `bound`: for pictures x the noise n that
     makes KL(f(x + n) ‖ f(x)) − λ‖n‖ small, by signed steps that get shorter. (The published code
     steps along the slope itself, and there λ is of the mean square.)"""
-    plain = "plain" if hasattr(module, "frozen") else "traced"  # frozen weights are no argument
-    slope, parts = traced(friendly_slope, module, way=plain), []
-    weight = x.new_tensor(WEIGHT / max(bound * x[0].numel() ** 0.5, 1e-12))
+    slope, parts = traced(divergence_slope, module), []
+    weight = WEIGHT / max(bound * x[0].numel() ** 0.5, 1e-12)
     for some in x.split(250):
         n = bound * (torch.rand(some.shape, generator=drawn).to(some) - 0.5)
+        with torch.no_grad():
+            before = seen(module, some)
         for i in range(STEPS):
-            longest = bound * (STEPS - i) / STEPS / 3
-            n = (n - longest * slope(state, some, n, weight).sign()).clamp(-bound, bound)
+            found, pull = sighted(module, (some + n).clamp(0, 1))
+            length = n.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]
+            down = weight * n / length - pull(slope(state, found, before))
+            n = (n + bound * (STEPS - i) / STEPS / 3 * down.sign()).clamp(-bound, bound)
         parts.append((PIXEL * n).round().to(torch.int8))
     return torch.cat(parts)
 
 
-def friendly_slope(
-    module: nn.Module, state: State, x: Tensor, noise: Tensor, weight: Tensor
-) -> Tensor:
-    """The gradient of Σ KL(f(x + n) ‖ f(x)) − weight·‖n‖ with respect to the noise n, both
-    (B, C, H, W); f at evaluation."""
+def divergence_slope(module: nn.Module, state: State, x: Tensor, before: Tensor) -> Tensor:
+    """The gradient of Σ KL(f(x) ‖ f(before)) with respect to x, both (B, …) as the network sees
+    them; f at evaluation."""
 
     def says(x: Tensor) -> Tensor:
-        return logits(module, state, seen(module, x.clamp(0, 1)), train=False)[0].log_softmax(1)
+        return logits(module, state, x, train=False)[0].log_softmax(1)
 
-    def loss(noise: Tensor) -> Tensor:
-        apart = F.kl_div(says(x), says(x + noise), reduction="sum", log_target=True)
-        return apart - weight * (noise.flatten(1).square().sum(1) + 1e-12).sqrt().sum()
+    def loss(x: Tensor) -> Tensor:
+        return F.kl_div(says(before), says(x), reduction="sum", log_target=True)
 
-    return grad(loss)(noise)
+    return grad(loss)(x)

@@ -90,6 +90,30 @@ def fallen(successes: Sequence[int], ns: Sequence[int]) -> Rate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Mean:
+    """The mean of shares with its 95 % interval by Student's t, within 0 and 1; of one share alone
+    nothing is known."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{percent(self.value)} ({percent(self.low, 0)} to {percent(self.high, 0)})"
+
+
+def mean(shares: Sequence[float]) -> Mean:
+    """The mean over targets, each weighing the same. Raises ValueError for none."""
+    if not shares:
+        raise ValueError("of no shares there is no mean")
+    from scipy.stats import t  # slow to import, as above
+
+    n, middle = len(shares), float(np.mean(shares))
+    half = float(t.ppf(0.975, n - 1) * np.std(shares, ddof=1) / math.sqrt(n)) if n > 1 else 1.0
+    return Mean(middle, max(0.0, middle - half), min(1.0, middle + half))
+
+
+@dataclasses.dataclass(frozen=True)
 class Paired:
     """Two ways of attacking on the same `n` targets: the first turned more victims of `more` of
     them, and fewer of `fewer`; `difference` is that of the mean shares, at 95 % within `low` and

@@ -5,6 +5,7 @@ Needs ipywidgets and matplotlib (``pip install mpkit[notebooks]``); the library 
 
 from mpkit.lab.collision import CollisionLab
 from mpkit.lab.compare import CompareLab
+from mpkit.lab.contest import ContestBoard
 from mpkit.lab.craft import CraftLab
 from mpkit.lab.defense import DefenseLab
 from mpkit.lab.dynamics import DynamicsLab
@@ -17,6 +18,7 @@ from mpkit.lab.victims import VictimsLab
 __all__ = [
     "CollisionLab",
     "CompareLab",
+    "ContestBoard",
     "CraftLab",
     "DefenseLab",
     "DynamicsLab",

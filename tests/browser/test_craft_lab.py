@@ -53,7 +53,7 @@ def test_run_pause_step_stop_reset(lab):
     lab.wait_for("lab.runner.phase.value == 'paused'")
     count = lab.ask("lab.runner.steps")
     expect(status(lab)).to_contain_text(f"paused · craft step {count} of 400")
-    time.sleep(3)
+    time.sleep(1)
     assert lab.ask("[lab.runner.steps, lab.runner.phase.value]") == [count, "paused"]
     expect(status(lab)).to_contain_text(f"paused · craft step {count} of 400")
     lab.press("Step")

@@ -105,7 +105,7 @@ def rest(book) -> None:
     book.press("Pause")
     book.wait_for("lab.runner.phase.value == 'paused'")
     count = book.ask("lab.runner.steps")
-    time.sleep(3)
+    time.sleep(1)
     assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [count, "paused"]
     book.press("Step")
     book.wait_for(f"lab.runner.steps == {count + 1} and lab.runner.phase.value == 'paused'")

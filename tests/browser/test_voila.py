@@ -39,14 +39,33 @@ def test_a_page_wants_the_token(voila):
     assert refused
 
 
+def cut(page) -> list[str]:
+    """What has more words than there is room for."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('h1, button, .widget-label, [role=status]')]
+            .filter(e => e.getClientRects().length && e.textContent)
+            .filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+            .map(e => e.outerHTML)"""
+    )
+
+
 @pytest.mark.parametrize("name", LABS)
 def test_a_lab_runs_without_code(page, voila, name):
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(voila.url(f"voila/render/{name}.ipynb"), timeout=90_000)
     run = page.get_by_role("button", name=re.compile("Run$")).first
     run.wait_for(timeout=60_000)
     assert page.locator("text=from mpkit.lab import").count() == 0
     size = run.evaluate("e => getComputedStyle(e).fontSize")
     assert float(size.removesuffix("px")) >= 20
+    assert page.get_by_role("link", name="All pages").get_attribute("href") == "index.ipynb"
+    assert not cut(page)
+    stage, panel = (
+        page.locator(name).first.bounding_box()["width"]
+        for name in (".mpkit-stage", ".mpkit-lecture")
+    )
+    assert panel > 0.95 * 1440
+    assert stage > 0.6 * panel
     picture = page.locator("img[src^='data:image/jpeg']").filter(visible=True).first
     before = page.locator("img[style*='max-width']").first.get_attribute("alt")
     run.click()
@@ -68,27 +87,7 @@ def test_the_index_leads_to_every_page(page, voila):
         expect(card.locator("p")).not_to_be_empty()
     assert not serious(page)
     cards.first.press("Enter")
-    page.get_by_role("button", name=re.compile("Run$")).first.wait_for(timeout=60_000)
-    page.get_by_role("link", name="All pages").click()
-    expect(cards).to_have_count(len(LABS), timeout=60_000)
-
-
-def test_nothing_is_cut_on_a_wide_page(page, voila):
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.goto(voila.url("voila/render/2-unroll.ipynb"), timeout=90_000)
-    page.get_by_role("button", name=re.compile("Run$")).first.wait_for(timeout=60_000)
-    cut = page.evaluate(
-        """() => [...document.querySelectorAll('h1, button, .widget-label, [role=status]')]
-            .filter(e => e.getClientRects().length && e.textContent)
-            .filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
-            .map(e => e.outerHTML)"""
-    )
-    assert not cut
-    stage, panel = (
-        page.locator(name).bounding_box()["width"] for name in (".mpkit-stage", ".mpkit-lecture")
-    )
-    assert panel > 0.95 * 1440
-    assert stage > 0.6 * panel
+    page.wait_for_url(f"**/{LABS[0]}.ipynb*", wait_until="commit", timeout=60_000)
 
 
 def test_two_labs_of_one_page_both_live(page, voila):

@@ -45,7 +45,7 @@ def test_what_is_refused_can_be_asked_before_the_draw(folder):
     write(folder, "hedgehogs", BLUE)
     said = call("contest", folder, "--check")
     assert said.code == 0
-    assert "blue  Hedgehogs: defense jpeg, jpeg_quality 30" in said.out
+    assert "blue  Hedgehogs: jpeg, jpeg_quality 30" in said.out
     assert "wolves.json is refused" in said.err
     assert not (folder / "round.json").exists()
 

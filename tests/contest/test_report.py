@@ -46,7 +46,7 @@ def test_the_page_says_who_won_and_why(contest):
     assert "1/8 = 12% (95 % interval" in said
     assert "accuracy 90.0%" in said
     assert "epsilon 1 is over the limit of 0.102" in said
-    assert "defense jpeg, jpeg_quality 30" in said
+    assert "jpeg, jpeg_quality 30" in said
     assert "4.0%" in page.words  # the price
 
 

@@ -19,7 +19,7 @@ def test_both_sides_are_read(folder):
     assert (red.team, red.side, red.given) == ("Foxes", "red", {"craft_steps": 1})
     assert (blue.defense.defense, blue.defense.jpeg_quality) == ("jpeg", 30)
     assert red.what == "craft_steps 1"
-    assert blue.what == "defense jpeg, jpeg_quality 30"
+    assert blue.what == "jpeg, jpeg_quality 30"
     assert red.digest != blue.digest
 
 
@@ -60,6 +60,9 @@ def blue(**defense):
         (red(victim_epochs=1), "'victim_epochs' is unknown"),
         (red(epsilon_c=0.01), "epsilon_c does nothing with perturbation 'additive'"),
         (red(models=[]), "models must be"),
+        (red(method="prayer"), "method 'prayer' is unknown"),
+        (red(method="label-flip"), "changes labels, and labels are to be left alone"),
+        (red(method="bullseye", opacity=0.3), "opacity does nothing with method 'bullseye'"),
         (blue(defense="prayer"), "defense 'prayer' is unknown; there are"),
         (blue(), "defense names none"),
         (blue(defense="jpeg", jpeg_quality=0), "jpeg_quality must lie between 1 and 95, not 0"),

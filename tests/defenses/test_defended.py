@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
+from mpkit.defenses import filters
 from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.filters import Filtered
 from mpkit.runs.prepared import Prepared
+from mpkit.training import train
+from tests.test_house import ROOT
 
 
 def bases(ready: Prepared) -> torch.Tensor:
@@ -65,3 +70,16 @@ def test_a_screening_in_words():
     found = Screening(poisons=3, caught=2, innocents=7, lost=1)
     assert str(found) == "2 of 3 poisons and 1 of 7 other pictures"
     assert str(Screening(0, 0, 7, 1)) == "1 of 7 pictures, none of them a poison"
+
+
+def test_the_filter_of_the_docs_filters(small: Prepared):
+    text = (ROOT / "docs/extending.md").read_text("utf-8")
+    code = re.search(r"```python\n(def unsure.*?)```", text, re.DOTALL)[1]
+    names = vars(filters) | {"Tensor": torch.Tensor}
+    exec(code, names)
+    a, train_set = small.attack, small.scenario.train
+    *_, (state, _) = train(small.victim_network, train_set.x, train_set.y, a.victim_recipe, [1])
+    defense = Defense(defense="loss", suspected=0.2)
+    found = names["unsure"](small.victim_network, state.pick(0), train_set, defense)
+    assert int((~found.keep).sum()) == 16
+    assert found.scores[~found.keep].min() >= found.scores[found.keep].max()

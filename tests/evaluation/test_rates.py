@@ -7,9 +7,10 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.stats import binomtest
 
-from mpkit.evaluation.rates import clustered_rate, fallen, paired, percent, rate
+from mpkit.evaluation.rates import Mean, clustered_rate, fallen, mean, paired, percent, rate
 from tests.test_house import PACKAGE
 
 
@@ -142,3 +143,14 @@ def test_the_interval_of_pairs_holds_as_often_as_it_says(size):
         found = paired([max(c, 0) for c in change], [max(-c, 0) for c in change], 4)
         held += found.low <= truth <= found.high
     assert held >= 0.95 * 200
+
+
+def test_a_mean_has_students_interval():
+    found = mean([0.6, 0.7, 0.8])
+    wanted = scipy.stats.t.interval(0.95, 2, loc=0.7, scale=scipy.stats.sem([0.6, 0.7, 0.8]))
+    assert (found.value, found.low, found.high) == pytest.approx((0.7, *wanted))
+    assert mean([0.9]) == Mean(0.9, 0.0, 1.0)  # of one nothing is known
+    assert mean([0.0, 1.0]).high == 1
+    assert str(mean([0.5, 0.5])) == "50.0% (50% to 50%)"
+    with pytest.raises(ValueError, match="no shares"):
+        mean([])
