@@ -39,9 +39,11 @@ class Overrun(Exception):
 def clock(seconds: float) -> Callable[..., None]:
     """To be called again and again; raises Overrun when so much processor time is over: a team's
     clock stands still while others have the machine."""
-    end = time.process_time() + seconds
+    end, parent = time.process_time() + seconds, os.getppid()
 
     def look(*_) -> None:
+        if os.getppid() != parent:
+            raise Overrun("nobody waits for it any more")
         if time.process_time() > end:
             raise Overrun(
                 f"it took more than the {seconds:g} seconds of processor time that are allowed"
