@@ -32,6 +32,10 @@ from mpkit.runs.record import load_poisons, save_poisons
 from mpkit.runs.saved import from_dict
 
 
+PARENT = os.getppid()
+"""Who waits for what comes of it."""
+
+
 class Overrun(Exception):
     """A team's time is over."""
 
@@ -39,10 +43,10 @@ class Overrun(Exception):
 def clock(seconds: float) -> Callable[..., None]:
     """To be called again and again; raises Overrun when so much processor time is over: a team's
     clock stands still while others have the machine."""
-    end, parent = time.process_time() + seconds, os.getppid()
+    end = time.process_time() + seconds
 
     def look(*_) -> None:
-        if os.getppid() != parent:
+        if os.getppid() != PARENT:
             raise Overrun("nobody waits for it any more")
         if time.process_time() > end:
             raise Overrun(
