@@ -31,7 +31,6 @@ from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import load_poisons, save_poisons
 from mpkit.runs.saved import from_dict
 
-
 PARENT = os.getppid()
 """Who waits for what comes of it."""
 
