@@ -150,7 +150,7 @@ class Settings:
         0.1,
         "pull of a poison to its base",
         (0, 1000),
-        Live("β, pull to base", "β", 0, 2, 0.05),
+        Dial("β, pull to base", "β", 0, 2, 0.05),
         only=("method", ("feature-collision",)),
         added=True,
     )
@@ -224,9 +224,8 @@ class Settings:
 
     @property
     def how_in_words(self) -> str:
-        """The method, with what else decides: "MetaPoison, K = 3"."""
-        ahead = f", K = {self.unroll_steps}" if self.method == "metapoison" else ""
-        return METHODS[self.method] + ahead
+        """What decides beside the bounds: "K = 3" of MetaPoison, and of others their name."""
+        return f"K = {self.unroll_steps}" if self.method == "metapoison" else METHODS[self.method]
 
     @property
     def expected(self) -> str:

@@ -35,6 +35,8 @@ from mpkit.runs.grid import Pair, drawable, key_of, rows_by_key, with_pair
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict, to_dict
+from mpkit.setting import settings_of
+from mpkit.settings import Settings
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -83,11 +85,15 @@ def _run(options: argparse.Namespace, out: Path) -> int:
 def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
     """The cells, without a target yet. Raises ValueError for flags that a sweep can't follow."""
     refuse_drawn(options, "a sweep")
-    axes = []
-    way = base.settings.perturbation
-    if options.epsilons and "epsilon" not in base.settings.bounds:
-        raise ValueError(f"--epsilons does nothing with --perturbation {way}: leave it out")
+    axes, s = [], base.settings
     for name, values in (("epsilon", options.epsilons), ("unroll_steps", options.unrolls)):
+        about = settings_of(Settings)[name]
+        other = "method" if s.method == "label-flip" else about.only[0]
+        if values and not (about.acts(s) and s.method != "label-flip"):
+            flag = "--epsilons" if name == "epsilon" else "--unrolls"
+            raise ValueError(
+                f"{flag} does nothing with --{other} {getattr(s, other)}: leave it out"
+            )
         if values is not None and name in given(options):
             raise ValueError(f"--{name.replace('_', '-')} beside a list of its values: give one")
         if values == ():
@@ -145,12 +151,12 @@ def table(rows: list[tuple[Attack, dict, dict]]) -> list[str]:
     cells: dict[tuple, list[tuple[dict, dict]]] = {}
     for attack, arms, target in rows:
         s = attack.settings
-        cell = s.epsilon, s.unroll_steps, s.bounds_in_words
+        cell = s.epsilon, s.unroll_steps, f"{s.bounds_in_words}, {s.how_in_words}"
         cells.setdefault(cell, []).append((target, arms))
     epochs, lines = min(a.victim_recipe.epochs for a, *_ in rows), []
-    for (_, unroll_steps, bounds), both in sorted(cells.items(), key=lambda cell: cell[0]):
+    for (*_, how), both in sorted(cells.items(), key=lambda cell: cell[0]):
         found = [arms for _, arms in both]
-        lines.append(f"{bounds}, K = {unroll_steps}:")
+        lines.append(f"{how}:")
         for arm in found[0]:
             lines += _arm(arm, [arms[arm] for arms in found], epochs)
         lines += thirds_table(both)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from mpkit.evaluation.rates import percent
+from mpkit.settings import METHODS, STILL
 
 HALF = 0.5
 """An attack that turns more than this share of its victims is a success, as in `rates.fallen`; and
@@ -24,6 +25,8 @@ FEW = 2
 APART = 0.25
 """By how large a share of victims the statistics of batch norm must differ to be the reason: it is
 asked of the same victims, so no seed lies between; one of four, and two of eight."""
+STUCK = 0.9
+"""A rival's loss that ends above this share of its first has hardly fallen."""
 EPSILON, PICTURE = "“ε (n/255)”", "“The target's picture”"
 """What these are called in labs."""
 DRIVEN = 5.0
@@ -38,7 +41,8 @@ class Facts:
     words how they `differ` from surrogates. Of the surrogates: `losses` and `ages` at every craft
     step, the loss's `kind`, their `epochs`, whether all are trained to that end. Of the poisons:
     their mean |δ| as a share of ε in `spent`, `epsilon` in words, and K in `ahead`. Of the target:
-    its clean `margin`, its `third`, and the margin of a `near` target; None where not known.
+    its clean `margin`, its `third`, and the margin of a `near` target; None where not known. The
+    `method` is a name in `METHODS`; losses of rivals are their own.
     """
 
     won: int
@@ -56,6 +60,7 @@ class Facts:
     margin: float | None = None
     third: str | None = None
     near: float | None = None
+    method: str = "metapoison"
 
     @property
     def late(self) -> list[float]:
@@ -95,6 +100,8 @@ def why(facts: Facts) -> str:
         )
     if not f.losses:
         return ""
+    if f.method != "metapoison":
+        return f"Why it failed: {_of_rival(f)}"
     fallen = sum(loss < f.turned for loss in f.late) / len(f.late)
     said = _fell(f) if fallen >= HALF else _did_not_fall(f, fallen)
     return f"Why it failed: {said}"
@@ -102,6 +109,27 @@ def why(facts: Facts) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _of_rival(f: Facts) -> str:
+    """A rival's poisons did not carry over to victims, or were no better than the bases."""
+    name = METHODS[f.method]
+    if f.method == "label-flip":
+        return "pictures with right labels outvote those with flipped ones: try more “poisons”."
+    if f.method in STILL:
+        return (
+            f"{name} of {f.epsilon} looks at no network: it is what crafted poisons are compared "
+            f"with. Try another “method”, or a larger {EPSILON}."
+        )
+    first, last = _mean(f.losses[0]), _mean(f.losses[-1])
+    fell = f"its loss on clean networks went from {first:.3g} to {last:.3g}"
+    if last > STUCK * first:
+        return f"{name} found little: {fell}. Try more “craft steps”, or a larger {EPSILON}."
+    return (
+        f"{name} carries over badly: {fell}, and only {f.won} of {f.n} victims followed, whose "
+        f"training it does not look at. Try more “surrogates”, a larger {EPSILON}, or the “method” "
+        f"{METHODS['metapoison']}."
+    )
 
 
 def _did_not_fall(f: Facts, fallen: float) -> str:

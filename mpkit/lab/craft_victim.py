@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import ipywidgets as widgets
+import torch
 
 from mpkit.device import Plan, cores
 from mpkit.evaluation.rates import percent
@@ -90,7 +91,8 @@ class VictimNow(Filming):
         scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
         sources = (pictures, scenario.train.x)
-        data, plan = (scenario.train.x, scenario.train.y), Plan(1, min(2, cores()))
+        y = torch.stack([ready.labels, scenario.train.y])
+        data, plan = (scenario.train.x, y), Plan(1, min(2, cores()))
         seeds, seen = [seed] * 2, sources.__getitem__
         breath = self.runner.breath()
         given = {"plan": plan, "own_x": seen, "tell": lambda *_: breath()}

@@ -108,6 +108,7 @@ class VictimsLab(Telling, AttackLab):
                 sources,
                 victims=some,
                 seed=seed,
+                labels={"poisoned": ready.labels},
                 plan=ready.victim_plan,
                 tell=self.within(),
             )

@@ -52,6 +52,7 @@ def facts_of(
         margin=far and far.margin,
         third=far and far.third,
         near=near,
+        method=s.method,
     )
 
 

@@ -62,6 +62,11 @@ class Prepared:
                 )
             yield after, record
 
+    @property
+    def labels(self) -> Tensor:
+        """(N,) what poisoned victims train on: the right labels, unless the method changes them."""
+        return labels(self.scenario, self.attack.settings.method)
+
     def arms(self, poisons: Tensor, names=ARMS) -> dict[str, Dataset]:
         """The training set of each arm, `poisons` uint8 (P, C, H, W); of the poisoned one also the
         labels, where the method changes those."""
@@ -69,7 +74,7 @@ class Prepared:
         noise = noise_poisons(self.scenario, s.epsilon, s.seed, s.epsilon_c, s.perturbation)
         stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
         pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in names}
-        y = {"poisoned": labels(self.scenario, s.method)}
+        y = {"poisoned": self.labels}
         replaced = dataclasses.replace
         return {arm: replaced(train, x=x, y=y.get(arm, train.y)) for arm, x in pictures.items()}
 
@@ -126,9 +131,10 @@ def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     if attack.target_index is not None:
         given["target_index"] = attack.target_index
     scenario = make_scenario(train, test, target, poison, **given)
-    if attack.target_index is not None:
-        return scenario
-    return targets.aimed(scenario, by_rule(scenario, clean_margins(attack, scenario, progress)))
+    if attack.target_index is None:
+        index = by_rule(scenario, clean_margins(attack, scenario, progress))
+        scenario = targets.aimed(scenario, index)
+    return as_method_has_it(scenario, attack.settings.method)
 
 
 def clean_setup(attack: Attack, scenario: Scenario) -> margins.Clean:
@@ -166,7 +172,8 @@ def loaded_at_once(attack: Attack) -> tuple[Attack, Scenario]:
     if known is None:
         return attack, scenario
     index = by_rule(scenario, known)
-    return dataclasses.replace(attack, target_index=index), targets.aimed(scenario, index)
+    scenario = as_method_has_it(targets.aimed(scenario, index), attack.settings.method)
+    return dataclasses.replace(attack, target_index=index), scenario
 
 
 def resolved(attack: Attack, scenario: Scenario) -> Attack:

@@ -121,17 +121,14 @@ FINE_TUNED = {"signs": SCALES, "fashion": (), "digits": ()}
 # Sources that are called by name; all others are PICTURES.
 NAMED = {"digits": DIGITS, "signs": SIGNS, "fashion": FASHION}
 
-# The rivals' own, over those of a source. Gradient matching as in Witches' Brew, whose 250 steps
-# have these decays.
-MATCHING = {
-    "signed": True,
-    "restarts": 4,
-    "craft_steps": 1000,
-    "craft_decays": (94, 156, 219),
-    "models": 4,
-}
-COLLIDING = {"craft_steps": 100, "models": 4}
-AT_ONCE = {"craft_steps": 1, "models": 1}
+# The rivals' own, over those of a source. Gradient matching as in Witches' Brew where there is a
+# GPU: eight restarts of 250 steps, with these decays; elsewhere two of about half as many.
+COLLIDING = {"models": 4, "craft_steps": 100, "craft_rate": 0.1, "craft_warmup": 0}
+COLLIDING["craft_decays"] = ()
+MATCHING = COLLIDING | {"signed": True, "restarts": 2, "craft_steps": 240}
+MATCHING["craft_decays"] = (45, 75, 105)
+BREW = MATCHING | {"restarts": 8, "craft_steps": 2000, "craft_decays": (94, 156, 219)}
+AT_ONCE = {"models": 1, "craft_steps": 1}
 OF_METHODS = {
     "gradient-matching": MATCHING,
     "feature-collision": COLLIDING,
@@ -147,6 +144,7 @@ BY_METHOD = tuple(dict.fromkeys(name for usual in OF_METHODS.values() for name i
 def of_method(method: str | None, name: str) -> dict:
     """What differs for a method at a scale; at the smallest the sizes stay what they are."""
     usual = OF_METHODS.get(method, {})
+    usual = BREW if usual is MATCHING and name == "gpu" else usual
     sizes = SMALLEST.keys() | {"restarts"} if name == "ci" and usual is not AT_ONCE else ()
     return {k: v for k, v in usual.items() if k not in sizes}
 

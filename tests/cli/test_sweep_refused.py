@@ -30,6 +30,7 @@ from tests.cli.conftest import DIVERGING, DRAWN, NO_PAIR, Stand, call, flags, li
         ("--epsilons 0.1,x", "'x' is no number"),
         ("--epsilons 0.1,0", "epsilon 0 leaves nothing"),
         ("--perturbation recolor --epsilons 0.1,0.2", "--epsilons does nothing with --perturb"),
+        ("--method gradient-matching --unrolls 2,3", "--unrolls does nothing with --method gradi"),
         ("--epsilons 0.1,0.003", "epsilon 0.003 leaves every 8-bit picture as it is"),
         ("--epsilons 0.1,2", "between 0 and 1, not 2.0"),
         ("--epsilons ''", "one value or more"),

@@ -56,6 +56,24 @@ def test_the_reason_is_named_with_its_numbers_and_something_to_try(facts, change
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("method", "losses", "reason", "numbers"),
+    [
+        ("gradient-matching", ((0.9, 0.7), (0.3, 0.1)), "carries over badly", "from 0.8 to 0.2"),
+        ("bullseye", ((0.9,), (0.88,)), "bullseye polytope found little", "from 0.9 to 0.88"),
+        ("watermark", ((4.0,),), "looks at no network", "ε = 8/255"),
+        ("label-flip", ((4.0,),), "outvote", "more “poisons”"),
+    ],
+)
+def test_a_rival_has_reasons_of_its_own(method, losses, reason, numbers):
+    said = told(FELL, method=method, losses=losses, ages=((10,),) * len(losses))
+    assert reason in said
+    assert numbers in said
+    assert "steps ahead" not in said
+    assert "try " in said.lower()
+    assert told(FELL, method=method, won=5) == ""
+
+
 def test_what_is_spent_decides_which_slider_comes_first():
     spent, left = told(STUCK, spent=SPENT), told(STUCK, spent=SPENT - 0.01)
     assert spent.index("“ε (n/255)”") < spent.index("“K, steps ahead”")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mpkit import make_attack, poisons_of, prepare
 from mpkit.device import Plan
 from mpkit.finetuning import features
 from mpkit.metapoison import crafting
@@ -111,3 +112,22 @@ def test_each_poison_of_a_rival_is_pulled_whatever_the_parts(monkeypatch):
     monkeypatch.setattr(here, "PART", 1)
     parted, _ = rival(*given)
     assert torch.allclose(whole, parted, atol=1e-12)
+
+
+def test_it_does_collide_within_its_epsilon():
+    """On drawn signs, from scratch: ‖φ(p) − φ(t)‖ falls tenfold for some base of a near target."""
+    given = {"data": "signs", "fine_tune": "no", "target_class": "stop", "budget": 0.02}
+    given |= {"poison_class": "speed 50", "target_index": 23, "models": 1, "epsilon": 20 / 255}
+    ready = prepare(
+        make_attack("laptop", method="feature-collision", **given, beta=0.0), progress=False
+    )
+    *_, (state, _) = ready.craft()
+    poisons = poisons_of(ready.scenario, state, ready.attack.settings).float() / 255
+    model, bases = state.surrogates.pick(0), ready.scenario.base_images
+    assert (poisons - bases).abs().max() <= 20.01 / 255
+    aim = features(ready.network, model, ready.scenario.targets)
+    before, after = (
+        (features(ready.network, model, x) - aim).norm(dim=1) for x in (bases, poisons)
+    )
+    assert (before / after).max() > 10
+    assert (before / after).min() > 1.5

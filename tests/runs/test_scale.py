@@ -10,6 +10,7 @@ from mpkit.finetuning import FINE_TUNE
 from mpkit.runs import scale
 from mpkit.runs.attack import make_attack
 from mpkit.runs.scale import SCALES, defaults, scale_name
+from mpkit.settings import STILL
 
 SOURCES = ("digits", "signs", "fashion", "cifar10", "my-pictures.zip")
 
@@ -103,3 +104,17 @@ def test_a_network_that_does_not_ship_is_trained_from_scratch():
     assert made.settings == make_attack("laptop", data="signs", fine_tune="no").settings
     assert make_attack("laptop", data="signs", network="convnet-small").fine_tune == "last"
     assert make_attack("laptop", data="signs", fine_tune="all").network == "convnet-small"
+
+
+def test_a_method_brings_what_is_usual_with_it():
+    brew = make_attack("gpu", data="cifar10", method="gradient-matching").settings
+    assert (brew.restarts, brew.craft_steps, brew.signed) == (8, 2000, True)
+    assert brew.craft_rate < 1
+    small = make_attack("laptop", data="signs", method="gradient-matching").settings
+    assert max(small.craft_decays) < small.craft_steps / small.restarts
+    for method in STILL:
+        assert make_attack("laptop", data="signs", method=method).settings.craft_steps == 1
+    asked = make_attack("laptop", data="signs", method="bullseye", craft_steps=7).settings
+    assert asked.craft_steps == 7
+    tiny, usual = (make_attack("ci", data="signs", method=m).settings for m in ("bullseye", None))
+    assert (tiny.craft_steps, tiny.models) == (usual.craft_steps, usual.models)

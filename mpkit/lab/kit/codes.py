@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mpkit.data.datasets import NAMED, has_cifar10
 from mpkit.data.places import exists
-from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import loaded_at_once
 from mpkit.runs.saved import from_dict
@@ -55,6 +54,5 @@ def refuse_absent(data: str) -> None:
 def check(attack: Attack) -> None:
     """Raises ValueError for an attack that cannot be run."""
     _, scenario = loaded_at_once(attack)
-    as_method_has_it(scenario, attack.settings.method)
     train = scenario.train
     attack.networks(train.shape, len(train.classes))

@@ -233,6 +233,10 @@ class Choice(Trying):
         finally:
             self._own = False
 
+    def enable(self, on: bool) -> None:
+        """Whether another can be chosen."""
+        self.menu.disabled = not on
+
 
 class Thumbnails(Trying):
     """One of several pictures, picked by pressing it. `turn(index)` as in `Number`; what is said

@@ -21,6 +21,7 @@ from mpkit.device import describe, pick_device
 from mpkit.functional import own
 from mpkit.lab.kit.runner import Phase, Put, Runner
 from mpkit.runs.attack import Attack
+from mpkit.settings import STILL
 
 
 def resting(runner: Runner, seconds: float) -> Iterator[Put]:
@@ -33,8 +34,12 @@ def resting(runner: Runner, seconds: float) -> Iterator[Put]:
 
 def crafting_work(attack: Attack, rows: int) -> float:
     """Crafting in pictures trained on: an epoch of every surrogate a step, and beside it the way
-    K steps out and back, which costs about 2.2 K times as much (docs/results.md, Speed)."""
+    K steps out and back, which costs about 2.2 K times as much (docs/results.md, Speed). A rival
+    trains its surrogates once, and takes its poisons there and back some three times a step."""
     s = attack.settings
+    if s.method != "metapoison":
+        there = 3 * attack.budget * rows * s.craft_steps * (s.method not in STILL)
+        return s.models * (s.recipe.epochs * rows + there)
     return s.craft_steps * s.models * rows * (1 + 2.2 * s.unroll_steps)
 
 

@@ -11,6 +11,7 @@ from mpkit.lab import CraftLab, DynamicsLab, VictimsLab
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.runner import Phase
 from mpkit.networks import NETWORKS, network
+from mpkit.runs.attack import make_attack
 from tests.lab.conftest import SIGNS, finished
 
 
@@ -78,3 +79,11 @@ def test_a_damaged_file_of_paces_costs_nothing(small, text):
     assert pace.seconds("craft", lab.attack, 1.0) is None
     pace.remember("craft", lab.attack, 2.0, 4.0)
     assert pace.seconds("craft", lab.attack, 3.0) == 6.0
+
+
+def test_a_rival_trains_its_surrogates_once():
+    given = {"data": "digits", "budget": 0.1, "models": 3, "epochs": 5}
+    at_once = make_attack("ci", **given, method="noise")
+    crafted = make_attack("ci", **given, method="bullseye", craft_steps=20)
+    assert pace.crafting_work(at_once, 100) == 3 * 5 * 100
+    assert pace.crafting_work(crafted, 100) == pytest.approx(3 * (5 * 100 + 20 * 3 * 10))
