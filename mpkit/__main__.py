@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
     from mpkit.cli import (
         attack,
+        compare,
         contest,
         defend,
         doctor,
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("attack", attack, "craft poisons, train victims and controls, count"),
         ("sweep", sweep, "success over many random attacks, and over ε and K"),
+        ("compare", compare, "methods of attack against defenses, over many random attacks"),
         ("targets", targets, "test pictures by how near they are to the class they shall get"),
     ):
         command = commands.add_parser(

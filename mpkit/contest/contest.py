@@ -14,8 +14,8 @@ from mpkit.data import files
 from mpkit.data.schema import parsed, sealed, strict
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
+from mpkit.runs.grid import drawable
 from mpkit.runs.pairs import draw_pairs
-from mpkit.runs.prepared import clean_margins, load_scenario
 from mpkit.runs.saved import to_dict
 from mpkit.training import stream
 
@@ -141,20 +141,9 @@ def drawn(contest: Contest, seed: int | None = None) -> Contest:
 
 
 def _targets(limits: Limits, seed: int) -> list[list]:
-    """Target class, class wanted and number of the target, among the pictures that clean models
-    read rightly (see `Margins.targets`)."""
-    first = limits.attack(target_index=(0,))
-    scenario = load_scenario(first, progress=False)
-    names, most = scenario.train.classes, round(limits.budget * len(scenario.train))
-    large = [c for c in range(len(names)) if len(scenario.train.rows_of(c)) >= most]
-    margins = clean_margins(first, scenario, progress=False)
-    good = {
-        (names[a], names[b]): [t.index for t in margins.targets(a, b) if t.third]
-        for a in range(len(names))
-        for b in large
-        if a != b
-    }
-    return [list(target) for target in draw_pairs(names, limits.targets, seed, good)]
+    """Target class, class wanted and number of the target, of as many as are drawn."""
+    some = drawable(limits.attack(), progress=False)
+    return [list(target) for target in draw_pairs(some.names, limits.targets, seed, some.indices)]
 
 
 # ── the round ───────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ DRAWN = {*NAMED, "adversarial_class", "goal", "seed", "settings", "victim_recipe
 RED = {*SETTINGS, *RECIPE, "budget"} - DRAWN - {"compute"}
 """What a red team may set."""
 GROUND = {*settings_of(Attack), *SETTINGS, *RECIPE, *(f"victim_{name}" for name in RECIPE)}
-GROUND -= {*DRAWN, "budget", "epsilon", *settings_of(Defense)}
+GROUND -= {*DRAWN, "budget", "epsilon", "method", "perturbation", *settings_of(Defense)}
 """What holds for all."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from mpkit.data import files
 from mpkit.data.schema import parsed, told
 from mpkit.defenses.defense import Defense
 from mpkit.runs.attack import SETTINGS, Attack
-from mpkit.setting import settings_of
+from mpkit.setting import PIXEL, settings_of
 from mpkit.settings import Settings
 
 MOST = 1 << 16
 """Bytes of a submission; pictures made elsewhere lie beside it."""
 NOTE = 2000
 """Letters of a note."""
+HEADS = ("team", "side", "attack", "defense", "pictures", "note")
 SIDES = {"red": ("attack", "pictures"), "blue": ("defense",)}
 """Of each side, what it hands in: one of these."""
 DIRTY = ("label-flip",)
@@ -54,19 +56,23 @@ class Submission:
             return f"{len(self.poisons.rows)} pictures made elsewhere"
         if self.defense:
             return self.defense.in_words
-        return ", ".join(f"{k} {_told(v)}" for k, v in self.given.items()) or "the usual settings"
+        return ", ".join(f"{k} {_told(k, v)}" for k, v in self.given.items()) or "as usual"
 
 
-def _told(value: object) -> str:
+def _told(name: str, value: object) -> str:
+    if name == "epsilon":
+        return f"{PIXEL * value:.3g}/{PIXEL}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def read_submission(path: Path, limits: Limits) -> Submission:
     """The submission in a file. Raises ValueError, or OSError, with the reason it is refused."""
-    blob = files.read(path, MOST)
-    row = parsed(blob)
-    known = ("team", "side", "attack", "defense", "pictures", "note")
-    row = taken(row, known, "the submission")
+    return submission_of(parsed(files.read(path, MOST)), limits, path)
+
+
+def submission_of(row: object, limits: Limits, path: Path) -> Submission:
+    """The submission in a JSON object, as if it stood in the file at `path`. Raises ValueError."""
+    taken(row, HEADS, "the submission")
     side, team, note = row.get("side"), row.get("team"), row.get("note", "")
     if side not in SIDES:
         raise ValueError(f"side must be red or blue, not {told(side)}")
@@ -74,12 +80,12 @@ def read_submission(path: Path, limits: Limits) -> Submission:
         raise ValueError(f"team must be a name of at most 40 letters and digits, not {told(team)}")
     if not isinstance(note, str) or len(note) > NOTE:
         raise ValueError(f"note must be a text of at most {NOTE} letters")
-    if len(handed := [name for name in known[2:5] if name in row]) != 1 or (
-        handed[0] not in SIDES[side]
-    ):
+    handed = [name for name in HEADS[2:5] if name in row]
+    if len(handed) != 1 or handed[0] not in SIDES[side]:
         raise ValueError(f"{side} hands in one of: {', '.join(SIDES[side])}")
     mine = row[handed[0]]
     parts = {"name": path.name, "team": team, "side": side, "note": note, "given": {}}
+    more = b""
     if side == "blue":
         parts["defense"] = _defense(mine)
     elif handed == ["attack"]:
@@ -87,7 +93,8 @@ def read_submission(path: Path, limits: Limits) -> Submission:
         attack_of(limits, parts["given"])
     else:
         parts["poisons"], more = read(path.parent, mine, limits)
-        blob += more
+    # Only now, as what is no number, and is refused, is no JSON either.
+    blob = json.dumps(row, sort_keys=True, allow_nan=False).encode() + more
     return Submission(**parts, digest=hashlib.sha256(blob).hexdigest()[:16])
 
 

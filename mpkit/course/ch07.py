@@ -136,9 +136,8 @@ ENOUGH = 0.7
     "07.find",
     "10 minutes",
     hints=(
-        "After epoch t, row i pulls the target by −(errors[t, i] · target_errors[t]) times "
-        "(features[i] · target_features + 1); more pull is a smaller loss of the target. Mind the "
-        "sign: both errors pointing the same way is what helps.",
+        "In epoch t row i lowers the loss of the target by (errors[t, i] · target_errors[t]) times "
+        "(features[i] · target_features + 1), or raises it, where that is negative.",
         "(c.errors * c.target_errors[:, None]).sum(-1).sum(0) adds the first factor up over all "
         "epochs. Multiply, and take topk(c.planted).indices.",
     ),

@@ -23,7 +23,7 @@ def epic(module: nn.Module, state: State, train: Dataset, s: Defense) -> Filtere
     """Drops the isolated pictures, as one look at a trained network finds them. Scores: one over
     how many share a picture's medoid, so that 1 means alone.
 
-    As it was meant this is done again and again while training: see `isolated`.
+    It was meant to be done again and again while training: see `mpkit.defenses.cleansing`.
     """
     scores = isolation(module, state, train.x, train.y, s.medoids)
     return filtered(scores == 1, scores, train.y)

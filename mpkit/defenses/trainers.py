@@ -25,11 +25,15 @@ from mpkit.training import EpochRecord, train
 
 
 def jpeg_pictures(x: Tensor, quality: int) -> Tensor:
-    """Pictures (N, C, H, W) in [0, 1] as they come back from a JPEG file of that quality."""
+    """Pictures (N, C, H, W) in [0, 1] as they come back from JPEG files of that quality."""
+    return torch.cat([_some_again(part, quality) for part in x.split(500)])
+
+
+def _some_again(x: Tensor, quality: int) -> Tensor:
     levels = (255 * x).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     found = [_again(p[..., 0] if p.shape[-1] == 1 else p, quality) for p in levels]
     back = torch.from_numpy(np.stack(found)).reshape(levels.shape).permute(0, 3, 1, 2)
-    return (back.float() / 255).to(x)
+    return back.to(x) / 255
 
 
 def _again(levels: np.ndarray, quality: int) -> np.ndarray:
@@ -41,7 +45,8 @@ def _again(levels: np.ndarray, quality: int) -> np.ndarray:
 def jpeg(
     module: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, seeds, *, defense: Defense, **how
 ) -> Iterator[tuple[State, EpochRecord]]:
-    """Training on pictures that were compressed again."""
+    """Training on pictures that were compressed again. Of pictures that came as JPEG files it costs
+    a defender less than of others: they have lost already what it takes away."""
     return train(module, jpeg_pictures(x, defense.jpeg_quality), y, recipe, seeds, **how)
 
 

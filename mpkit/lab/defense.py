@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpkit.defenses.defense import DEFENSES
 from mpkit.lab.defense_controls import DEFENSE, defense_controls, show_defense
-from mpkit.lab.defense_judged import ARMS, Judged, among, judged
+from mpkit.lab.defense_judged import ARMS, QUICK, Judged, among, judged
 from mpkit.lab.defense_thrown import Thrown
 from mpkit.lab.defense_view import DefenseView
 from mpkit.lab.kit import pace
@@ -35,12 +35,13 @@ class DefenseLab(AttackLab):
     """Judge poisons under each of several defenses: success against clean accuracy, a point each.
 
     `source` and `poisons` as for `VictimsLab`. `defenses`: names of `mpkit.defenses.defense`; if
-    not said, the one that is `given`, or all. `victims` fresh ones each, and as many twins. `given`
-    as for `mpkit.make_attack`. Raises ValueError for names that are not there, and as `VictimsLab`.
+    not said, the one that is `given`, or the quick ones. `victims` fresh ones each, and as many
+    twins. `given` as for `mpkit.make_attack`. Raises ValueError for names that are not there, and
+    as `VictimsLab` does.
     """
 
     name, unit = "defense", "step"
-    usual: ClassVar = {"seed": 0, "wanted": 4, "defenses": ",".join(DEFENSES)}
+    usual: ClassVar = {"seed": 0, "wanted": 4, "defenses": ",".join(QUICK)}
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class DefenseLab(AttackLab):
         attack = make_attack(**given, victims=victims)
         if defenses is None:
             named = attack.defense.defense
-            defenses = DEFENSES if named == "none" else ("none", named)
+            defenses = QUICK if named == "none" else ("none", named)
         self.chosen = among(defenses)
         self.source = PoisonSource(source if poisons is None else poisons, attack)
         self.seed, self.count, self.wait = self.attack.settings.seed, victims, False

@@ -22,6 +22,10 @@ from mpkit.training import Tell
 ARMS = ("poisoned", "clean")
 """Victims, and their twins without poisons, who tell what a defense costs where nobody attacks."""
 
+QUICK = ("none", "deep-knn", "spectral", "clustering", "epic", "loss", "jpeg", "augment", "dp-sgd")
+QUICK += ("partition",)
+"""Those that take seconds: the others train far longer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Judged:

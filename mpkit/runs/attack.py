@@ -13,6 +13,7 @@ from mpkit.data.datasets import NAMED
 from mpkit.data.digits import LARGEST
 from mpkit.data.signs import HARDEST
 from mpkit.defenses.defense import Defense
+from mpkit.defenses.private import refuse_batch_norm
 from mpkit.finetuning import (
     DEFAULT_WEIGHTS,
     FINE_TUNE,
@@ -187,12 +188,15 @@ class Attack:
 
     def networks(self, shape: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         """The surrogates' network and the victims' for pictures of `shape` (C, H, W). Raises
-        ValueError for names and weights that do not fit, or are not there."""
+        ValueError for names and weights that do not fit, or are not there, and as dp-sgd does."""
         given = {"weights": self.weights, "evaluation": self.batch_norm}
         mine = tuned_network(self.network, shape, classes, fine_tune=self.fine_tune, **given)
         name, given["fine_tune"] = self.victim_network or self.network, self.tuning_of_victims
         # Victims need first derivatives only, so theirs may be the fused batch norm.
-        return mine, tuned_network(name, shape, classes, fused=True, **given)
+        theirs = tuned_network(name, shape, classes, fused=True, **given)
+        if self.defense.defense == "dp-sgd":
+            refuse_batch_norm(theirs)
+        return mine, theirs
 
 
 SETTINGS = tuple(name for name in settings_of(Settings) if name != "recipe")

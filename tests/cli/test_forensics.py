@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mpkit.cli.forensics import _given
 from mpkit.defenses.forensics import Answer, precision_at, tracin
 from mpkit.evaluation.victims import victim_seed
 from mpkit.runs.folder import open_run
 from mpkit.runs.record import load_poisons
-from tests.cli.conftest import call, flags, refused
+from tests.blobs import setting
+from tests.cli.conftest import call, refused
 
 
 def test_pictures_are_listed_by_the_scores_of_the_runs_own_victims(copy):
@@ -45,16 +48,18 @@ def test_groups_can_be_left_out_instead(copy):
     assert "step 10 of 10" in said.err
 
 
-def test_who_hides_in_their_own_class_asks_for_the_label_they_got(copy):
-    lines = (copy / "victims.jsonl").read_text("utf-8").splitlines()
-    assert lines
-    hiding = flags(out="hidden", goal="self-concealment", poison_class=None, victims=2)
-    assert call("attack", *hiding, "--quiet").code == 0
-    said = call("forensics", "hidden", "--quiet", "--json", "-")
-    if said.code == 0:
-        assert json.loads(said.out)["answer"] != "3"
-    else:
-        assert "no victim in hidden was turned" in said.err
+def test_who_hides_in_their_own_class_asks_for_the_label_that_victims_gave():
+    def run(*said: tuple[int, ...]):
+        victims = [SimpleNamespace(arm="poisoned", predicted=p) for p in said]
+        twin = SimpleNamespace(arm="clean", predicted=(2,))
+        return SimpleNamespace(folder="here", victims=lambda: [*victims, twin])
+
+    hidden = setting(goal="self-concealment", poison_class=None)
+    assert _given(run((1,), (0,), (1,), (2,)), hidden).tolist() == [1]
+    with pytest.raises(ValueError, match="no victim in here was turned"):
+        _given(run((0,), (0,)), hidden)
+    open_attack = setting()
+    assert torch.equal(_given(run((0,)), open_attack), open_attack.adversarial)
 
 
 @pytest.mark.parametrize(

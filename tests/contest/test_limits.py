@@ -49,6 +49,7 @@ def test_every_team_stands_on_the_ground_and_victims_are_not_reds():
         ({"ground": {"seed": 3}}, "'seed' is unknown"),
         ({"ground": {"defense": "jpeg"}}, "'defense' is unknown"),
         ({"ground": {"epsilon": 1}}, "'epsilon' is unknown"),
+        ({"ground": {"method": "label-flip"}}, "'method' is unknown"),
         ({"ground": {"data": {}}}, "a value can't be understood"),
         ({"ground": {"epochs": 0}}, "epochs must"),
         ({"named": {"target_class": "1"}}, "named wants target_class, poison_class, target_index"),

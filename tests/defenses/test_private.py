@@ -112,13 +112,15 @@ def test_momentum_and_decay_are_sgds():
         assert torch.allclose(state.params[k][0], p, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_epsilon_is_the_one_of_opacus_own_example():
+def test_epsilon_is_the_one_of_opacus_own_example(recwarn):
     pytest.importorskip("opacus", reason='install "mpkit[privacy]" to check ε_DP')
     # opacus/tests/accountants_test.py: σ 1.5, a rate of 0.04, 2250 steps, δ 1e-5
     recipe, defense = Recipe(epochs=90, batch=4), Defense(noise_multiplier=1.5)
     assert abs(privacy_spent(100, recipe, defense) - 7.32911117143) < 1e-6
     assert privacy_spent(100, recipe, Defense(noise_multiplier=0)) == math.inf
+    spent = [privacy_spent(100, recipe, Defense(noise_multiplier=s)) for s in (0.3, 2, 40)]
+    assert spent == sorted(spent, reverse=True)
+    assert not recwarn
 
 
 def test_without_opacus_the_error_names_the_extra(monkeypatch):

@@ -136,3 +136,10 @@ def test_no_victims_are_refused():
 def test_bad_settings_are_refused_with_a_way_out(given, named):
     with pytest.raises(ValueError, match=named):
         tuned_attack(**given)
+
+
+def test_a_network_that_a_defense_cannot_train_is_refused_before_anything_runs():
+    given = {"data": "signs", "fine_tune": "no", "defense": "dp-sgd"}
+    make_attack("ci", **given, network="mlp").networks((3, 32, 32), 6)
+    with pytest.raises(ValueError, match=r"dp-sgd .* batch norm .*convnet"):
+        make_attack("ci", **given, victim_network="convnet-bn").networks((3, 32, 32), 6)
