@@ -54,7 +54,7 @@ class DefenseView:
         self.rates.set_xticks([0, 0.5, 1])
         tidy(self.points, "each defense at its number", "clean accuracy", "share that turned")
         self.points.set(xlim=(0, 1), ylim=(-0.08, 1.24), yticks=[0, 0.5, 1])
-        tidy(self.certified, "certified", "changed pictures", "test pictures")
+        tidy(self.certified, "certified by the vote", "changed pictures", "test pictures")
         self.certified.set(xlim=(0, 1), ylim=(0, 1))
         self.certified.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         self._parts()

@@ -101,7 +101,7 @@ class VictimsLab(Telling, AttackLab):
         sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
         sources["poisoned"] = without(ready.scenario, sources["poisoned"])
         data = {arm: dataclasses.replace(ready.scenario.train, x=x) for arm, x in sources.items()}
-        data["poisoned"] = dataclasses.replace(data["poisoned"], y=ready.labels)
+        data["poisoned"] = dataclasses.replace(data["poisoned"], y=ready.scenario.poisoned_labels)
         kept = ready.kept(data, self.within(), seed=seed)
         while some := (yield Put(self._next)):
             how = {"seed": seed, "tell": self.within(), "kept": kept}
