@@ -108,7 +108,7 @@ class VictimsLab(Telling, AttackLab):
                 sources,
                 victims=some,
                 seed=seed,
-                labels={"poisoned": ready.labels},
+                labels={"poisoned": ready.scenario.poisoned_labels},
                 plan=ready.victim_plan,
                 tell=self.within(),
             )

@@ -22,7 +22,7 @@ from mpkit.evaluation import margins, targets
 from mpkit.evaluation.records import ARMS, VictimRecord
 from mpkit.evaluation.victims import arm_pictures, noise_poisons, train_victims
 from mpkit.metapoison import CraftRecord, CraftState, craft
-from mpkit.rivals.simple import as_method_has_it, labels
+from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import default_classes
 from mpkit.scenario import Scenario, make_scenario
@@ -62,11 +62,6 @@ class Prepared:
                 )
             yield after, record
 
-    @property
-    def labels(self) -> Tensor:
-        """(N,) what poisoned victims train on: the right labels, unless the method changes them."""
-        return labels(self.scenario, self.attack.settings.method)
-
     def arms(self, poisons: Tensor, names=ARMS) -> dict[str, Dataset]:
         """The training set of each arm, `poisons` uint8 (P, C, H, W); of the poisoned one also the
         labels, where the method changes those."""
@@ -74,7 +69,7 @@ class Prepared:
         noise = noise_poisons(self.scenario, s.epsilon, s.seed, s.epsilon_c, s.perturbation)
         stand_in = {"poisoned": poisons, "clean": None, "noise": noise}
         pictures = {arm: arm_pictures(self.scenario, stand_in[arm]) for arm in names}
-        y = {"poisoned": self.labels}
+        y = {"poisoned": self.scenario.poisoned_labels}
         replaced = dataclasses.replace
         return {arm: replaced(train, x=x, y=y.get(arm, train.y)) for arm, x in pictures.items()}
 
