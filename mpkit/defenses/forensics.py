@@ -18,7 +18,7 @@ from mpkit.data import Dataset
 from mpkit.defenses.scoring import CHUNK, sure
 from mpkit.device import Plan
 from mpkit.finetuning import seen
-from mpkit.functional import State, logits, own
+from mpkit.functional import State, init, logits, own, stack
 from mpkit.recipe import Recipe
 from mpkit.training import Tell, generator, stream, train
 
@@ -41,7 +41,7 @@ def tracin(
     tell: Tell | None = None,
 ) -> Tensor:
     """How much each of N training pictures z taught the answer, along the path of its training:
-    Σ_t lr_t ∇ℓ(w_t; z)·∇ℓ(w_t; answer), w_t the weights after epoch t (Pruthi et al. 2020, TracIn).
+    Σ_t lr_t ∇ℓ(w_t; z)·∇ℓ(w_t; answer), w_t those before epoch t (TracIn: Pruthi et al. 2020).
 
     By all parameters that train, at evaluation; the mean over one model a seed. Raises ValueError
     where they diverge, or cannot be trained by this recipe.
@@ -49,10 +49,12 @@ def tracin(
     with torch.no_grad():
         x, asked = seen(module, data.x), answer._replace(x=seen(module, answer.x))
     scores = x.new_zeros(len(data))
-    for state, record in train(module, data.x, data.y, recipe, seeds, plan=plan, tell=tell):
-        for m in range(len(seeds)):
+    state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(data.x))
+    for after, record in train(module, data.x, data.y, recipe, seeds, plan=plan, tell=tell):
+        for m in range(len(seeds)):  # by the weights that the epoch's steps began at
             found = alignment(module, state.pick(m), x, data.y, asked)
             scores += recipe.lr_at(record.epoch - 1) / len(seeds) * found
+        state = after
     return sure(scores)
 
 

@@ -9,7 +9,7 @@ from torch.func import grad, vmap
 
 from mpkit.defenses.forensics import Answer, alignment, left_out, precision_at, tracin
 from mpkit.finetuning import seen
-from mpkit.functional import State, init, logits
+from mpkit.functional import State, init, logits, stack
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import make_attack
 from mpkit.training import train
@@ -50,10 +50,12 @@ def test_tracin_adds_up_the_path_at_its_learning_rates():
     data, module = dataset(20, 0), small_bn()
     asked = Answer(dataset(4, 1).x[:2], torch.tensor([1, 1]))
     want = torch.zeros(20)
+    before = stack([init(module, seed) for seed in (5, 6)])
     for states, record in train(module, data.x, data.y, SHORT, [5, 6]):
         for m in range(2):
-            found = by_picture(module, states.pick(m), data.x, data.y, asked)
+            found = by_picture(module, before.pick(m), data.x, data.y, asked)
             want += SHORT.lr_at(record.epoch - 1) * found / 2
+        before = states
     got = tracin(module, data, SHORT, asked, seeds=[5, 6])
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
