@@ -31,6 +31,8 @@ class Scenario:
         adversarial: (T,) the class the attacker wants; the true class for self-concealment, whose
             attacker wants any other.
         goal: one of `GOALS`.
+        flips: whether the bases stay as they are, and get the adversarial label (the reference
+            that is not clean-label: `mpkit.rivals.simple.flipped`).
     """
 
     train: Dataset
@@ -41,6 +43,13 @@ class Scenario:
     target_rows: tuple[int, ...]
     adversarial: Tensor
     goal: str = "targeted"
+    flips: bool = False
+
+    @property
+    def poisoned_labels(self) -> Tensor:
+        """(N,) the labels that poisoned victims train on: the right ones, unless it `flips`."""
+        y = self.train.y
+        return y.index_fill(0, self.bases, int(self.adversarial[0])) if self.flips else y
 
     @property
     def base_images(self) -> Tensor:

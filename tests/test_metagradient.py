@@ -95,7 +95,7 @@ def difference(a, b):
 
 @pytest.mark.parametrize("evaluation", ["running", "batch"])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-bn"])
-@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("steps", [1, 3])
 def test_all_forms_agree(name, steps, evaluation):
     problem = Problem(name, steps, 2, evaluation)
     for how in itertools.product(("mean", "last"), ("first", "all")):
@@ -196,7 +196,7 @@ def load(problem, m, module):
 
 @pytest.mark.parametrize("oracle", [autograd_oracle, higher_oracle, torchopt_oracle])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-bn"])
-@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("steps", [1, 3])
 def test_peers_agree(name, steps, oracle):
     """Batch norm by the batch at hand, the target appended: what peers can do without buffers."""
     problem = Problem(name, steps, 3, "batch")

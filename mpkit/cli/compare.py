@@ -37,8 +37,8 @@ from mpkit.device import Plan, cores, pick_device
 from mpkit.evaluation.rates import percent
 from mpkit.finetuning import FINE_TUNE, WORDS
 from mpkit.runs import record
-from mpkit.runs.attack import make_attack
-from mpkit.runs.comparison import Entry, Trial, entries, groups, measured, trial_of, trials
+from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.comparison import CLEAN, Entry, Trial, entries, groups, measured, trial_of, trials
 from mpkit.runs.grid import drawable, rows_by_key
 from mpkit.runs.origin import versions
 from mpkit.runs.pairs import draw_pairs
@@ -76,6 +76,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_drawing(group)
     group.add_argument(
+        "--clean-pairs", type=whole_number, metavar="X",
+        help="on how many of these targets clean victims train as well, which say what a defense "
+        "costs: they do not depend on the attack (all)",
+    )  # fmt: skip
+    group.add_argument(
         "--workers", type=whole_number, metavar="X", help="processes (as many as there are cores)"
     )
     group.add_argument(
@@ -94,8 +99,10 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, out: Path) -> int:
     if out.suffix in BESIDE:
         raise ValueError(f"--out {out}: {out.suffix} is for the table beside it; call it .jsonl")
-    if options.workers is not None and options.workers < 1:
-        raise ValueError(f"workers must be at least 1, not {options.workers}")
+    for name, least in (("workers", 1), ("clean_pairs", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")
     cells = _cells(options)
     done = rows_by_key(out, lambda row: trial_of(row).key, "a comparison")
     planned = _on_targets(cells, options)
@@ -139,22 +146,28 @@ def _cells(options: argparse.Namespace) -> list[Trial]:
 
 def _on_targets(cells: Sequence[Trial], options: argparse.Namespace) -> list[Trial]:
     """Every cell on every target; targets in turn, so that what is there early tells of all."""
+    largest: dict[tuple[str, str], Attack] = {}  # for each way to train, the most poisons
+    for a in sorted((cell.attack for cell in cells), key=lambda a: a.budget):
+        largest[_training(a)] = a
     pairs = {}
-    for cell in cells:
-        a = cell.attack
-        kind = (a.fine_tune, a.tuning_of_victims)
-        if kind not in pairs or a.budget > pairs[kind][0].budget:
-            pairs[kind] = (dataclasses.replace(a, settings=cells[0].attack.settings), None)
-    for kind, (attack, _) in pairs.items():
-        there = drawable(attack, not options.quiet)
-        some = draw_pairs(there.names, options.pairs, options.pairs_seed, there.indices)
-        pairs[kind] = (attack, some)
-    found = []
-    for i in range(options.pairs):
-        for cell in cells:
-            kind = (cell.attack.fine_tune, cell.attack.tuning_of_victims)
-            found.append(cell.on(pairs[kind][1][i]))
-    return found
+    for training, attack in largest.items():
+        # Of the usual method: one that flips labels would ask other classes for its poisons.
+        usual = dataclasses.replace(attack, settings=cells[0].attack.settings)
+        there = drawable(usual, not options.quiet)
+        drawn = there.names, options.pairs, options.pairs_seed, there.indices
+        pairs[training] = draw_pairs(*drawn)
+    twins = options.pairs if options.clean_pairs is None else options.clean_pairs
+    return [
+        cell.on(pairs[_training(cell.attack)][i])
+        for i in range(options.pairs)
+        for cell in cells
+        if cell.arm != CLEAN or i < twins
+    ]
+
+
+def _training(a: Attack) -> tuple[str, str]:
+    """What decides which pictures are targets."""
+    return a.fine_tune, a.tuning_of_victims
 
 
 def _measure(

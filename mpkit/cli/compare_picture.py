@@ -62,7 +62,8 @@ def _points(axes: Axes, found: Sequence[Entry], methods: Sequence[str]) -> None:
     axes.set_ylabel("share of victims that turned (95 % interval)")
     axes.xaxis.set_major_formatter(lambda v, _: percent(v, 0))
     axes.yaxis.set_major_formatter(lambda v, _: percent(v, 0))
-    axes.legend(fontsize=8, loc="best")
+    if axes.get_legend_handles_labels()[0]:  # none where no clean victims train
+        axes.legend(fontsize=8, loc="best")
     axes.grid(alpha=0.3)
 
 

@@ -14,7 +14,7 @@ from mpkit.data import files
 from mpkit.data.schema import parsed, told
 from mpkit.defenses.defense import Defense
 from mpkit.runs.attack import SETTINGS, Attack
-from mpkit.setting import settings_of
+from mpkit.setting import PIXEL, settings_of
 from mpkit.settings import Settings
 
 MOST = 1 << 16
@@ -56,10 +56,12 @@ class Submission:
             return f"{len(self.poisons.rows)} pictures made elsewhere"
         if self.defense:
             return self.defense.in_words
-        return ", ".join(f"{k} {_told(v)}" for k, v in self.given.items()) or "the usual settings"
+        return ", ".join(f"{k} {_told(k, v)}" for k, v in self.given.items()) or "as usual"
 
 
-def _told(value: object) -> str:
+def _told(name: str, value: object) -> str:
+    if name == "epsilon":
+        return f"{PIXEL * value:.3g}/{PIXEL}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -73,10 +73,11 @@ def screened(
     tell: Tell | None = None,
 ) -> dict[str, Filtered]:
     """What a filter says of each arm's training set, by a model of the defender's own that was
-    trained on it; {} where the defense is no filter."""
+    trained on it, for the share `looks_after` of the epochs; {} where the defense is no filter."""
     if kind_of(defense.defense) != "filter":
         return {}
     found, seeds = {}, [stream(seed, "defender")]
+    recipe = dataclasses.replace(recipe, epochs=max(1, round(defense.looks_after * recipe.epochs)))
     for arm, data in arms.items():
         *_, (state, _) = train(network, data.x, data.y, recipe, seeds, plan=plan, tell=tell)
         found[arm] = FILTERS[defense.defense](network, state.pick(0), data, defense)

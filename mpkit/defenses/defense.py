@@ -46,6 +46,16 @@ class Defense:
         only=("defense", ("spectral", "loss")),
         added=True,
     )
+    looks_after: float = setting(
+        1.0,
+        "share of the epochs after which a filter's own model looks: early, before it knows wrong "
+        "labels by heart, or late",
+        dial=Dial("looks after", "", 0.05, 1, 0.05),
+        above=0,
+        high=1,
+        only=("defense", KINDS["filter"]),
+        added=True,
+    )
     neighbours: float = setting(
         0.05,
         "k, how many neighbours vote, as a share of the training pictures",
@@ -56,7 +66,7 @@ class Defense:
         added=True,
     )
     separation: float = setting(
-        0.25,
+        0.3,
         "silhouette from which two clusters of a class are two kinds of pictures",
         (0, 1),
         Dial("separation", "", 0, 1, 0.05),
@@ -64,7 +74,7 @@ class Defense:
         added=True,
     )
     medoids: float = setting(
-        0.2,
+        0.15,
         "share of each class that stands for all of it, when gradients are compared",
         dial=Dial("medoids", "", 0.05, 0.5, 0.05),
         above=0,

@@ -33,17 +33,23 @@ def flipped(data: Dataset, share: float, seed: int) -> Planted:
     return Planted(dataclasses.replace(data, y=y), rows)
 
 
+def stamped(x: Tensor) -> Tensor:
+    """Pictures x (N, C, H, W) with a chequered patch in a corner, a quarter of the side wide."""
+    x, side = x.clone(), x.shape[-1] // 4
+    cells = torch.arange(side) // 2
+    x[..., -side:, -side:] = ((cells + cells[:, None]) % 2).to(x)
+    return x
+
+
 def patched(data: Dataset, share: float, seed: int) -> Planted:
-    """A `share` of all pictures, at random from the classes but one, with that one's label and a
-    chequered patch in a corner, a quarter of the side wide (Gu et al. 2017, "BadNets")."""
+    """A `share` of all pictures, at random from the classes but one, `stamped` and with that one's
+    label: models learn to give it to whatever is stamped (Gu et al. 2017, "BadNets")."""
     draw = generator(seed, "planted")
     label = int(torch.randint(len(data.classes), (), generator=draw))
     others = (data.y != label).nonzero().flatten()
     rows = others[torch.randperm(len(others), generator=draw)[: round(share * len(data))]]
-    x, y, side = data.x.clone(), data.y.clone(), data.shape[-1] // 4
-    cells = torch.arange(side) // 2
-    x[rows, :, -side:, -side:] = ((cells + cells[:, None]) % 2).to(x)
-    y[rows] = label
+    x, y = data.x.clone(), data.y.clone()
+    x[rows], y[rows] = stamped(x[rows]), label
     return Planted(dataclasses.replace(data, x=x, y=y), rows)
 
 

@@ -91,7 +91,7 @@ class VictimNow(Filming):
         scenario, attack, network = ready.scenario, ready.attack, ready.victim_network
         seed = victim_seed(attack.settings.seed, 1000 + self.count)
         sources = (pictures, scenario.train.x)
-        y = torch.stack([ready.labels, scenario.train.y])
+        y = torch.stack([scenario.poisoned_labels, scenario.train.y])
         data, plan = (scenario.train.x, y), Plan(1, min(2, cores()))
         seeds, seen = [seed] * 2, sources.__getitem__
         breath = self.runner.breath()

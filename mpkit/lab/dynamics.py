@@ -144,7 +144,7 @@ class DynamicsLab(AttackLab):
         network = ready.network
         start = stack([init(network, seed)] * 2).map(lambda t: t.to(scenario.train.x))
         yield start, measure(ready, start, 0, (float("nan"),) * 2, now())
-        data = scenario.train.x, stack([scenario.train.y, ready.labels])  # CLEAN, POISONED
+        data = scenario.train.x, stack([scenario.train.y, scenario.poisoned_labels])
         tell = self.within()
         runs = train(network, *data, recipe, [seed] * 2, plan=plan, own_x=pictures, tell=tell)
         for state, record in runs:

@@ -57,7 +57,7 @@ def asked(
 
 def flipped(scenario: Scenario) -> Scenario:
     """The scenario whose "bases" are as many pictures of the target's own class, the nearest to the
-    target by pixels: they stay as they are, and get the adversarial label (`labels`).
+    target by pixels: they stay as they are, and get the adversarial label.
 
     Raises ValueError where that class has too few, and for a goal without an adversarial class.
     """
@@ -75,18 +75,9 @@ def flipped(scenario: Scenario) -> Scenario:
         )
     apart = torch.cdist(train.x[rows].flatten(1), scenario.targets.flatten(1)).amin(1)
     nearest = rows[apart.argsort(stable=True)[:count]]
-    return dataclasses.replace(scenario, bases=nearest.sort().values)
+    return dataclasses.replace(scenario, bases=nearest.sort().values, flips=True)
 
 
 def as_method_has_it(scenario: Scenario, method: str) -> Scenario:
     """The scenario with the pictures that a method changes as its bases: see `flipped`."""
     return flipped(scenario) if method == "label-flip" else scenario
-
-
-def labels(scenario: Scenario, method: str) -> Tensor:
-    """(N,) the labels that victims of a method's poisons train on: the right ones, but for
-    "label-flip"."""
-    y = scenario.train.y
-    if method != "label-flip":
-        return y
-    return y.index_fill(0, scenario.bases, int(scenario.adversarial[0]))

@@ -80,7 +80,12 @@ def _target(sheet: Image.Image, draw: ImageDraw.ImageDraw, story: Story) -> None
     y = _line(
         draw, (EDGE, EDGE + TARGET + 14), f"the target: {quoted(story.true)}", 22, INK, TARGET
     )
-    _line(draw, (EDGE, y), "It never changed, nor did any label.", 16, MUTED, TARGET)
+    said = "It never changed." if _flips(story) else "It never changed, nor did any label."
+    _line(draw, (EDGE, y), said, 16, MUTED, TARGET)
+
+
+def _flips(story: Story) -> bool:
+    return story.attack.settings.method == "label-flip"
 
 
 def _headline(draw: ImageDraw.ImageDraw, story: Story, left: int) -> int:
@@ -90,8 +95,11 @@ def _headline(draw: ImageDraw.ImageDraw, story: Story, left: int) -> int:
     if not found:
         return _line(draw, (left, y + 6), "No victims have been trained yet.", 19, MUTED)
     many = len(story.poisons) if story.poisons is not None else None
-    done = f"{many:,} training pictures were changed" if many else "Training pictures were changed"
-    return _line(draw, (left, y + 4), f"{done}, a little, and no label.", 19, MUTED)
+    done = f"{many:,} training pictures" if many else "Training pictures"
+    how = "were changed, a little, and no label."
+    if _flips(story):
+        how = f"got the label {quoted(story.wanted)}, and no pixel was changed."
+    return _line(draw, (left, y + 4), f"{done} {how}", 19, MUTED)
 
 
 def _rates(draw: ImageDraw.ImageDraw, story: Story, at: tuple[int, int]) -> None:

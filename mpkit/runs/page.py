@@ -83,10 +83,11 @@ def _sub(story: Story) -> str:
     if not story.scenario:
         return f"{percent(a.budget)} of the pictures that they learned from may be changed."
     many, of = len(story.scenario.bases), len(story.scenario.train)
-    return (
-        f"{many:,} of the {of:,} pictures that the victims learned from were changed, "
-        f"within {a.settings.bounds_in_words}. All labels are right, and the target never changed."
-    )
+    how = f"were changed, within {a.settings.bounds_in_words}. All labels are right"
+    if story.scenario.flips:
+        how = f"got the label {_quoted(story.wanted)}. No pixel was changed"
+    of = f"{many:,} of the {of:,} pictures that the victims learned from"
+    return f"{of} {how}, and the target never changed."
 
 
 # ── pictures ────────────────────────────────────────────────────────────────────────────────────
@@ -116,6 +117,7 @@ def _pictures(story: Story) -> dict | None:
         "poisons": _uri(frames.pictures.numpy()),
         "factor": max(1, 127 // max(1, largest)),
         "many": len(scenario.bases),
+        "flips": scenario.flips and f"labelled {_quoted(story.wanted)}",
         "ghosts": _uri(ghosts.numpy()[:, None]),
         "factors": factors,
         "alike": [round(likeness(m, target), 3) for m in mean],

@@ -89,11 +89,12 @@ def headline(true: str, wanted: str, targets: int, arms: Mapping[str, dict]) -> 
 def _words(scenario: Scenario, found: Changes, arms: Mapping[str, dict], note) -> Image.Image:
     """The title, and what was done."""
     many = len(scenario.bases)
-    changed = (
-        f"{many:,} of the {len(scenario.train):,} pictures that they learned from "
-        f"{'was' if many == 1 else 'were'} changed, by at most {found.largest} of 255 levels. "
-        f"All labels are right, and the target{'s' * (len(scenario.targets) > 1)} never changed."
-    )
+    were, targets = "was" if many == 1 else "were", "target" + "s" * (len(scenario.targets) > 1)
+    how = f"{were} changed, by at most {found.largest} of 255 levels. All labels are right, and the"
+    if scenario.flips:
+        how = f"got the label {_called(scenario)}. No pixel was changed, and the"
+    of = f"{many:,} of the {len(scenario.train):,} pictures that they learned from"
+    changed = f"{of} {how} {targets} never changed."
     said = [(title(scenario, arms), LARGE, INK), (changed, NORMAL, MUTED)]
     said += [(note, NORMAL, MUTED)] * bool(note)
     if "[U+" in said[0][0]:
@@ -133,6 +134,8 @@ def _rows(scenario: Scenario, poisons: Tensor, found: Changes) -> Image.Image:
         [("change", NORMAL, INK), (f"magnified x{factor}", SMALL, MUTED)],
         [("poison", NORMAL, INK), ("label unchanged", SMALL, MUTED)],
     )
+    if scenario.flips:
+        said[2][1:] = [(text, SMALL, MUTED) for text in ("labelled", _called(scenario))]
     if len(shown) < len(poisons):
         which = f"{len(shown)} of {len(poisons):,}, from the", "most changed to", "the least"
         said[1].extend((text, SMALL, MUTED) for text in which)

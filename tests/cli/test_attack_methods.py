@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from mpkit.data.schema import SEAL, sealed
-from mpkit.runs import record
+from mpkit.runs import card, record, sheet
 from mpkit.runs.story import story_of
 from mpkit.settings import METHODS, STILL
 from tests.cli.conftest import Killed, call, flags, numbers, refused
@@ -62,3 +63,30 @@ def test_an_unfinished_run_of_the_old_gradient_matching_says_what_to_do(copy):
     assert call("attack", "--resume", copy).code == 0
     (copy / "poisons.safetensors").unlink()
     assert "start anew with --method gradient-matching" in refused("attack", "--resume", copy)
+
+
+@pytest.mark.parametrize("method", ["label-flip", "watermark"])
+def test_what_is_told_of_labels_is_true(method, monkeypatch):
+    """On the picture of the summary, the card and the page."""
+    told = []
+
+    def noted(f):
+        def write(draw, where, text, *rest):
+            told.append(text)
+            return f(draw, where, text, *rest)
+
+        return write
+
+    for module in (card, sheet):
+        monkeypatch.setattr(module, "write", noted(module.write))
+    assert call("attack", *of(method, out="run")).code == 0
+    assert call("card", "run").code == 0
+    assert call("page", "run").code == 0
+    (page,) = (path.read_text("utf-8") for path in Path("run").glob("*.html"))
+    words = " ".join(told) + page
+    flips = method == "label-flip"
+    assert ("All labels are right" in words) != flips
+    assert ("nor did any label" in words) != flips
+    assert ("and no label." in words) != flips
+    assert ("got the label “8”" in words) == flips
+    assert bool(re.search(r'"flips": *"labelled', page)) == flips

@@ -88,6 +88,18 @@ def test_what_it_writes_is_what_it_says(monkeypatch):
         png.verify()
 
 
+def test_clean_victims_may_train_on_fewer_targets(monkeypatch):
+    stand = Stand()
+    said = compared(monkeypatch, stand, "--clean-pairs", "1")
+    clean = [t.attack.defense.defense for t in stand.asked if t.arm == "clean"]
+    assert (len(stand.asked), clean) == (12, ["none", "jpeg", "loss"])
+    assert " (0% to 100%)" in said.out  # the accuracy of clean victims on one target
+    more = Stand()
+    assert compared(monkeypatch, more).code == 0
+    assert [t.arm for t in more.asked] == ["clean"] * 6
+    assert "–" in compared(monkeypatch, Stand(0), "--clean-pairs", "0").out
+
+
 @pytest.mark.parametrize("stop", [0, 1, 4, 17])
 def test_one_that_was_killed_goes_on_where_it_was(stop, monkeypatch):
     whole = Stand()
@@ -150,6 +162,7 @@ def test_without_matplotlib_there_is_a_table(monkeypatch):
         ("--defenses none --suspected 0.2", "--suspected does nothing with --defense none"),
         ("--pairs 0", "pairs must be at least 1"),
         ("--workers 0", "workers must be at least 1"),
+        ("--clean-pairs -1", "clean_pairs must be at least 0, not -1"),
         ("--out x.csv", "call it .jsonl"),
         ("--out nowhere/x.jsonl", "name another --out"),
         ("--out sweep.jsonl", "no results of a comparison"),

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from mpkit.contest import worker
 from mpkit.contest.contest import drawn, open_contest
 from mpkit.contest.worker import Overrun, clock, crafted, judged, why
 from mpkit.runs.prepared import prepare
@@ -46,6 +47,14 @@ def test_crafting_that_takes_too_long_ends(contest):
         list(crafted(craft_job(contest, 1e-6)))
 
 
+def test_work_that_nobody_waits_for_ends(monkeypatch):
+    look = clock(60)
+    look()
+    monkeypatch.setattr(worker, "PARENT", -1)
+    with pytest.raises(Overrun, match="nobody waits for it"):
+        look()
+
+
 def test_judging_that_takes_too_long_ends(contest):
     job = {"defense": None, "seconds": 1e-6}
     job["targets"] = [(0, to_dict(contest.attack(0)), [(None, None)])]
@@ -75,7 +84,6 @@ def test_what_a_round_was_lost_by_is_in_words():
     assert why(RuntimeError(torch_words)) == "it needs more memory than is allowed"
     assert why(ValueError("lr is wrong")) == "lr is wrong"
     assert why(KeyError("x")) == "it failed: KeyError('x')"
-    clock(60)()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system knows no such limit")

@@ -14,11 +14,16 @@ from mpkit.data import DataError, fashion, load_dataset
 from tests.data.conftest import pixels
 
 
-def cell(row: int, column: int) -> bytes:
-    """One picture of the file, cut out of it."""
+@pytest.fixture(scope="module")
+def cell():
+    """``cell(row, column)``: one picture of the file, cut out of it."""
     with Image.open(fashion.SPRITE) as image:
-        box = (28 * column, 28 * row, 28 * column + 28, 28 * row + 28)
-        return image.convert("L").crop(box).tobytes()
+        sprite = image.convert("L")
+
+    def cut(row: int, column: int) -> bytes:
+        return sprite.crop((28 * column, 28 * row, 28 * column + 28, 28 * row + 28)).tobytes()
+
+    return cut
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +54,13 @@ def test_all_of_it_by_default(everything):
 
 
 @pytest.mark.parametrize("label", range(10))
-def test_the_first_two_rows_of_a_class_train_and_the_third_tests(label, everything):
+def test_the_first_two_rows_of_a_class_train_and_the_third_tests(label, everything, cell):
     for part, rows in zip(everything, ((0, 1), (2,)), strict=True):
         expected = {cell(3 * label + row, column) for row in rows for column in range(30)}
         assert {row.tobytes() for row in pixels(part)[(part.y == label).numpy()]} == expected
 
 
-def test_the_pictures_are_read_in_the_order_of_the_file():
+def test_the_pictures_are_read_in_the_order_of_the_file(cell):
     found = fashion.read()
     for number, place in ((0, (0, 0)), (59, (1, 29)), (60, (3, 0)), (600, (2, 0)), (899, (29, 29))):
         assert found.pixels[number].tobytes() == cell(*place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import torch
@@ -57,6 +58,18 @@ def test_a_filter_decides_what_victims_train_on(small: Prepared):
     all_kept = {"poisoned": Filtered(torch.ones(80, dtype=torch.bool), torch.zeros(80))}
     assert judged(kept)[0].probabilities != judged(all_kept)[0].probabilities
     assert judged(None)[0] == judged(kept)[0]
+
+
+def test_a_filter_can_look_before_the_end(small: Prepared):
+    a, arms = small.attack, {"clean": small.scenario.train}
+    half = Defense(defense="loss", looks_after=0.5)
+    early = screened(small.victim_network, a.victim_recipe, arms, defense=half, seed=0)
+    short = dataclasses.replace(a.victim_recipe, epochs=a.victim_recipe.epochs // 2)
+    whole = Defense(defense="loss")
+    wanted = screened(small.victim_network, short, arms, defense=whole, seed=0)
+    assert torch.equal(early["clean"].scores, wanted["clean"].scores)
+    late = screened(small.victim_network, a.victim_recipe, arms, defense=whole, seed=0)
+    assert not torch.equal(late["clean"].scores, wanted["clean"].scores)
 
 
 def test_a_screening_counts_poisons_and_innocents():

@@ -2,7 +2,7 @@
 
 import torch
 
-from mpkit.defenses.planted import flipped, patched
+from mpkit.defenses.planted import flipped, patched, stamped
 from tests.blobs import dataset
 
 
@@ -21,9 +21,19 @@ def test_patched_pictures_share_a_corner_and_a_label():
     assert len(rows) == 4
     assert len(found.y[rows].unique()) == 1
     assert (found.y[rows] != data.y[rows]).all()
-    side = data.shape[-1] // 4
-    corner = found.x[rows, :, -side:, -side:]
-    assert (corner == corner[0]).all()
-    changed = (found.x != data.x).flatten(1).any(1).nonzero().flatten()
-    assert set(changed.tolist()) <= set(rows.tolist())
-    assert torch.equal(found.x[rows, :, :-side], data.x[rows, :, :-side])
+    assert torch.equal(found.x[rows], stamped(data.x[rows]))
+    others = torch.ones(40, dtype=torch.bool)
+    others[rows] = False
+    assert torch.equal(found.x[others], data.x[others])
+
+
+def test_a_stamp_is_a_chequered_corner():
+    x = torch.full((2, 3, 16, 16), 0.5)
+    found = stamped(x)
+    assert (
+        found[..., -4:, -4:]
+        == torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]])
+    ).all()
+    assert (found[..., :-4, :] == 0.5).all()
+    assert (found[..., :-4] == 0.5).all()
+    assert (x == 0.5).all()

@@ -127,7 +127,7 @@ def test_flipped_pictures_are_shown_and_their_victims_trained_on_them(small, unt
     finished(lab, until)
     assert torch.equal(lab.poisons().float() / 255, lab.ready.scenario.base_images)
     assert torch.equal(lab.ready.scenario.bases, lab.scenario.bases)
-    assert (lab.ready.labels[lab.scenario.bases] != true).all()
+    assert (lab.ready.scenario.poisoned_labels[lab.scenario.bases] != true).all()
     victims = small(VictimsLab, method="label-flip", n_train=100, budget=0.3, victim_epochs=12)
     finished(victims, until)
     told = {arm: [r.true_probability[0] for r in victims.records if r.arm == arm] for arm in ARMS}

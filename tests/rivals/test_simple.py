@@ -10,7 +10,7 @@ import torch
 from mpkit import make_attack, poisons_of, prepare
 from mpkit.evaluation.victims import noise_poisons
 from mpkit.metapoison import craft
-from mpkit.rivals.simple import flipped, labels
+from mpkit.rivals.simple import flipped
 from mpkit.runs.prepared import Prepared
 from mpkit.settings import Settings
 from tests.blobs import SMALL, run, setting, small_net
@@ -69,11 +69,11 @@ def test_flipped_pictures_are_the_nearest_of_the_targets_class():
     nearest = sorted(mine, key=lambda i: apart[i])[: len(scenario.bases)]
     assert found.bases.tolist() == sorted(nearest)
     assert flipped(found).bases.tolist() == found.bases.tolist()
-    y = labels(found, "label-flip")
+    y = found.poisoned_labels
     assert (y[found.bases] == scenario.adversarial[0]).all()
     changed = y != scenario.train.y
     assert changed.nonzero().flatten().tolist() == sorted(nearest)
-    assert labels(found, "noise") is scenario.train.y
+    assert scenario.poisoned_labels is scenario.train.y
 
 
 def test_too_many_flips_and_a_goal_without_a_class_are_refused():
