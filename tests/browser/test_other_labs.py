@@ -147,9 +147,10 @@ def test_compare_lab_counts_and_says_so(opened):
     expect(told(book.page, "After reset (↺).")).to_be_visible()
 
 
-def test_defense_lab_shows_what_a_filter_throws_away(page, opened):
+def test_defense_lab_shows_what_a_filter_throws_away(opened):
     make = f"lab = DefenseLab(defenses=('none', 'loss'), suspected=0.2, {SCENE})"
     book = opened("DefenseLab", make)
+    page = book.page
     book.press("Run")
     book.wait_for("lab.runner.phase.value == 'done'", 120)
     count, poisons = book.ask("[len(lab.thrown.row.framed), sum(lab.thrown.row.framed)]")
