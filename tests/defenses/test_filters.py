@@ -40,7 +40,7 @@ MADE_FOR = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_planted_poisons_are_found_and_innocents_stay(name):
     plant, network, recipe = MADE_FOR[name]
-    told = Defense(defense=name, suspected=0.07, separation=0.2)
+    told = Defense(defense=name, suspected=0.07, separation=0.2, medoids=0.2)
     module, counts = network(), []
     for seed in (1, 2, 3, 4):
         data, rows = PLANTS[plant](dataset(300, 0), 0.05, seed)
