@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -150,7 +151,9 @@ def _on_targets(cells: Sequence[Trial], options: argparse.Namespace) -> list[Tri
         largest[_training(a)] = a
     pairs = {}
     for training, attack in largest.items():
-        there = drawable(attack, not options.quiet)
+        # Of the usual method: one that flips labels would ask other classes for its poisons.
+        usual = dataclasses.replace(attack, settings=cells[0].attack.settings)
+        there = drawable(usual, not options.quiet)
         drawn = there.names, options.pairs, options.pairs_seed, there.indices
         pairs[training] = draw_pairs(*drawn)
     twins = options.pairs if options.clean_pairs is None else options.clean_pairs

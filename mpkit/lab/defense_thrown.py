@@ -31,6 +31,7 @@ class Thrown:
 
     def __init__(self, say: Say):
         self.row = Pictures("pictures that the filter throws away", size=SIZE)
+        self.row.layout.flex = "0 0 auto"  # under each other, and not beside
         self.words = widgets.HTML(layout=widgets.Layout(max_width="100%"))
         self.page = Number("page of pictures", 1, 1, 1, lambda n: self._turn(n - 1), say)
         self.widget = widgets.VBox([self.words, self.row, self.page.widget])

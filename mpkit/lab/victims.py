@@ -12,7 +12,7 @@ from torch import Tensor
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.tally import counted
-from mpkit.evaluation.victims import VictimRecord, train_victims
+from mpkit.evaluation.victims import VictimRecord
 from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.canvas import new_figure
@@ -100,18 +100,12 @@ class VictimsLab(Telling, AttackLab):
         yield Put(lambda: self._show(batch))
         sources = arm_sources(ready.scenario, batch.pictures, strength, batch.settings, seed)
         sources["poisoned"] = without(ready.scenario, sources["poisoned"])
+        data = {arm: dataclasses.replace(ready.scenario.train, x=x) for arm, x in sources.items()}
+        data["poisoned"] = dataclasses.replace(data["poisoned"], y=ready.scenario.poisoned_labels)
+        kept = ready.kept(data, self.within(), seed=seed)
         while some := (yield Put(self._next)):
-            *_, (_, records) = train_victims(
-                ready.scenario,
-                ready.victim_network,
-                attack.victim_recipe,
-                sources,
-                victims=some,
-                seed=seed,
-                labels={"poisoned": ready.scenario.poisoned_labels},
-                plan=ready.victim_plan,
-                tell=self.within(),
-            )
+            how = {"seed": seed, "tell": self.within(), "kept": kept}
+            *_, (_, records) = ready.train(data, some, **how)
             yield records
 
     def _take_over(self, look: Look) -> None:

@@ -82,14 +82,30 @@ class Prepared:
         kept: Mapping[str, Filtered] | None = None,
     ) -> Iterator[tuple[int, list[VictimRecord]]]:
         """Victims of every arm, by the attack's defense where none is given: (epoch, records).
-        Without one they train side by side, and records come with the last epoch; with one as
-        `defended_victims` says. `kept`: what `screened` gave, if it was asked before."""
-        a, data, defense = self.attack, self.arms(poisons, arms), defense or self.attack.defense
-        how = {"victims": a.victims, "seed": a.settings.seed}
+        Without one they train side by side, with one arm after arm, and epochs are counted on (see
+        `epochs`); records come with the last epoch. `kept`: what `screened` gave, if it was asked
+        before."""
+        data, victims = self.arms(poisons, arms), range(self.attack.victims)
+        return self.train(data, victims, tell=tell, defense=defense, kept=kept)
+
+    def train(
+        self,
+        data: Mapping[str, Dataset],
+        victims: range,
+        *,
+        seed: int | None = None,
+        tell: Tell | None = None,
+        defense: Defense | None = None,
+        kept: Mapping[str, Filtered] | None = None,
+    ) -> Iterator[tuple[int, list[VictimRecord]]]:
+        """As `judge`, these victims of any training sets, each by its arm."""
+        a, defense = self.attack, defense or self.attack.defense
+        how = {"victims": victims, "seed": a.settings.seed if seed is None else seed}
         how |= {"plan": self.victim_plan, "tell": tell}
         given = self.scenario, self.victim_network, a.victim_recipe
         if defense.defense != "none":
-            return defended_victims(*given, data, defense=defense, kept=kept, **how)
+            runs = defended_victims(*given, data, defense=defense, kept=kept, **how)
+            return _at_the_end(runs, self.epochs(data, defense))
         how["labels"] = {arm: d.y for arm, d in data.items()}
         return train_victims(*given, {arm: d.x for arm, d in data.items()}, **how)
 
@@ -98,16 +114,36 @@ class Prepared:
         defended = (defense or self.attack.defense).defense != "none"
         return self.attack.victim_recipe.epochs * (len(arms) if defended else 1)
 
+    def kept(
+        self,
+        data: Mapping[str, Dataset],
+        tell: Tell | None = None,
+        defense: Defense | None = None,
+        seed: int | None = None,
+    ) -> dict[str, Filtered]:
+        """What a filter keeps of each training set; nothing where the defense is no filter."""
+        a, seed = self.attack, self.attack.settings.seed if seed is None else seed
+        how = {"defense": defense or a.defense, "plan": self.victim_plan, "tell": tell}
+        return screened(self.victim_network, a.victim_recipe, data, seed=seed, **how)
+
     def screened(
         self, poisons: Tensor, arms=ARMS, tell: Tell | None = None, defense: Defense | None = None
     ) -> tuple[dict[str, Filtered], dict[str, Screening]]:
         """What a filter keeps of each arm, for `judge`, and how that was: of clean pictures and of
         noise none is a poison. Nothing where the defense is no filter."""
-        a, of = self.attack, {"plan": self.victim_plan, "tell": tell}
-        of |= {"defense": defense or a.defense, "seed": a.settings.seed}
-        kept = screened(self.victim_network, a.victim_recipe, self.arms(poisons, arms), **of)
+        kept = self.kept(self.arms(poisons, arms), tell, defense)
         rows = {arm: self.scenario.bases[: None if arm == "poisoned" else 0] for arm in kept}
         return kept, {arm: screening(found, rows[arm]) for arm, found in kept.items()}
+
+
+def _at_the_end(
+    runs: Iterator[tuple[int, list[VictimRecord]]], last: int
+) -> Iterator[tuple[int, list[VictimRecord]]]:
+    """The same epochs, all records with the last: those of each arm come with its own."""
+    found: list[VictimRecord] = []
+    for epoch, records in runs:
+        found += records
+        yield epoch, found if epoch == last else []
 
 
 def load_scenario(attack: Attack, progress: bool = True) -> Scenario:

@@ -147,6 +147,23 @@ def test_compare_lab_counts_and_says_so(opened):
     expect(told(book.page, "After reset (↺).")).to_be_visible()
 
 
+def test_defense_lab_shows_what_a_filter_throws_away(opened):
+    make = f"lab = DefenseLab(defenses=('none', 'loss'), suspected=0.2, {SCENE})"
+    book = opened("DefenseLab", make)
+    page = book.page
+    book.press("Run")
+    book.wait_for("lab.runner.phase.value == 'done'", 120)
+    count, poisons = book.ask("[len(lab.thrown.row.framed), sum(lab.thrown.row.framed)]")
+    assert count > poisons
+    for name, wanted in (("a poison", poisons), ("an innocent picture", count - poisons)):
+        named = page.get_by_role("img", name=re.compile(f"{name}, labelled"))
+        expect(named).to_have_count(wanted)
+    expect(page.locator(".mpkit-framed")).to_have_count(poisons)
+    expect(picture(book)).to_have_attribute("alt", re.compile("caught .* innocents"))
+    page.get_by_role("combobox", name="thrown away by").select_option("none")
+    expect(told(page, "Without a defense nothing is thrown away.")).to_be_visible()
+
+
 def test_a_victim_trains_beside_the_crafting(opened):
     book = opened("CraftLab", f"lab = {SMALL}")
     book.press("Train a victim on these poisons now")

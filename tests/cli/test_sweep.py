@@ -223,3 +223,12 @@ def test_a_sweep_measures_what_an_attack_does():
     assert call("attack", *how, "--quiet").code == 0
     assert record.read_json(Path("run/summary.json"))["arms"] == row["arms"]
     assert row["attack"] == record.read_json(Path("run/settings.json"))["attack"]
+
+
+def test_a_sweep_of_defended_victims_counts_every_arm():
+    how = flags(epsilon=0.1, unroll_steps=None, **DRAWN, defense="jpeg")
+    said = call("sweep", *how, "--pairs", "1", "--pairs-seed", "4", "--quiet")
+    assert said.code == 0
+    (row,) = record.read_lines(Path("sweep.jsonl"))
+    assert list(row["arms"]) == ["poisoned", "clean", "noise"]
+    assert row["attack"]["defense"]["defense"] == "jpeg"

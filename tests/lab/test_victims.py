@@ -15,9 +15,9 @@ from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.victims import victim_seed
 from mpkit.functional import init
 from mpkit.lab import CraftLab, VictimsLab
-from mpkit.lab import victims as lab_module
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
+from mpkit.runs import prepared
 from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import SMALL, finished, said
@@ -307,9 +307,9 @@ def test_poisons_come_from_a_craft_lab(small, until):
 
 
 def test_what_is_taken_out_counts_from_the_next_run_on(small, until, monkeypatch):
-    given, real = [], lab_module.train_victims
+    given, real = [], prepared.train_victims
     told = lambda *a, **k: given.append(a) or real(*a, **k)  # noqa: E731
-    monkeypatch.setattr(lab_module, "train_victims", told)
+    monkeypatch.setattr(prepared, "train_victims", told)
     lab = small(VictimsLab, victims=1)
     lab.exhibit.pick(2)
     lab.exhibit.toggle()
@@ -328,3 +328,13 @@ def test_what_is_taken_out_counts_from_the_next_run_on(small, until, monkeypatch
     finished(lab, until)
     assert not torch.equal(given[-1][3]["poisoned"][row], scenario.train.x[row])
     assert "without" not in lab.batch.words
+
+
+@pytest.mark.parametrize("given", [{"defense": "jpeg"}, {"defense": "loss", "suspected": 0.3}])
+def test_victims_defend_themselves_as_the_settings_say(small, until, changed, given):
+    lab = small(VictimsLab, poisons=changed, **given | {"victims": 1})
+    finished(lab, until)
+    (records,) = lab.arrivals
+    ready = prepare(make_attack("ci", **SMALL | given | {"victims": 1}))
+    *_, (_, wanted) = ready.judge(changed)
+    assert records[:2] == wanted[:2]  # noise is as strong as these poisons are, and not as ε

@@ -209,7 +209,10 @@ def test_victims_defend_themselves_as_the_attack_says():
     assert list(ready.judge(poisons, defense=ready.attack.defense)) == found
     undefended = list(ready.judge(poisons, defense=Defense()))
     assert len(undefended) == ready.epochs(defense=Defense())
-    assert undefended[-1][1][0].probabilities != found[1][1][0].probabilities
+    assert [len(records) for _, records in found[:-1]] == [0] * (len(found) - 1)
+    victims = ready.attack.victims
+    assert [r.arm for r in found[-1][1]] == [arm for arm in ARMS for _ in range(victims)]
+    assert undefended[-1][1][0].probabilities != found[-1][1][0].probabilities
     assert ready.screened(poisons) == ({}, {})
 
 

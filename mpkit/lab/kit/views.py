@@ -80,7 +80,8 @@ class LossView:
         self, axes: Axes, steps: int, epochs: int, adversarial: str, loss: str = USUAL_LOSS
     ):
         self.axes, self.steps = axes, steps
-        tidy(axes, f"{loss} of the surrogates", "craft step", "loss")
+        own = f"{loss} of the surrogates" if loss == USUAL_LOSS else loss
+        tidy(axes, own, "craft step", "loss")
         size = font_size(axes.figure, 8)
         if loss == USUAL_LOSS:  # below 0 another loss says nothing of what the target is called
             label = shown(f"below: called {adversarial}")
