@@ -48,7 +48,7 @@ def report(contest: Contest, results: Iterable[dict]) -> str:
     said = {t.team: t.note for t in contest.teams if t.note}
     parts = [
         "<h1>Red and blue</h1>",
-        f"<p>{_words(RULES.format(allowance=limits.allowance))}</p>",
+        f"<p>{_words(RULES.format(allowance=percent(limits.allowance, 0)))}</p>",
         _table("Points", ("team", "side", "points", "price in accuracy", "handed in"), ranked),
         pairs_table(contest, results),
         _limits(contest),

@@ -11,7 +11,7 @@ from mpkit.evaluation.rates import Rate, clustered_rate
 RULES = (
     "Red's points are the share of victims that its poisons turned, over all blue teams (without "
     "a defense, where there is no blue team). Blue's are the share of victims that no red team "
-    "turned, less the clean accuracy that the defense costs beyond {allowance:.0%}: 100 is all, 0 "
+    "turned, less the clean accuracy that the defense costs beyond {allowance}: 100 is all, 0 "
     "the least. Intervals are 95 %, with targets and not victims as trials."
 )
 

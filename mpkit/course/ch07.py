@@ -13,6 +13,7 @@ from torch import Tensor
 from mpkit.course.exercises import Verdict, exercise, number, right, wrong
 from mpkit.course.opening import RUN, opening
 from mpkit.course.quiz import load_quiz
+from mpkit.evaluation.rates import percent
 from mpkit.finetuning import seen
 from mpkit.functional import logits, own
 from mpkit.runs.folder import open_run
@@ -158,9 +159,9 @@ def find(answer: object) -> Verdict:
         return wrong(
             f"{planted} different rows from 0 to {len(guilty) - 1} are wanted, not {len(rows)}."
         )
-    hits, chance = int(guilty[rows].sum()), f"{planted / len(guilty):.0%}"
+    hits, chance = int(guilty[rows].sum()), percent(planted / len(guilty), 0)
     share = hits / planted
-    told = f"{hits} of {planted} are poisons: a precision of {share:.0%}"
+    told = f"{hits} of {planted} are poisons: a precision of {percent(share, 0)}"
     if share >= ENOUGH:
         return right(f"{told}, where a blind pick has {chance}.")
     if share >= 0.5:

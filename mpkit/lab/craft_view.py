@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mpkit.lab.kit.canvas import font_size, new_figure
 from mpkit.lab.kit.legends import show_guess
+from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.views import LossView, ProbabilityView, room_for
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord
@@ -39,7 +40,7 @@ class CraftView:
         self.bars = ProbabilityView(bars, names, wish.label, wish.adversarial, "")
         # To the right: in large letters it is longer than its plot.
         bars.set_title(
-            "surrogates say" if meta else "clean models say",
+            shown("surrogates say" if meta else "clean models say"),
             loc="right",
             fontsize=font_size(self.figure, 10),
         )

@@ -89,7 +89,7 @@ class DefenseView:
         ]
         (self.curve,) = self.certified.plot([], [], color=GREEN, lw=2, drawstyle="steps-post")
         for colour, marker, name in LOOKS.values():
-            self.points.plot([], [], marker, color=colour, ms=6, label=name)
+            self.points.plot([], [], marker, color=colour, ms=6, label=shown(name))
         self.points.plot([], [], ms=4, label="no poisons", **TWIN)
 
     def say(self, text: str) -> None:
@@ -125,7 +125,7 @@ class DefenseView:
         (span, twin, point, words), (up, other, dot) = self.rows[row], self.dots[row]
         for part in (span, twin, point, up, other, dot):
             part.set_data([], [])
-        words.set_text("" if j is None else "not here" if j.refused else j.count)
+        words.set_text(shown("" if j is None else "not here" if j.refused else j.count))
         if j is None or not j.records:
             return
         colour, marker, _ = LOOKS[j.kind]
@@ -157,7 +157,7 @@ class DefenseView:
         for text in self.numbers:
             text.set_text("")
         for text, (x, y, some) in zip(self.numbers, groups, strict=False):
-            text.set(text=", ".join(some), position=(x, y + 0.07))
+            text.set(text=shown(", ".join(some)), position=(x, y + 0.07))
             text.set_ha("right" if x > (low + high) / 2 else "left")
 
     def _certificate(self, judged: Sequence[Judged]) -> None:
@@ -166,6 +166,7 @@ class DefenseView:
         x0, width, top = self.place.x0, self.place.width, self.place.y1
         upper = (x0, UPPER[0], width, top - UPPER[0]) if judged else self.place
         self.points.set_position(upper)
+        self.curve.set_data([], [])
         if judged:
             self.certified.set_position((x0, LOWER[0], width, LOWER[1]))
             shares = judged[-1].certified

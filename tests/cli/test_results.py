@@ -17,8 +17,9 @@ def test_what_a_filter_threw_away_is_said_and_written_down():
     assert mine["poisons"] == summary["poisons"]
     assert (clean["poisons"], clean["innocents"]) == (0, 60)
     words = (
-        f"Victims defended themselves by loss, suspected 0.2: it threw away {mine['caught']} of 6 "
-        f"poisons and {mine['lost']} of 54 other pictures; without poisons, {clean['lost']}"
+        f"Victims defended themselves by loss, suspected 0.2, looks_after 1.0: it threw "
+        f"away {mine['caught']} of 6 poisons and {mine['lost']} of 54 other pictures; "
+        f"without poisons, {clean['lost']}"
     )
     assert words in results(said)
     assert "victims epoch 6 of 6" in said.err  # three arms of two epochs

@@ -19,6 +19,7 @@ from mpkit.lab import (
     UnrollLab,
     VictimsLab,
 )
+from mpkit.lab.defense_controls import DEFENSE
 from mpkit.lab.kit.attack_lab import CRAFTING
 from mpkit.lab.kit.controls import Number, Thumbnails
 from mpkit.lab.poison_source import PoisonSource
@@ -49,7 +50,8 @@ def in_force(lab) -> dict:
         return shown | {n: getattr(attack, n) for n in names} | {"poisons": len(lab.scenario.bases)}
     if isinstance(lab, DefenseLab):
         own = {"look": lab.looked, "set_up": lab.set_up, "judged": lab.set_up in lab.chosen}
-        return vars(attack.defense) | own | {"victims": lab.count, "seed": lab.seed}
+        turned = {name: s.shown(getattr(attack.defense, name)) for name, s in DEFENSE.items()}
+        return turned | own | {"victims": lab.count, "seed": lab.seed}
     recipe = vars(attack.victim_recipe)
     if isinstance(lab, CollisionLab):
         names, scenario = lab.scenario.train.classes, lab.scenario

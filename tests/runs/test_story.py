@@ -148,7 +148,7 @@ def test_a_story_tells_of_a_defense_and_what_it_threw_away(run):
     summary = {"screening": {"poisoned": counts}}
     (run / "summary.json").write_text(json.dumps(summary), "utf-8")
     told = dict(story_of(run).settings)
-    assert told["defense"] == "loss, suspected 0.1"
+    assert told["defense"] == "loss, suspected 0.1, looks_after 1.0"
     assert told["thrown away"] == "2 of 6 poisons and 10 of 54 other pictures"
     summary["screening"]["poisoned"]["caught"] = "all"
     (run / "summary.json").write_text(json.dumps(summary), "utf-8")

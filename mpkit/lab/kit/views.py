@@ -84,8 +84,7 @@ class LossView:
         tidy(axes, own, "craft step", "loss")
         size = font_size(axes.figure, 8)
         if loss == USUAL_LOSS:  # below 0 another loss says nothing of what the target is called
-            label = shown(f"below: called {adversarial}")
-            axes.axhline(0, color=RED, ls="--", lw=1, label=label)
+            axes.axhline(0, color=RED, ls="--", lw=1, label=shown(f"below: called {adversarial}"))
         self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
