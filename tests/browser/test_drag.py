@@ -73,7 +73,8 @@ def test_a_point_is_dragged_and_the_picture_follows(hand):
     there = book.ask(PLACE.format(1))
     assert hand.near(1, there)
     assert book.ask("[lab.poisons[i].tolist() for i in (0, 2, 3)]") == others
-    # the sliders tell of the one that was taken
+    # the sliders tell of the one that was taken, when all else is drawn
+    book.wait_for(f"abs(lab.controls['x'].value - {there[0]}) < 1e-6")
     assert book.ask("[lab.controls[n].value for n in ('which', 'x', 'y')]") == [
         2, *(pytest.approx(v, abs=1e-6) for v in there)
     ]  # fmt: skip
