@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mpkit.contest.apart import Lost, answers
 from mpkit.contest.limits import DAY, Limits, limits_of
 from mpkit.contest.submission import MOST, Submission, attack_of, read_submission
 from mpkit.data import files
-from mpkit.data.schema import parsed, sealed, strict
+from mpkit.data.schema import LARGEST, parsed, sealed, strict, told
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.grid import drawable
@@ -21,6 +23,9 @@ from mpkit.training import stream
 
 TEAMS = 200
 """Submissions of a contest."""
+REASON = 500
+"""Letters of a reason that are kept at the draw."""
+GONE = "it was taken away after the draw: bring it back"
 AFTER = "it came, or was changed, after the targets were drawn: keep it for another round"
 
 
@@ -83,22 +88,51 @@ def open_contest(folder: Path | str) -> Contest:
             raise ValueError(
                 f"limits in {folder} are other ones than at the draw: bring those back"
             )
-    paths = sorted((folder / "submissions").glob("*.json"))
-    if len(paths) > TEAMS:
-        raise ValueError(f"{folder} has {len(paths)} submissions; at most {TEAMS} are read")
-    teams, refused = {}, {}
+    teams, refused = _handed_in(sorted((folder / "submissions").glob("*.json")), limits, draw)
+    return Contest(folder, limits, tuple(teams), refused, draw)
+
+
+def _handed_in(
+    paths: list[Path], limits: Limits, draw: dict | None
+) -> tuple[list[Submission], dict[str, str]]:
+    """The teams, in their order, and file → why it is refused. After the draw only those are read
+    that were there."""
+    kept, before = (draw["teams"], draw.get("refused", {})) if draw else ({}, {})
+    teams, refused = [], dict.fromkeys(kept, GONE)
     for path in paths:
-        try:
-            team = read_submission(path, limits)
-            key = team.side, team.team.casefold()
-            if key in teams:
-                raise ValueError(f"{team.team} has handed in {teams[key].name} for {team.side}")
-            if draw and draw["teams"].get(path.name) != team.digest:
-                raise ValueError(AFTER)
-            teams[key] = team
-        except (ValueError, OSError) as error:
-            refused[path.name] = str(error)
-    return Contest(folder, limits, tuple(teams[key] for key in sorted(teams)), refused, draw)
+        refused.pop(path.name, None)
+        if draw and path.name not in kept:
+            refused[path.name] = before.get(path.name, AFTER)
+        elif len(teams) == TEAMS:
+            refused[path.name] = f"there are more than {TEAMS} submissions"
+        else:
+            try:
+                team = read_submission(path, limits)
+            except (ValueError, OSError) as error:
+                refused[path.name] = str(error)
+            except Exception as error:  # whatever one file does, it does to nobody else
+                refused[path.name] = f"it can't be read: {type(error).__name__}: {error}"
+            else:
+                if team.digest.startswith(kept.get(path.name, "")):  # an old draw has the start
+                    teams.append(team)
+                else:
+                    refused[path.name] = AFTER
+    refused |= _twice(teams)
+    teams = [team for team in teams if team.name not in refused]
+    return sorted(teams, key=lambda team: (team.side, team.key)), refused
+
+
+def _twice(teams: list[Submission]) -> dict[str, str]:
+    """File → why, of all that claim to be one team: which of them is it, no file can say."""
+    claims: dict[tuple, list[Submission]] = {}
+    for team in teams:
+        claims.setdefault((team.side, team.key), []).append(team)
+    found = {}
+    for same in (same for same in claims.values() if len(same) > 1):
+        names = " and ".join(team.name for team in same)
+        for team in same:
+            found[team.name] = f"{names} hand in for one team, {team.team} ({team.side}): leave one"
+    return found
 
 
 def read_limits(folder: Path) -> Limits:
@@ -124,18 +158,45 @@ def drawn(contest: Contest, seed: int | None = None) -> Contest:
     """The contest with its targets, drawn now if they were not before. From then on nothing can be
     handed in. `seed`: the teacher's; without one the system gives one that nobody can foretell.
 
-    Raises ValueError for another seed than that of the draw, for no team, and too few targets.
+    Raises ValueError for another seed than that of the draw, for no team, too few targets, and
+    results without the draw that they are of.
     """
+    if contest.draw is None:
+        with _alone(contest.folder):
+            return _drawn(contest.folder, seed)
+    return _as_before(contest, seed)
+
+
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    return files.locked(folder / ".lock", str(folder))
+
+
+def _as_before(contest: Contest, seed: int | None) -> Contest:
+    if seed not in (None, before := contest.draw["seed"]):
+        raise ValueError(f"the targets were drawn before, by seed {before}; that is final")
+    return contest
+
+
+def _drawn(folder: Path, seed: int | None = None) -> Contest:
+    """The contest as the folder has it now, and with targets. Only for who has the lock."""
+    contest = open_contest(folder)
     if contest.draw:
-        if seed not in (None, before := contest.draw["seed"]):
-            raise ValueError(f"the targets were drawn before, by seed {before}; that is final")
-        return contest
+        return _as_before(contest, seed)
+    if (played := folder / "results.jsonl").exists() and played.stat().st_size:
+        raise ValueError(
+            f"{folder} has results, and no round.json with the draw that they are of: bring that "
+            "back, or play in a new folder"
+        )
+    if seed is not None and not 0 <= seed <= LARGEST:
+        raise ValueError(f"the seed of a draw must lie between 0 and {LARGEST}, not {told(seed)}")
     if not contest.teams:
         reasons = "; ".join(f"{name}: {why}" for name, why in contest.refused.items())
         raise ValueError(f"{contest.folder} has no submission to play with. {reasons}".rstrip())
     seed = secrets.randbelow(2**31) if seed is None else seed
     draw = {"seed": seed, "targets": _targets(contest.limits, seed)}
     draw |= {"teams": {t.name: t.digest for t in contest.teams}, "ground": _ground(contest.limits)}
+    reasons = {name: why[:REASON] for name, why in contest.refused.items()}
+    draw["refused"] = dict(itertools.islice(reasons.items(), TEAMS))
     record.write_json(contest.folder / "round.json", sealed(draw))
     return dataclasses.replace(contest, draw=draw)
 
@@ -157,10 +218,10 @@ def play(contest: Contest) -> Iterator[dict]:
     a round that was lost ("lost" says why). Raises ValueError where not even undefended
     victims can be trained.
     """
-    with files.locked(contest.folder / ".lock", str(contest.folder)):
-        contest = drawn(contest)
+    with _alone(contest.folder):
+        contest = _drawn(contest.folder)
         done = contest.results()
-        lost = {(s, r[s]) for r in done if "lost" in r for s in ("red", "blue") if r.get(s)}
+        lost = set(lost_of(done))
         for red in contest.side("red"):
             for row in _crafted(contest, red, done) if ("red", red.team) not in lost else ():
                 lost |= {("red", red.team)} if "lost" in row else set()
@@ -169,6 +230,12 @@ def play(contest: Contest) -> Iterator[dict]:
         for blue in [None, *contest.side("blue")]:
             if not blue or ("blue", blue.team) not in lost:
                 yield from (_keep(contest, row) for row in _judged(contest, blue, reds, done))
+
+
+def lost_of(results: Iterable[dict]) -> dict[tuple[str, str], str]:
+    """(side, team) → why it lost its round."""
+    lost = [r for r in results if "lost" in r]
+    return {(s, r[s]): r["lost"] for r in lost for s in ("red", "blue") if r.get(s)}
 
 
 def _keep(contest: Contest, row: dict) -> dict:

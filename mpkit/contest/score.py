@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mpkit.contest.contest import Contest
+from mpkit.contest.contest import Contest, lost_of
 from mpkit.evaluation.rates import Rate, clustered_rate
 
 RULES = (
@@ -73,9 +73,7 @@ def table_of(results: Iterable[dict]) -> Table:
 def scores(contest: Contest, results: Iterable[dict]) -> list[Score]:
     """Red teams and then blue ones, each from the first to the last."""
     results = list(results)
-    lost = {
-        (s, r[s]): r["lost"] for r in results if "lost" in r for s in ("red", "blue") if r.get(s)
-    }
+    lost = lost_of(results)
     table = table_of(results)
     found = []
     for team in contest.teams:

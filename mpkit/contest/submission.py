@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 from mpkit.contest.limits import RED, Limits, taken
 from mpkit.contest.pictures import Poisons, read
 from mpkit.data import files
+from mpkit.data.names import one_line
 from mpkit.data.schema import parsed, told
 from mpkit.defenses.defense import Defense
 from mpkit.runs.attack import SETTINGS, Attack
@@ -19,6 +21,8 @@ from mpkit.settings import Settings
 
 MOST = 1 << 16
 """Bytes of a submission; pictures made elsewhere lie beside it."""
+LONGEST = 40
+"""Letters of a team's name."""
 NOTE = 2000
 """Letters of a note."""
 HEADS = ("team", "side", "attack", "defense", "pictures", "note")
@@ -50,6 +54,11 @@ class Submission:
     note: str = ""
 
     @property
+    def key(self) -> str:
+        """The team's name, however it is written: capital or small, full-width or not."""
+        return unicodedata.normalize("NFKC", self.team).casefold()
+
+    @property
     def what(self) -> str:
         """What it does, in a line."""
         if self.poisons is not None:
@@ -57,6 +66,12 @@ class Submission:
         if self.defense:
             return self.defense.in_words
         return ", ".join(f"{k} {_told(k, v)}" for k, v in self.given.items()) or "as usual"
+
+
+def _is_name(team: str) -> bool:
+    """Letters and digits of any script, with what is written above and below them."""
+    bare = "".join(c for c in team if not unicodedata.category(c).startswith("M") or c == team[0])
+    return len(team) <= LONGEST and bool(re.fullmatch(r"\w[\w .-]*", bare))
 
 
 def _told(name: str, value: object) -> str:
@@ -74,10 +89,13 @@ def submission_of(row: object, limits: Limits, path: Path) -> Submission:
     """The submission in a JSON object, as if it stood in the file at `path`. Raises ValueError."""
     taken(row, HEADS, "the submission")
     side, team, note = row.get("side"), row.get("team"), row.get("note", "")
-    if side not in SIDES:
+    if not isinstance(side, str) or side not in SIDES:
         raise ValueError(f"side must be red or blue, not {told(side)}")
-    if not isinstance(team, str) or not re.fullmatch(r"\w[\w .-]{0,39}", team):
-        raise ValueError(f"team must be a name of at most 40 letters and digits, not {told(team)}")
+    team = one_line(team) if isinstance(team, str) else team
+    if not isinstance(team, str) or not _is_name(team):
+        raise ValueError(
+            f"team must be a name of at most {LONGEST} letters and digits, not {told(team)}"
+        )
     if not isinstance(note, str) or len(note) > NOTE:
         raise ValueError(f"note must be a text of at most {NOTE} letters")
     handed = [name for name in HEADS[2:5] if name in row]
@@ -95,7 +113,7 @@ def submission_of(row: object, limits: Limits, path: Path) -> Submission:
         parts["poisons"], more = read(path.parent, mine, limits)
     # Only now, as what is no number, and is refused, is no JSON either.
     blob = json.dumps(row, sort_keys=True, allow_nan=False).encode() + more
-    return Submission(**parts, digest=hashlib.sha256(blob).hexdigest()[:16])
+    return Submission(**parts, digest=hashlib.sha256(blob).hexdigest())
 
 
 def _defense(row: object) -> Defense:

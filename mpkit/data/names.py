@@ -63,8 +63,9 @@ def name_in_zip(name: str, utf8: bool) -> tuple[str, bool]:
 
 def one_line(text: str) -> str:
     """Text on one line, composed, without letters that do nothing but steer others."""
-    words = " ".join(composed(text).split())
-    return "".join(c for c in words if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    steers = ("Cc", "Cf", "Cs")
+    kept = (c for c in composed(text) if c.isspace() or unicodedata.category(c) not in steers)
+    return " ".join("".join(kept).split())
 
 
 def spelt(text: str, has: Callable[[str], bool]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import math
 import types
@@ -17,6 +18,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST = 2**53
 """Whole numbers are exact up to here, in JSON of whatever program."""
+DEEPEST = 50
+"""Lists and objects that may lie in one another."""
 WORDS = ("nan", "inf", "-inf")
 """How floats that are not finite are written, as JSON has no word for them."""
 SEAL = "check"
@@ -26,9 +29,17 @@ SEAL = "check"
 def parsed(text: bytes) -> object:
     """JSON that is UTF-8, not nested too deeply, and names nothing twice. Raises ValueError."""
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_int=_whole)
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_int=_whole)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    level = [found]
+    for _ in range(DEEPEST + 1):  # what json can read may still be too deep for who walks it
+        inner = [one.values() if isinstance(one, dict) else one for one in level
+                 if isinstance(one, dict | list)]  # fmt: skip
+        level = list(itertools.chain.from_iterable(inner))
+    if level:
+        raise ValueError("it is nested too deeply")
+    return found
 
 
 def _whole(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from mpkit.data.schema import built, parsed, told, value, values, within
+from mpkit.data.schema import DEEPEST, built, parsed, told, value, values, within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +80,13 @@ def test_what_is_missing_or_no_object_is_refused():
 def test_text_that_is_no_json_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):
         parsed(text)
+
+
+def test_what_is_nested_too_deeply_for_others_is_refused_as_well():
+    assert parsed(b"[" * DEEPEST + b"]" * DEEPEST)
+    for start, end in ((b"[", b"]"), (b'{"a":', b"}")):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parsed(start * (DEEPEST + 1) + b"1" + end * (DEEPEST + 1))
 
 
 def test_words_are_never_long():
