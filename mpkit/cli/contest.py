@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     contest = open_contest(Path(options.folder))
     for name, why in contest.refused.items():
-        say(f"mpkit: {name} is refused: {one_line(why)}")
+        say(f"mpkit: {one_line(name)} is refused: {one_line(why)}")
     if options.check:
         for team in contest.teams:
             show(f"{team.side:<5} {team.team}: {one_line(team.what)}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mpkit.contest.contest import Contest
+from mpkit.contest.contest import Contest, lost_of
 from mpkit.contest.score import RULES, Cell, Score, scores, table_of
 from mpkit.data import files
 from mpkit.data.names import one_line
@@ -22,6 +23,10 @@ caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { border: 1px solid #888; padding: .3rem .6rem; text-align: left; vertical-align: top; }
 small { display: block; opacity: .8; }
 """
+KNOWN = (
+    "The target of pictures made elsewhere ({teams}) was known beforehand. All blue teams met it "
+    "as well, and its victims are counted with those of the targets that were drawn."
+)
 CLEAN, BARE = "clean pictures (nobody attacks)", "no defense"
 
 
@@ -45,12 +50,14 @@ def report(contest: Contest, results: Iterable[dict]) -> str:
         (s.team, s.side, str(s), "" if s.price is None else percent(s.price), _what(contest, s))
         for s in scores(contest, results)
     ]
-    said = {t.team: t.note for t in contest.teams if t.note}
+    said = sorted((t.team, t.side, t.note) for t in contest.teams if t.note)
+    elsewhere = [t.team for t in contest.side("red") if t.poisons is not None]
     parts = [
         "<h1>Red and blue</h1>",
-        f"<p>{_words(RULES.format(allowance=percent(limits.allowance, 0)))}</p>",
+        f"<p>{_words(RULES.format(allowance=percent(limits.allowance)))}</p>",
         _table("Points", ("team", "side", "points", "price in accuracy", "handed in"), ranked),
         pairs_table(contest, results),
+        f"<p>{_words(KNOWN.format(teams=', '.join(elsewhere)))}</p>" if elsewhere else "",
         _limits(contest),
         _table(
             "Targets, drawn after everything was handed in",
@@ -58,7 +65,7 @@ def report(contest: Contest, results: Iterable[dict]) -> str:
             drawn,
         ),
         _table("Refused", ("file", "why"), sorted(contest.refused.items())),
-        _table("What teams say", ("team", "note"), sorted(said.items())),
+        _table("What teams say", ("team", "side", "note"), said),
     ]
     head = (
         '<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
@@ -73,13 +80,17 @@ def report(contest: Contest, results: Iterable[dict]) -> str:
 
 def pairs_table(contest: Contest, results: Iterable[dict]) -> str:
     """Red teams down, blue teams across, as an HTML table: victims that turned, and accuracy."""
-    table = table_of(results)
+    results = list(results)
+    table, lost = table_of(results), lost_of(results)
     reds = [None, *(t.team for t in contest.side("red"))]
     blues = [None, *(t.team for t in contest.side("blue"))]
-    rows = [
-        [CLEAN if red is None else red, *(_cell(table.get((red, blue))) for blue in blues)]
-        for red in reds
-    ]
+    rows = []
+    for red in reds:
+        cells = (_cell(table.get((red, blue))) for blue in blues)
+        # What was counted before a round was lost counts for nobody.
+        gone = (("red", red) in lost or ("blue", blue) in lost for blue in blues)
+        shown = ("lost" if g else cell for g, cell in zip(gone, cells, strict=True))
+        rows.append([CLEAN if red is None else red, *shown])
     names = ("red \\ blue", *(BARE if blue is None else blue for blue in blues))
     return _table("Victims that turned, and accuracy", names, rows)
 
@@ -146,10 +157,10 @@ def marking(contest: Contest, results: Iterable[dict]) -> str:
         for line in (c for c in criteria if c["side"] in ("both", score.side)):
             points, seen = _marked(score, line, notes[score.team, score.side])
             row = [score.team, score.side, line["criterion"], line["points"], points, line["by"]]
-            sheet.writerow([*row, *(line[k] for k in GIVEN), _text(seen)])
+            sheet.writerow(map(_text, [*row, *(line[k] for k in GIVEN), seen]))
     for name, why in sorted(contest.refused.items()):
-        row = [_text(name), "", "limits kept", criteria[0]["points"], 0, "kit", "", "", ""]
-        sheet.writerow([*row, _text(f"refused: {why}")])
+        row = [name, "", "limits kept", criteria[0]["points"], 0, "kit", "", "", ""]
+        sheet.writerow(map(_text, [*row, f"refused: {why}"]))
     return out.getvalue()
 
 
@@ -163,6 +174,10 @@ def _marked(score: Score, line: dict, note: str) -> tuple[object, str]:
     return "", note if line["criterion"] == "threat model" else ""
 
 
-def _text(value: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+FORMULA = re.compile(r"(^|[;,])(\s*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫])")
+"""Where a formula could start: in the cell, or in one that another separator would make of it."""
+
+
+def _text(value: object) -> str:
+    """Text on a line, that no spreadsheet takes for a formula."""
+    return FORMULA.sub(r"\1\2'", one_line(str(value)))

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from mpkit.contest.contest import drawn, open_contest, play
 from mpkit.contest.report import pairs_table, write_report
 from mpkit.contest.score import Score, scores
+from mpkit.data.names import one_line
 from mpkit.lab.kit.canvas import BLUE, RED, font_size, new_figure
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import name_rows
@@ -52,7 +53,7 @@ class ContestBoard(Lab):
         self._draw()
         refused = [f"{name} is refused: {why}." for name, why in self.contest.refused.items()]
         self.assemble(self.figure, [], question, below=[self.pairs])
-        self.say(" ".join(refused))
+        self.say(one_line(" ".join(refused)))
 
     def items(self) -> Iterator[dict]:
         contest = drawn(self.contest, self.seed)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
 from mpkit.contest.contest import drawn, open_contest, play
-from mpkit.contest.report import CRITERIA, marking, report, write_report
-from tests.contest.conftest import RED, write
+from mpkit.contest.pictures import Poisons
+from mpkit.contest.report import CRITERIA, marking, pairs_table, report, write_report
+from tests.contest.conftest import BLUE, LIMITS, RED, write
 from tests.contest.test_score import ROWS as ALL
 
 ROWS = [row for row in ALL if row.get("blue") != "Bears"]
@@ -75,6 +78,51 @@ def test_the_marking_sheet_has_the_kits_points_and_room_for_the_teachers(contest
 def test_no_cell_is_a_formula(contest):
     for row in csv.reader(io.StringIO(marking(contest, ROWS))):
         assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_no_note_and_no_name_prevents_the_marking_sheet(folder):
+    write(folder, "foxes", RED | {"note": "x \ud800 y\u202e;=1+1, +2 ＝3\n-4, -5"})
+    path = write(folder, "zebras", {})
+    path.rename(path.with_name("zebras \udce9.json"))
+    page, sheet = write_report(open_contest(folder))
+    assert "zebras" in page.read_text("utf-8")
+    rows = csv.DictReader(io.StringIO(sheet.read_text("utf-8-sig")))
+    assert "x y;'=1+1, '+2 ＝3 -4, '-5" in [r["seen"] for r in rows]
+
+
+@pytest.mark.parametrize("start", ["", "ours;", "ours; ", "ours,", "ours,\t", "\n"])
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠")
+def test_a_formula_is_text_whatever_parts_the_cells(folder, start, sign):
+    write(folder, "foxes", RED | {"note": f"{start}{sign}1+1"})
+    assert f"'{sign}1+1" in marking(open_contest(folder), ROWS)
+
+
+def test_the_allowance_is_told_as_it_counts(folder):
+    write(folder, "limits", LIMITS | {"allowance": 0.025})
+    assert "costs beyond 2.5%" in report(open_contest(folder), ROWS)
+
+
+def test_a_team_on_both_sides_has_both_its_notes(folder):
+    write(folder, "foxes", RED | {"team": "Both", "note": "red thoughts"})
+    write(folder, "hedgehogs", BLUE | {"team": "Both", "note": "blue thoughts"})
+    page = Reader(report(open_contest(folder), []))
+    assert {"red thoughts", "blue thoughts"} <= set(page.words)
+
+
+def test_what_a_team_that_lost_had_counted_is_not_shown(contest):
+    lost = [*ROWS, {"blue": "Hedgehogs", "lost": "it took longer"}]
+    cells = Reader(pairs_table(contest, lost)).words
+    assert cells.count("lost") == 2  # of clean pictures, and of the Foxes'
+    assert "accuracy 94.0%" in cells
+    lost = [*ROWS, {"red": "Foxes", "lost": "it took longer"}]
+    assert Reader(pairs_table(contest, lost)).words.count("lost") == 2
+
+
+def test_that_a_target_was_known_is_said(contest):
+    assert "was known beforehand" not in report(contest, ROWS)
+    foxes = replace(contest.side("red")[0], poisons=Poisons(torch.zeros(2), torch.zeros(2)))
+    known = replace(contest, teams=(contest.side("blue")[0], foxes))
+    assert "pictures made elsewhere (Foxes) was known beforehand" in report(known, ROWS)
 
 
 def test_the_criteria_are_of_either_side():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from mpkit.contest import worker
 from mpkit.contest.contest import drawn, open_contest
 from mpkit.contest.worker import Overrun, clock, crafted, judged, why
-from mpkit.runs.prepared import prepare
+from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.record import load_poisons
 from mpkit.runs.saved import to_dict
 
@@ -76,6 +77,21 @@ def test_victims_are_judged_with_the_poisons_in_their_rows(contest):
         assert found["successes"] == sum(sum(r.success) for r in records)
         assert found["n"] == len(records) == 2
         assert found["accuracy"] == pytest.approx(sum(r.accuracy for r in records) / 2)
+
+
+def test_a_victim_that_diverged_reads_nothing(contest, monkeypatch):
+    whole = Prepared.judge
+
+    def one_diverges(*given):
+        for done, victims in whole(*given):
+            yield done, [replace(v, accuracy=None) for v in victims[:1]] + victims[1:]
+
+    job = {"defense": None, "seconds": 60}
+    job["targets"] = [(0, to_dict(contest.attack(0)), [(None, None)])]
+    (before,) = judged(job)
+    monkeypatch.setattr(Prepared, "judge", one_diverges)
+    (found,) = judged(job)
+    assert 0 < found["accuracy"] < before["accuracy"]
 
 
 def test_what_a_round_was_lost_by_is_in_words():
