@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ START = 120.0
 """Seconds for a process to start and load, which are not the team's, before it is killed."""
 PATIENCE = 4
 """A second of processor time may last so long, where others use the machine as well."""
+TICK = 0.1
+"""Seconds that are waited for at a time."""
 COMMAND = (sys.executable, "-P", "-m", "mpkit.contest.worker")
 """-P: no module is taken from the folder that it runs in, where submissions may lie."""
 
@@ -37,30 +40,38 @@ def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> It
     )
     killed = threading.Event()
 
-    def watch() -> threading.Timer:
-        timer = threading.Timer(START + PATIENCE * seconds, lambda: (killed.set(), process.kill()))
-        timer.daemon = True
-        timer.start()
-        return timer
+    def watch() -> threading.Event:
+        heard = threading.Event()
 
-    timer = watch()
+        def count() -> None:  # and look at no clock, which goes on while all this is stopped
+            for _ in range(math.ceil((START + PATIENCE * seconds) / TICK)):
+                if heard.wait(TICK):
+                    return
+            if process.poll() is None:
+                killed.set()
+                process.kill()
+
+        threading.Thread(target=count, daemon=True).start()
+        return heard
+
+    heard = watch()
     try:
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
             pipe.write(json.dumps(job, allow_nan=False).encode())
         for line in process.stdout:
-            timer.cancel()
+            heard.set()
             if not line.endswith(b"\n"):
                 break
             row = json.loads(line)
             if "lost" in row:
                 raise Lost(row["lost"])
             yield row
-            timer = watch()
-        if process.wait() or killed.is_set():
+            heard = watch()
+        if process.wait():
             late = f"it was stopped: nothing came of it in {START + PATIENCE * seconds:g} seconds"
             raise Lost(late if killed.is_set() else f"its process ended by {process.returncode}")
     finally:
-        timer.cancel()
+        heard.set()
         process.kill()
         process.wait()
         process.stdout.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -40,6 +43,27 @@ def test_what_says_nothing_is_killed(monkeypatch):
     assert next(found) == {"n": 1}
     with pytest.raises(Lost, match=r"nothing came of it in 3 seconds"):
         next(found)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system stops no process")
+def test_who_was_stopped_has_waited_for_nothing(tmp_path):
+    go = tmp_path / "go"
+    work = f"import pathlib, time; go = pathlib.Path({str(go)!r}); "
+    work += "print(json.dumps({'n': 1}), flush=True)\nwhile not go.exists(): time.sleep(0.05)\n"
+    text = "import sys\nfrom mpkit.contest import apart\napart.START = 4\n"
+    text += f"command = (sys.executable, '-P', '-c', {('import sys, json; ' + work)!r})\n"
+    text += "for row in apart.answers({}, 0, command): print(row, flush=True)\nprint('whole')"
+    contest = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert contest.stdout.readline() == b"{'n': 1}\n"
+    time.sleep(0.2)  # so that it waits for what comes next
+    contest.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    contest.send_signal(signal.SIGCONT)
+    time.sleep(0.5)
+    go.touch()
+    assert contest.communicate()[0] == b"whole\n"
 
 
 def test_who_has_heard_enough_leaves_no_process():
