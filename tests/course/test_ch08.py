@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from mpkit.contest.limits import limits_of
 from mpkit.contest.score import Cell, _blue
 from mpkit.course.ch08 import CASES, LIMITS, PAIRS, _points, rate_of
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def test_points_are_those_of_a_contest():
@@ -27,6 +33,12 @@ def test_least_is_known_of_the_pair_that_is_named():
     assert (round(rate_of("b").low, 2), round(rate_of("b").high, 2)) == (0.15, 0.85)
     for pair in "ac":
         assert width[pair] == pytest.approx(0.49, abs=0.01)
+
+
+def test_the_chapter_draws_by_no_seed_that_it_shows():
+    cells = json.loads((NOTEBOOKS / "08-red-and-blue.ipynb").read_text("utf-8"))["cells"]
+    (draw,) = re.findall(r"draw=(.*), question", "".join("".join(c["source"]) for c in cells))
+    assert draw == "sized(ci=SEED, usual=None)"
 
 
 def test_the_chapters_limits_are_limits():
