@@ -123,15 +123,16 @@ def _handed_in(
 
 
 def _twice(teams: list[Submission]) -> dict[str, str]:
-    """File → why, of all that claim to be one team: which of them is it, no file can say."""
+    """File → why, of all that claim one team, or one team's pictures: whose, no file can say."""
     claims: dict[tuple, list[Submission]] = {}
     for team in teams:
-        claims.setdefault((team.side, team.key), []).append(team)
+        claims.setdefault((f"for one team, {team.side}", team.key), []).append(team)
+        if team.poisons is not None:
+            claims.setdefault(("the same pictures", team.poisons.digest), []).append(team)
     found = {}
-    for same in (same for same in claims.values() if len(same) > 1):
+    for (what, _), same in claims.items():
         names = " and ".join(team.name for team in same)
-        for team in same:
-            found[team.name] = f"{names} hand in for one team, {team.team} ({team.side}): leave one"
+        found |= {t.name: f"{names} hand in {what}: leave one" for t in same if len(same) > 1}
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -16,11 +18,13 @@ from mpkit.data.decoding import decode
 from mpkit.data.schema import told
 from mpkit.networks import Shape
 from mpkit.runs.prepared import load_scenario
-from mpkit.runs.record import load_poisons
+from mpkit.runs.record import ROOM, load_poisons
 
 LAYOUT = (
     "wanted is a run's folder, or a folder or zip of PNGs named by the training row they replace"
 )
+MOST, MANY = 1 << 26, 1 << 16
+"""Bytes of a team's pictures, and how many files they may be."""
 
 
 class Poisons(NamedTuple):
@@ -28,6 +32,13 @@ class Poisons(NamedTuple):
 
     pictures: Tensor
     rows: Tensor
+
+    @property
+    def digest(self) -> str:
+        """Of what they are, in whatever order they came, and wherever they lie."""
+        order = self.rows.argsort()
+        parts = (part[order].numpy().tobytes() for part in self)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def read(folder: Path, name: object, limits: Limits) -> tuple[Poisons, bytes]:
@@ -43,8 +54,16 @@ def read(folder: Path, name: object, limits: Limits) -> tuple[Poisons, bytes]:
         raise ValueError(f"pictures {name!r} is a link, which is not followed")
     train = load_scenario(limits.attack(**limits.named), progress=False).train
     most = round(limits.budget * len(train))
-    run = (path / "poisons.safetensors").exists()
-    found = Poisons(*load_poisons(path)) if run else _pngs(path, train.shape, most)
+    if (run := path / "poisons.safetensors").exists():
+        room = most * (math.prod(train.shape) + 8) + ROOM
+        if run.is_symlink() or (size := run.stat().st_size) > room:
+            what = (
+                "is a link" if run.is_symlink() else f"has {size:,} bytes; the budget is {room:,}"
+            )
+            raise ValueError(f"{run.name} of {name!r} {what}")
+        found = Poisons(*load_poisons(path))
+    else:
+        found = _pngs(path, train.shape, most)
     check(found, train, limits)
     return found, b"".join(part.numpy().tobytes() for part in found)
 
@@ -52,6 +71,7 @@ def read(folder: Path, name: object, limits: Limits) -> tuple[Poisons, bytes]:
 def _pngs(path: Path, shape: Shape, most: int) -> Poisons:
     if not path.exists():
         raise ValueError(f"there are no pictures {path.name!r}: {LAYOUT}")
+    _refuse_much(path)
     pictures, rows = [], []
     for name, blob in read_members(path, lambda name: name.lower().endswith(".png")):
         if blob is None:
@@ -71,6 +91,23 @@ def _pngs(path: Path, shape: Shape, most: int) -> Poisons:
     if not rows:
         raise ValueError(f"there are no pictures in {path.name!r}: {LAYOUT}")
     return Poisons(torch.stack(pictures), torch.tensor(rows))
+
+
+def _refuse_much(path: Path) -> None:
+    """Raises ValueError for what is neither a folder without links nor a zip, and for what takes
+    long to read, whatever is in it."""
+    if path.is_file() and path.suffix.lower() != ".zip":
+        raise ValueError(f"{path.name!r} is no folder and no zip: {LAYOUT}")
+    found, total = [path], 0
+    while found:
+        inner = found.pop()
+        if inner.is_symlink():
+            raise ValueError(f"{inner.name!r} in {path.name!r} is a link, which is not followed")
+        if inner.is_dir():
+            found += inner.iterdir()
+        total += inner.stat().st_size
+        if total > MOST or len(found) > MANY:
+            raise ValueError(f"{path.name!r} has more than {MOST:,} bytes, or {MANY:,} files")
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mpkit.contest.contest import open_contest
 from mpkit.contest.limits import limits_of
 from mpkit.contest.pictures import Poisons, check, read
 from mpkit.contest.submission import read_submission
@@ -67,7 +69,12 @@ def test_a_submission_of_pictures_changes_its_digest_with_them(tmp_path, good, t
         ("", "must name what lies beside"),
         ("nowhere", "there are no pictures 'nowhere'"),
         ("link", "is a link, which is not followed"),
-        ("text.txt", "no archive ending in"),
+        ("text.txt", "is no folder and no zip"),
+        ("linked", "'1.png' in 'linked' is a link, which is not followed"),
+        ("bomb.tar.bz2", "is no folder and no zip"),
+        ("endless.zip", "has more than 67,108,864 bytes"),
+        ("long", "poisons.safetensors of 'long' has 1,073,741,824 bytes; the budget is"),
+        ("elsewhere", "poisons.safetensors of 'elsewhere' is a link"),
         ("empty", "there are no pictures in 'empty'"),
         ("named", "names no training row: wanted is a run's folder"),
         ("large", "is over 100 pixels"),
@@ -80,7 +87,18 @@ def test_a_submission_of_pictures_changes_its_digest_with_them(tmp_path, good, t
 def test_what_is_refused_is_named(tmp_path, name, words):
     (tmp_path / "link").symlink_to(Path("/etc"))
     (tmp_path / "text.txt").write_text("hello")
-    for folder in ("empty", "named", "large", "small", "colour", "many", "broken"):
+    for folder in (
+        "empty",
+        "named",
+        "large",
+        "small",
+        "colour",
+        "many",
+        "broken",
+        "linked",
+        "long",
+        "elsewhere",
+    ):
         (tmp_path / folder).mkdir()
     Image.new("L", (10, 10)).save(tmp_path / "named" / "fox.png")
     Image.new("L", (11, 10)).save(tmp_path / "large" / "1.png")
@@ -89,8 +107,29 @@ def test_what_is_refused_is_named(tmp_path, name, words):
     (tmp_path / "broken" / "1.png").write_bytes(b"\x89PNG\r\n")
     for row in range(4):
         Image.new("L", (10, 10)).save(tmp_path / "many" / f"{row}.png")
+    (tmp_path / "linked" / "1.png").symlink_to(tmp_path / "small" / "1.png")
+    (tmp_path / "elsewhere" / "poisons.safetensors").symlink_to(tmp_path / "text.txt")
+    for path, size in (("endless.zip", 1 << 27), ("long/poisons.safetensors", 1 << 30)):
+        with (tmp_path / path).open("wb") as file:
+            file.truncate(size)
+    with tarfile.open(tmp_path / "bomb.tar.bz2", "w:bz2") as archive:
+        archive.add(tmp_path / "small", "small")
     with pytest.raises(ValueError, match=words):
         read(tmp_path, name, LIMITED)
+
+
+def test_pictures_that_two_hand_in_are_nobodys(folder, good):
+    write(folder, "limits", LIMITS | {"named": NAMED})
+    (folder / "submissions" / "run").mkdir()
+    save_poisons(folder / "submissions" / "run", *good)
+    write(folder, "owls", {"team": "Owls", "side": "red", "pictures": "run"})
+    assert "Owls" in [t.team for t in open_contest(folder).teams]
+    for name in ("run", "run/poisons", "run/"):
+        write(folder, "crows", {"team": "Crows", "side": "red", "pictures": name})
+        found = open_contest(folder)
+        same = "crows.json and owls.json hand in the same pictures: leave one"
+        assert found.refused == {"crows.json": same, "owls.json": same}
+        assert [t.team for t in found.side("red")] == ["Foxes"]
 
 
 def test_without_a_named_target_there_are_no_pictures(tmp_path):

@@ -64,6 +64,7 @@ def test_one_spelling():
         (" a\n\tb ", "a b"),
         ("a\u2028b", "a b"),
         ("\u202eabc", "abc"),
+        ("\u202e a \u200b b \u200b", "a b"),
         ("a\x00b\x7f", "ab"),
         ("e\u0301", "é"),
         ("x\udce9", "x"),
