@@ -26,9 +26,23 @@ class Lost(Exception):
     """A team lost its round; the words say by what."""
 
 
+class Fault(ValueError):
+    """What no team can help, such as a full disk or poisons that are gone: nobody loses by it."""
+
+
+def heard_of(row: dict) -> dict:
+    """The row of an answer. Raises Lost or Fault where it says so."""
+    if "lost" in row:
+        raise Lost(row["lost"])
+    if "fault" in row:
+        raise Fault(f"the round stopped by no team's fault: {row['fault']}. Mend that, and go on")
+    return row
+
+
 def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> Iterator[dict]:
-    """What a worker answers to a job, one JSON object after another. Raises Lost where it says so,
-    ends without a word, or says nothing for much longer than `seconds` of processor time."""
+    """What a worker answers to a job, one JSON object after another. Raises Lost, or Fault, where it
+    says so, and Lost where it ends without a word, or says nothing for much longer than `seconds`
+    of processor time."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [str(Path(__file__).resolve().parents[2]), *filter(os.path.isabs, given)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -62,10 +76,7 @@ def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> It
             heard.set()
             if not line.endswith(b"\n"):
                 break
-            row = json.loads(line)
-            if "lost" in row:
-                raise Lost(row["lost"])
-            yield row
+            yield heard_of(json.loads(line))
             heard = watch()
         if process.wait():
             late = f"it was stopped: nothing came of it in {START + PATIENCE * seconds:g} seconds"

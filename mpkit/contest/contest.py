@@ -217,7 +217,7 @@ def play(contest: Contest) -> Iterator[dict]:
     A result is of poisons ({"red", "target", "seconds"}), of victims (with "blue", None where there
     is no defense, and "red" None where all pictures are clean; "successes", "n", "accuracy"), or of
     a round that was lost ("lost" says why). Raises ValueError where not even undefended
-    victims can be trained.
+    victims can be trained, and for what no team can help, which is recorded for nobody.
     """
     with _alone(contest.folder):
         contest = _drawn(contest.folder)

@@ -41,7 +41,7 @@ class Limits:
     judge_seconds: float = setting(
         60.0, "processor seconds of one target's victims under a defense", above=0, high=DAY
     )
-    memory: float = setting(4.0, "GB that a team's process may take", (0.5, 1024))
+    memory: float = setting(4.0, "GB that a team's process may take", (1, 1024))
     targets: int = setting(4, "targets that are drawn", (1, 100))
     victims: int = setting(4, "fresh victims for each target and pair of teams", (1, 64))
     allowance: float = setting(0.02, "clean accuracy that a defense may cost for nothing", (0, 1))

@@ -8,6 +8,7 @@ never looks at the clock is killed from outside (see `mpkit.contest.apart`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -19,14 +20,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mpkit.contest.apart import Fault
 from mpkit.contest.limits import limits_of
 from mpkit.contest.pictures import Poisons, check
+from mpkit.data.archives import DataError
 from mpkit.data.schema import strict
 from mpkit.defenses.defense import Defense
 from mpkit.device import out_of_memory
 from mpkit.metapoison import poisons_of
 from mpkit.runs.prepared import Prepared, prepare
-from mpkit.runs.record import load_poisons, save_poisons
+from mpkit.runs.record import RecordError, load_poisons, save_poisons
 from mpkit.runs.saved import from_dict
 
 PARENT = os.getppid()
@@ -35,6 +38,15 @@ PARENT = os.getppid()
 
 class Overrun(Exception):
     """A team's time is over."""
+
+
+@contextlib.contextmanager
+def _given() -> Iterator[None]:
+    """For what is done with nothing that the team has handed in."""
+    try:
+        yield
+    except Exception as error:
+        raise Fault(why(error)) from error
 
 
 def clock(seconds: float) -> Callable[..., None]:
@@ -73,9 +85,11 @@ def judged(job: dict) -> Iterator[dict]:
     """Victims under a defense, or without one: of each target, every red team's poisons."""
     defense = Defense(**job["defense"]) if job["defense"] else None
     for number, row, reds in job["targets"]:
-        ready = prepare(from_dict(row), progress=False)
+        with _given():
+            ready = prepare(from_dict(row), progress=False)
         for red, folder in reds:
-            mine, arm = _with_poisons(ready, folder), "poisoned" if folder else "clean"
+            with _given():
+                mine, arm = _with_poisons(ready, folder), "poisoned" if folder else "clean"
             began = time.process_time()
             *_, (_, victims) = mine[0].judge(mine[1], (arm,), clock(job["seconds"]), defense)
             yield {
@@ -119,6 +133,12 @@ def why(error: Exception) -> str:
     return str(error) if isinstance(error, Overrun | ValueError) else f"it failed: {error!r}"
 
 
+def answer_to(error: Exception) -> dict:
+    """{"lost": …}, or {"fault": …} for what the team could not help."""
+    none = isinstance(error, OSError | Fault | RecordError | DataError)
+    return {"fault" if none and getattr(error, "errno", 0) != errno.ENOMEM else "lost": why(error)}
+
+
 def main() -> None:
     """Do the job on stdin, and answer on stdout."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -128,8 +148,8 @@ def main() -> None:
     try:
         for row in WORK[job["what"]](job):
             print(json.dumps(strict(row), allow_nan=False), file=out, flush=True)
-    except Exception as error:  # whatever a team's settings lead to is that team's loss
-        print(json.dumps({"lost": why(error)}, allow_nan=False), file=out, flush=True)
+    except Exception as error:
+        print(json.dumps(answer_to(error), allow_nan=False), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mpkit.contest import contest
-from mpkit.contest.apart import Lost
-from mpkit.contest.worker import WORK, why
+from mpkit.contest.apart import heard_of
+from mpkit.contest.worker import WORK, answer_to
 from tests.conftest import SMALL_DIGITS
 
 GROUND = SMALL_DIGITS | {"epochs": 3, "models": 1, "craft_steps": 2, "unroll_steps": 2}
@@ -44,7 +44,7 @@ def at_once(job: dict, seconds: float):
     try:
         yield from json.loads(json.dumps(list(WORK[job["what"]](job)), allow_nan=False))
     except Exception as error:
-        raise Lost(why(error)) from error
+        heard_of(answer_to(error))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mpkit.contest import apart
-from mpkit.contest.apart import COMMAND, Lost, answers
+from mpkit.contest.apart import COMMAND, Fault, Lost, answers
 
 
 def python(text: str) -> tuple[str, ...]:
@@ -34,6 +34,11 @@ def test_answers_come_line_by_line():
 def test_what_a_round_was_lost_by_is_said(text, words):
     with pytest.raises(Lost, match=words):
         list(answers({}, 5, python(text)))
+
+
+def test_what_is_no_teams_fault_is_no_loss():
+    with pytest.raises(Fault, match=r"by no team's fault: no room. Mend that, and go on"):
+        list(answers({}, 5, python("print(json.dumps({'fault': 'no room'}))")))
 
 
 def test_what_says_nothing_is_killed(monkeypatch):

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from mpkit.contest import contest as module
-from mpkit.contest.apart import Lost
+from mpkit.contest import worker
+from mpkit.contest.apart import Fault, Lost
 from mpkit.contest.contest import drawn, open_contest, play
 from mpkit.data import files
 from tests.contest.conftest import BLUE, LIMITS, RED, at_once, write
@@ -128,6 +129,30 @@ def test_who_fails_loses_a_round_and_nobody_else_does(folder, monkeypatch):
     assert {r["blue"] for r in judged} == {None, "Hedgehogs"}
     assert len(judged) == 2 * 2 * 2
     assert list(play(contest)) == []  # a lost round is not tried again
+
+
+@pytest.mark.parametrize("missing", ["poisons", "prepare"])
+def test_what_no_team_can_help_is_recorded_for_nobody(folder, here, monkeypatch, missing):
+    contest = drawn(open_contest(folder), 5)
+    going = play(contest)
+    for row in going:
+        if row.get("blue", "") is None:
+            break
+    going.close()
+    if missing == "poisons":
+        (folder / "poisons").rename(folder / "elsewhere")
+    else:
+        monkeypatch.setattr(worker, "prepare", lambda *_, **__: 1 / 0)
+    with pytest.raises(Fault, match="by no team's fault"):
+        list(play(contest))
+    assert not [row for row in contest.results() if "lost" in row]
+    if missing == "poisons":
+        (folder / "elsewhere").rename(folder / "poisons")
+    else:
+        monkeypatch.undo()
+        monkeypatch.setattr(module, "answers", at_once)
+    list(play(contest))
+    assert len(contest.results()) == contest.total()
 
 
 def test_where_nobody_defends_and_all_fails_the_machine_is_to_blame(folder, monkeypatch):

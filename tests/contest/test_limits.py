@@ -44,6 +44,7 @@ def test_every_team_stands_on_the_ground_and_victims_are_not_reds():
         ({"targets": 1.5}, "targets must be a whole number"),
         ({"victims": True}, "victims must be a whole number"),
         ({"craft_seconds": 0}, "craft_seconds must be more than 0"),
+        ({"memory": 0.5}, "memory must lie between 1 and 1024, not 0.5"),
         ({"memory": 0}, "memory must lie"),
         ({"ground": 3}, "ground must be"),
         ({"ground": {"seed": 3}}, "'seed' is unknown"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +12,10 @@ import torch
 
 from mpkit.contest import worker
 from mpkit.contest.contest import drawn, open_contest
-from mpkit.contest.worker import Overrun, clock, crafted, judged, why
+from mpkit.contest.worker import Overrun, answer_to, clock, crafted, judged, why
+from mpkit.data.archives import DataError
 from mpkit.runs.prepared import Prepared, prepare
-from mpkit.runs.record import load_poisons
+from mpkit.runs.record import RecordError, load_poisons
 from mpkit.runs.saved import to_dict
 
 
@@ -100,6 +102,23 @@ def test_what_a_round_was_lost_by_is_in_words():
     assert why(RuntimeError(torch_words)) == "it needs more memory than is allowed"
     assert why(ValueError("lr is wrong")) == "lr is wrong"
     assert why(KeyError("x")) == "it failed: KeyError('x')"
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "fault"),
+        (RecordError("no poisons can be read"), "fault"),
+        (DataError("no data"), "fault"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "lost"),
+        (MemoryError(), "lost"),
+        (Overrun("too long"), "lost"),
+        (ValueError("lr is wrong"), "lost"),
+        (ZeroDivisionError(), "lost"),
+    ],
+)
+def test_a_team_loses_by_its_own_fault_alone(error, name):
+    assert answer_to(error) == {name: why(error)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system knows no such limit")
