@@ -164,8 +164,8 @@ class Settings:
     )
     against: Literal["none", "augment", "jpeg", "features"] = setting(
         "none",
-        "a defense that the attacker expects: crafts through random shifts and mirroring, through "
-        "JPEG, or near their class in feature space",
+        "a defense that the attacker expects: crafts through random shifts, through JPEG, "
+        "or near their class in feature space",
         dial=Dial("crafted against"),
         only=AGAINST,
         added=True,

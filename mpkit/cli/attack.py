@@ -15,6 +15,7 @@ from mpkit.cli.results import defended, result_lines
 from mpkit.data.datasets import NAMED
 from mpkit.data.files import clear_parts
 from mpkit.data.places import quoted
+from mpkit.defenses.private import privacy_told
 from mpkit.device import describe
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.tally import tallies
@@ -238,6 +239,9 @@ def _judge(folder: Path, ready: Prepared, quiet: bool) -> dict:
     }
     if screening:
         result["screening"] = {arm: dataclasses.asdict(found) for arm, found in screening.items()}
+    a = ready.attack
+    if told := privacy_told(len(ready.scenario.train), a.victim_recipe, a.defense):
+        result["privacy"] = told
     note = "\n".join(defended(ready.attack, result))
     summary_picture(folder / "summary.png", ready.scenario, poisons, result["arms"], note)
     return result

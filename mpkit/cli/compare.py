@@ -34,7 +34,7 @@ from mpkit.data import files
 from mpkit.data.schema import strict
 from mpkit.defenses.defense import DEFENSES
 from mpkit.device import Plan, cores, pick_device
-from mpkit.evaluation.rates import percent
+from mpkit.evaluation.rates import Rate, percent
 from mpkit.finetuning import FINE_TUNE, WORDS
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
@@ -232,19 +232,29 @@ def table(found: Sequence[Entry]) -> list[str]:
     lines, head = [], None
     for e in found:
         if head != (head := (e.fine_tune, e.budget)):
+            targets = max(x.targets for x in found if head == (x.fine_tune, x.budget))
             lines += [
-                f"{WORDS[e.fine_tune]}, {percent(e.budget)} poisoned, {e.targets} targets:",
+                f"{WORDS[e.fine_tune]}, {percent(e.budget)} poisoned, {targets} targets:",
                 f"  {'method':<18} {'defense':<15} {'victims that turned':<24} "
-                f"{'accuracy':<22} {'clean':<22} thrown away",
+                f"{'accuracy':<22} {'clean accuracy':<22} {'clean turned':<14} thrown away",
             ]
+        clean = f"{e.clean_accuracy or '–'!s:<22} {_of(e.clean_turned):<14}"
         lines.append(
             f"  {e.method:<18} {e.defense:<15} {short(e.turned):<24} {e.accuracy or '–'!s:<22} "
-            f"{e.clean_accuracy or '–'!s:<22} {_thrown(e)}".rstrip()
+            f"{clean} {_told(e, targets)}".rstrip()
         )
     return lines
 
 
-def _thrown(e: Entry) -> str:
-    if e.caught is None:
-        return ""
-    return f"{percent(e.caught, 0)} of poisons, {percent(e.lost, 0)} of others"
+def _of(found: Rate | None) -> str:
+    return f"{found.successes} of {found.n}" if found else "–"
+
+
+def _told(e: Entry, targets: int) -> str:
+    """What a filter threw away; victims that diverged, and targets that are not there yet."""
+    parts = [f"{e.targets} of {targets} targets"] * (e.targets < targets)
+    parts += [f"{e.diverged} diverged"] * bool(e.diverged)
+    if e.caught is not None:
+        told = f"{percent(e.caught, 0)} of poisons, {percent(e.lost, 0)} of others"
+        parts.append(f"{told}, of clean pictures {percent(e.lost_clean, 0)}")
+    return "; ".join(parts)

@@ -60,6 +60,11 @@ def run(options: argparse.Namespace) -> int:
     ready = found.prepare(not options.quiet, data=options.data)
     if not torch.equal(rows, ready.scenario.bases.cpu()):
         raise RecordError(f"the poisons in {found.folder} are of other rows than its settings say")
+    if (defense := ready.attack.defense.defense) != "none":
+        raise ValueError(
+            f"the victims of {found.folder} defended themselves ({defense}), and forensics follows "
+            "a plain training: attack again without --defense"
+        )
     answer = Answer(ready.scenario.targets, _given(found, ready.scenario))
     scores = _scores(ready, poisons, answer, options)
     result = _result(ready.scenario, scores, answer, options.by)
@@ -111,11 +116,18 @@ def _result(scenario: Scenario, scores: Tensor, answer: Answer, by: str) -> dict
         "poisons": len(bases),
         "precision": precision_at(scores, scenario.bases, budget),
         "chance": budget,
+        "chance_within_class": _within(scenario),
         "pictures": [
             {"row": i, "class": names[int(y[i])], "score": float(scores[i]), "poison": i in bases}
             for i in order
         ],
     }
+
+
+def _within(scenario: Scenario) -> float:
+    """The share of poisons among the pictures of their classes."""
+    y = scenario.train.y
+    return len(scenario.bases) / int(torch.isin(y, y[scenario.bases]).sum())
 
 
 def table(result: dict, rows: int) -> list[str]:
@@ -125,7 +137,8 @@ def table(result: dict, rows: int) -> list[str]:
     lines = [
         f"Who taught the answer {result['answer']}? Of the {count} pictures with the highest "
         f"scores, {right} are poisons: {percent(result['precision'], 0)} (by chance "
-        f"{percent(result['chance'], 0)})",
+        f"{percent(result['chance'], 0)}, within the poisons' classes "
+        f"{percent(result['chance_within_class'], 0)})",
         f"{'':>4} {'picture':>8} {'score':>10}  class",
     ]
     for place, one in enumerate(result["pictures"][:rows], 1):

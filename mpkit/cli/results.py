@@ -43,6 +43,8 @@ def defended(attack: Attack, result: dict) -> list[str]:
         return []
     found = {arm: Screening(**row) for arm, row in result.get("screening", {}).items()}
     words = f"Victims defended themselves by {attack.defense.in_words}"
+    if "privacy" in result:
+        words += f" ({result['privacy']})"
     if not found:
         return [words]
     return [f"{words}: it threw away {found['poisoned']}; without poisons, {found['clean'].lost:,}"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from mpkit.defenses.epic import isolation
 from mpkit.defenses.trainee import Trainee
 from mpkit.functional import own
-from mpkit.training import epoch_order
+from mpkit.training import epoch_order, generator
 
 FEWEST = 0.5
 """The share of each class that is always kept."""
@@ -26,7 +26,7 @@ class Cleansing(Trainee):
         self.bare.__dict__.pop("frozen", None)
 
     def prepare(self, epoch: int) -> None:
-        if not epoch or epoch % self.defense.epic_every:
+        if not epoch or epoch % self.defense.epic_every or not self.state.finite:
             return
         rows = self.kept.nonzero().flatten()
         given = self.state, self.x[rows], self.y[rows]
@@ -34,7 +34,10 @@ class Cleansing(Trainee):
         for c in self.y[alone].unique():
             of_class = self.y == c
             left = int((self.kept & of_class).sum()) - math.ceil(FEWEST * int(of_class.sum()))
-            self.kept[alone[self.y[alone] == c][:left]] = False
+            some = alone[self.y[alone] == c]  # as suspicious as one another
+            shuffle = generator(self.seed, "cleansing", epoch, int(c))
+            some = some[torch.randperm(len(some), generator=shuffle).to(some.device)]
+            self.kept[some[:left]] = False
 
     def rows(self, epoch: int) -> Tensor:
         rows = self.kept.nonzero().flatten()

@@ -50,10 +50,11 @@ def sure(answers: Tensor) -> Tensor:
 def filtered(drop: Tensor, scores: Tensor, y: Tensor) -> Filtered:
     """Drops what is marked in `drop` (N,), and of no class more than the half with the highest
     scores (N,): a class stays a class, even where all of it looks suspicious."""
-    drop = drop.clone()
+    drop, shuffle = drop.clone(), torch.Generator().manual_seed(0)
     for c in y.unique():
         rows = (y == c).nonzero().flatten()
-        drop[rows[scores[rows].argsort(descending=True)[len(rows) // 2 :]]] = False
+        rows = rows[torch.randperm(len(rows), generator=shuffle).to(rows.device)]  # among equals
+        drop[rows[scores[rows].argsort(descending=True, stable=True)[len(rows) // 2 :]]] = False
     return Filtered(~drop, scores)
 
 

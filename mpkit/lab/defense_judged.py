@@ -11,6 +11,7 @@ from mpkit.data import Dataset
 from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import DEFENSES, Defense, kind_of
 from mpkit.defenses.partition import Voting, certified_shares, partition, votes_of
+from mpkit.defenses.private import privacy_told
 from mpkit.evaluation.rates import Rate, percent
 from mpkit.evaluation.records import VictimRecord
 from mpkit.evaluation.tally import diverged, success_rate, with_diverged
@@ -33,7 +34,7 @@ class Judged:
     the `rows` that it threw out of the poisoned one, the most suspicious first, with their
     `pictures` uint8 (D, C, H, W) and `labels`. `certified`: the share of test pictures whose answer
     no 0, 1, 2 … changed pictures can change, where that is known. `refused`: why the defense cannot
-    be had here, or ""."""
+    be had here, or "". `privacy`: what it spends, in words, or ""."""
 
     defense: str
     records: tuple[VictimRecord, ...] = ()
@@ -43,6 +44,7 @@ class Judged:
     labels: Tensor | None = None
     certified: Sequence[float] = ()
     refused: str = ""
+    privacy: str = ""
 
     @property
     def kind(self) -> str:
@@ -89,6 +91,8 @@ class Judged:
         )
         if len(self.certified) > 1:
             told += f", {percent(self.certified[1])} certified against one changed picture"
+        if self.privacy:
+            told += f", {self.privacy}"
         return f"{told}. {self.removed}" if self.removed else told
 
 
@@ -106,7 +110,8 @@ def judged(
         records = tuple(r for _, some in runs for r in some)  # of one arm after the other
     except ValueError as error:
         return Judged(defense.defense, refused=str(error))
-    found = Judged(defense.defense, records)
+    spent = privacy_told(len(ready.scenario.train), a.victim_recipe, defense)
+    found = Judged(defense.defense, records, privacy=spent)
     if found.kind == "certified":
         shares = certified(ready, arms["clean"], defense, seed, tell)
         return dataclasses.replace(found, certified=shares)

@@ -31,7 +31,7 @@ def disguised(poisons: Tensor, s: Settings, step: int) -> tuple[Tensor, Callable
     every craft step; and what takes a gradient of those back to them."""
     if s.expected == "augment":
         noise = generator(s.seed, "against", step)
-        seen, back = vjp(lambda x: augmented(x, True, True, noise), poisons)
+        seen, back = vjp(lambda x: augmented(x, True, False, noise), poisons)
     elif s.expected == "jpeg":
         seen, back = vjp(lambda x: jpeg(x, s.against_quality), poisons)
     else:

@@ -106,7 +106,8 @@ def measured(group: Sequence[Trial], plan: Plan | None = None) -> Iterator[dict]
 
 def _made(trial: Trial, plan: Plan | None) -> tuple[Prepared, Tensor | None]:
     """A trial's attack, ready, and its poisons; none where nothing is poisoned."""
-    ready = prepare(trial.attack, False, plan, plan)
+    # Of a defense that cannot be had here the others must not suffer.
+    ready = prepare(dataclasses.replace(trial.attack, defense=Defense()), False, plan, plan)
     if trial.arm == CLEAN:
         return ready, None
     *_, (state, _) = ready.craft()
@@ -138,7 +139,7 @@ class Entry:
     the victims' accuracy, with that of clean victims under the same defense, and how many of
     those turned. `price`: what the defense costs clean victims, in accuracy. Of a filter: the
     shares of the poisons that it caught, and of other pictures that it lost, here and in clean
-    data. What is not known is None. `seconds` a target."""
+    data. What is not known is None. `seconds` of judging a target."""
 
     fine_tune: str
     budget: float
@@ -193,7 +194,7 @@ class _Counts:
         self.accuracy = mean(known) if known else None
         self.turned = clustered_rate(*zip(*self.each, strict=True))
         self.diverged = sum(t["diverged"] for t in tallies)
-        self.seconds = sum(row["seconds"] for row in rows) / self.n
+        self.seconds = sum(row["seconds"] - row.get("crafting", 0) for row in rows) / self.n
         some = [built(Screening, row["screening"]) for row in rows if "screening" in row]
         self.caught = sum(s.caught_share for s in some) / len(some) if some else None
         self.lost = sum(s.lost_share for s in some) / len(some) if some else None

@@ -83,7 +83,7 @@ def test_what_it_writes_is_what_it_says(monkeypatch):
         }
         assert line.split()[:2] == ["metapoison", row["defense"]]
         assert f"{row['turned_successes']}/12 = " in line
-    assert said.out.splitlines()[-1].endswith("50% of poisons, 4% of others")
+    assert said.out.splitlines()[-1].endswith("50% of poisons, 4% of others, of clean pictures 4%")
     with Image.open("compare.png") as png:
         png.verify()
 

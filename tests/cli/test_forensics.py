@@ -15,7 +15,7 @@ from mpkit.evaluation.victims import victim_seed
 from mpkit.runs.folder import open_run
 from mpkit.runs.record import load_poisons
 from tests.blobs import setting
-from tests.cli.conftest import call, refused
+from tests.cli.conftest import call, flags, refused
 
 
 def test_pictures_are_listed_by_the_scores_of_the_runs_own_victims(copy):
@@ -78,3 +78,8 @@ def test_a_folder_without_poisons_is_refused(copy, tmp_path):
     assert "is no run folder" in refused("forensics", tmp_path / "nowhere")
     (copy / "poisons.safetensors").unlink()
     assert "no poisons can be read" in refused("forensics", copy, "--quiet")
+
+
+def test_victims_that_defended_themselves_are_not_explained_by_others():
+    call("attack", *flags(out="run", defense="jpeg"))
+    assert "defended themselves (jpeg)" in refused("forensics", "run")

@@ -27,6 +27,15 @@ def test_a_class_stays_whatever_a_filter_wants():
     assert keep.tolist() == [True, True, False, True]
 
 
+def test_among_equals_the_order_of_the_rows_decides_nothing():
+    """Poisons are the first rows of their class."""
+    y, drop = torch.zeros(200, dtype=torch.long), torch.zeros(200, dtype=torch.bool)
+    drop[:160] = True  # eighty poisons, eighty others
+    gone = ~filtered(drop, drop.double(), y).keep
+    assert gone.sum() == 100
+    assert 35 <= gone[:80].sum() <= 65
+
+
 @pytest.mark.parametrize("tuned", ["no", "last"])
 def test_features_come_in_chunks_and_are_those_of_all_at_once(tuned):
     attack = make_attack("ci", fine_tune=tuned)

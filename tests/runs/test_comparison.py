@@ -86,6 +86,17 @@ def test_what_fails_is_told_and_the_rest_is_done(monkeypatch):
         list(measured(group))
 
 
+def test_a_defense_that_cannot_be_had_here_takes_no_other_with_it():
+    """Also where it comes first, as when a comparison goes on."""
+    given = GIVEN | {"network": "convnet-bn", "fine_tune": "no"}
+    some = [
+        Trial(make_attack(**given, defense=name), CLEAN) for name in ("dp-sgd", "early-stopping")
+    ]
+    first, second = measured(some)
+    assert "batch norm" in first["failed"]
+    assert "tally" in second
+
+
 def test_targets_are_brought_together():
     found = trials(GIVEN, **ALL, defenses=["none", "loss"])
     clean, defended_clean, mine, defended = (
