@@ -40,9 +40,9 @@ def heard_of(row: dict) -> dict:
 
 
 def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> Iterator[dict]:
-    """What a worker answers to a job, one JSON object after another. Raises Lost, or Fault, where it
-    says so, and Lost where it ends without a word, or says nothing for much longer than `seconds`
-    of processor time."""
+    """What a worker answers to a job, one JSON object after another. Raises Lost, or Fault, where
+    it says so, and Lost where it ends without a word, or says nothing for much longer than
+    `seconds` of processor time."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [str(Path(__file__).resolve().parents[2]), *filter(os.path.isabs, given)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
