@@ -78,7 +78,8 @@ def _wilson(p: float, n: float) -> tuple[float, float]:
     z = 1.959963984540054
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not put the share itself outside.
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
 
 def fallen(successes: Sequence[int], ns: Sequence[int]) -> Rate:

@@ -154,3 +154,11 @@ def test_a_mean_has_students_interval():
     assert str(mean([0.5, 0.5])) == "50.0% (50% to 50%)"
     with pytest.raises(ValueError, match="no shares"):
         mean([])
+
+
+def test_a_share_lies_in_its_interval():
+    """Bars of a plot are drawn from it, and may not be of negative length."""
+    for targets in range(1, 40):
+        for each in (0, 1, 4):
+            found = clustered_rate([each] * targets, [4] * targets)
+            assert found.low <= found.rate <= found.high
