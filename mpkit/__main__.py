@@ -75,38 +75,23 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_flags(command)
         add_attack_flags(command)
         command.set_defaults(run=module.run)
-    judged = commands.add_parser(
-        "defend", help="judge a run's poisons under defenses", description=defend.__doc__
-    )
-    defend.add_flags(judged)
-    judged.set_defaults(run=defend.run)
     fetch = commands.add_parser("fetch", help="download a dataset once", allow_abbrev=False)
     fetch.add_argument("dataset", choices=["cifar10"], help="what to download: 162 MiB")
     fetch.set_defaults(run=_fetch)
-    mine = commands.add_parser(
-        "pictures", help="make a data set of your photographs", description=pictures.__doc__
-    )
-    pictures.add_flags(mine)
-    mine.set_defaults(run=pictures.run)
-    made = commands.add_parser(
-        "pretrain", help="make weights to fine-tune", description=pretrain.__doc__
-    )
-    pretrain.add_flags(made)
-    made.set_defaults(run=pretrain.run)
+    for name, module, text in (
+        ("defend", defend, "judge a run's poisons under defenses"),
+        ("forensics", forensics, "which pictures of a run did it"),
+        ("contest", contest, "red teams against blue teams"),
+        ("pictures", pictures, "make a data set of your photographs"),
+        ("pretrain", pretrain, "make weights to fine-tune"),
+    ):
+        command = commands.add_parser(name, help=text, description=module.__doc__)
+        module.add_flags(command)
+        command.set_defaults(run=module.run)
     for name, text in tell.COMMANDS.items():
         told = commands.add_parser(name, help=text, description=tell.__doc__)
         tell.add_flags(told, name)
         told.set_defaults(run=tell.run, kind=name)
-    blame = commands.add_parser(
-        "forensics", help="which pictures of a run did it", description=forensics.__doc__
-    )
-    forensics.add_flags(blame)
-    blame.set_defaults(run=forensics.run)
-    rounds = commands.add_parser(
-        "contest", help="red teams against blue teams", description=contest.__doc__
-    )
-    contest.add_flags(rounds)
-    rounds.set_defaults(run=contest.run)
     check = commands.add_parser("doctor", help="look at this machine, and advise")
     check.set_defaults(run=doctor.run)
     return parser

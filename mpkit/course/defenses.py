@@ -14,6 +14,8 @@ from mpkit.finetuning import WORDS
 RECORDED = SHIPPED / "recorded" / "defenses.json"
 PUBLISHED = SHIPPED / "recorded" / "published.json"
 NOT_YET = "not recorded yet"
+LOOKS = (("metapoison", "#D55E00", "o"), ("gradient-matching", "#0072B2", "s"))
+"""The methods that are drawn, each with its colour and marker."""
 
 
 class Comparison:
@@ -126,24 +128,54 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def draw(found: Comparison, fine_tune: str):
-    """Success against clean accuracy, a point a method and defense; axes that pyplot shows."""
+    """Victims that turned against clean accuracy, a row and a numbered point a defense, the
+    cheapest first: a figure that pyplot shows, with the axes of the rows and of the points."""
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for method, colour, marker in (
-        ("metapoison", "#D55E00", "o"), ("gradient-matching", "#0072B2", "s"),
-    ):  # fmt: skip
-        mine = [e for e in found.of(method, fine_tune) if e.get("clean_accuracy_value")]
-        for i, e in enumerate(mine):
-            x, y = e["clean_accuracy_value"], e["turned_share"]
-            ends = [[y - e["turned_low"]], [e["turned_high"] - y]]
-            label = method if i == 0 else None
-            axes.errorbar([x], [y], ends, color=colour, marker=marker, lw=1, label=label)
-            axes.annotate(e["defense"], (x, y), (5, 4), textcoords="offset points", fontsize=8)
-    if not axes.has_data():
-        axes.text(0.5, 0.5, NOT_YET, ha="center", transform=axes.transAxes)
+    figure, (rows, points) = plt.subplots(
+        1, 2, figsize=(10, 5), width_ratios=(1.1, 1), layout="constrained"
+    )
+    known = {e["defense"]: e["clean_accuracy_value"] for e in found.entries
+             if e["fine_tune"] == fine_tune and e.get("clean_accuracy_value")}  # fmt: skip
+    names = sorted(known, key=known.get, reverse=True)
+    for i, (method, colour, marker) in enumerate(LOOKS):
+        mine = [e for e in found.of(method, fine_tune) if e["defense"] in known]
+        places = [names.index(e["defense"]) + 0.3 * i - 0.15 for e in mine]
+        shares = [e["turned_share"] for e in mine]
+        ends = [[e["turned_share"] - e["turned_low"] for e in mine],
+                [e["turned_high"] - e["turned_share"] for e in mine]]  # fmt: skip
+        look = {"color": colour, "fmt": marker, "lw": 1}
+        rows.errorbar(shares, places, xerr=ends, label=method, **look)
+        points.plot([known[e["defense"]] for e in mine], shares, marker, color=colour, alpha=0.7)
+    where = [(known[e["defense"]], e["turned_share"], names.index(e["defense"]) + 1)
+             for method, *_ in LOOKS for e in found.of(method, fine_tune)
+             if e["defense"] in known]  # fmt: skip
+    _number(points, where)
+    if not names:
+        points.text(0.5, 0.5, NOT_YET, ha="center", transform=points.transAxes)
     else:
-        axes.legend()
-    axes.set(xlabel="accuracy of clean victims under the defense", ylabel="victims that turned")
-    axes.set(title=WORDS[fine_tune], ylim=(-0.05, 1.05))
-    return axes
+        rows.legend(fontsize=8)
+    rows.set_yticks(range(len(names)), [f"{n} {i}" for i, n in enumerate(names, 1)], fontsize=8)
+    rows.invert_yaxis()
+    rows.set(xlabel="victims that turned, 95 % interval", xlim=(-0.03, 1.03))
+    points.set(xlabel="accuracy of clean victims", ylim=(-0.08, 1.12), ylabel="victims that turned")
+    figure.suptitle(WORDS[fine_tune])
+    return rows, points
+
+
+def _number(axes, places: Sequence[tuple[float, float, int]]) -> None:
+    """Numbers at points; those that lie on one another share a line, over which they stand."""
+    xs = [x for x, *_ in places]
+    left, right = min(xs, default=0), max(xs, default=1)
+    groups: list[tuple[float, float, set[int]]] = []
+    for x, y, number in sorted(places, reverse=True):
+        near = (g for g in groups if g[0] - x < 0.16 * (right - left) and abs(g[1] - y) < 0.04)
+        group = next(near, None)
+        if group is None:
+            groups.append((x, y, {number}))
+        else:
+            group[2].add(number)
+    for x, y, some in groups:
+        words = ", ".join(map(str, sorted(some)))
+        side = "right" if x > (left + right) / 2 else "left"
+        axes.annotate(words, (x, y), (0, 6), textcoords="offset points", fontsize=8, ha=side)

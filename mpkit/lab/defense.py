@@ -17,7 +17,7 @@ from mpkit.lab.kit import pace
 from mpkit.lab.kit.attack_lab import AttackLab
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Put
-from mpkit.lab.poison_source import Batch, Look, PoisonSource
+from mpkit.lab.poison_source import Batch, PoisonSource, Sourced
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord
 from mpkit.runs.attack import Attack, make_attack
@@ -31,7 +31,7 @@ class Moment(NamedTuple):
     crafting: CraftRecord | None
 
 
-class DefenseLab(AttackLab):
+class DefenseLab(Sourced, AttackLab):
     """Judge poisons under each of several defenses: success against clean accuracy, a point each.
 
     `source` and `poisons` as for `VictimsLab`. `defenses`: names of `mpkit.defenses.defense`; if
@@ -84,7 +84,7 @@ class DefenseLab(AttackLab):
             yield from self.source.until_crafted(self._tell_waiting)
         look, chosen = self.source.look(), self.chosen
         seed, count = self.seed, self.count
-        yield Put(lambda: self._take_over(look))
+        yield Put(lambda: self._start_from(look))
         attack = dataclasses.replace(look.attack, victims=count)
         ready = prepare(attack, progress=False, scenario=look.scenario)
         batch = look.batch
@@ -95,16 +95,6 @@ class DefenseLab(AttackLab):
         for name in chosen:
             one = dataclasses.replace(attack.defense, defense=name)
             yield judged(ready, arms, one, seed, self.within())
-
-    def _take_over(self, look: Look) -> None:
-        with self.canvas.lock:
-            if self.source.put(look):  # the CraftLab has another attack than when it was drawn
-                self._lay_out()
-
-    def _tell_waiting(self, words: str) -> None:
-        with self.canvas.lock:
-            self.view.say(words)
-        self.canvas.update()
 
     def take(self, item: CraftRecord | Judged) -> None:
         if isinstance(item, CraftRecord):
@@ -175,15 +165,6 @@ class DefenseLab(AttackLab):
         self.view.compare([line for line in (self.ghost, *self.named) if line], DEFENSES)
 
     # ── in numbers and words ──────────────────────────────────────────────────────────────────
-
-    @property
-    def attack(self) -> Attack:
-        """The attack whose poisons these are."""
-        return self.source.attack
-
-    def _crafting_words(self, r: CraftRecord) -> str:
-        total = self.attack.settings.craft_steps
-        return f"crafting first: step {r.step} of {total}, loss {r.loss:.2f}"
 
     def guessed(self) -> None:
         if self.guess is not None:

@@ -22,7 +22,7 @@ from mpkit.lab.kit.runner import Phase, Put
 from mpkit.lab.kit.touch import Exhibit
 from mpkit.lab.kit.views import marks_told
 from mpkit.lab.landscape import losses_on
-from mpkit.lab.poison_source import Batch, Look, PoisonSource, rescaled, strength
+from mpkit.lab.poison_source import Batch, Look, PoisonSource, Sourced, rescaled, strength
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, target_loss
 from mpkit.runs.attack import Attack, make_attack
@@ -32,7 +32,7 @@ from mpkit.training import train
 CLEAN, POISONED = 0, 1
 
 
-class DynamicsLab(AttackLab):
+class DynamicsLab(Sourced, AttackLab):
     """A victim and its clean twin, from the same weights and batches, trained in step.
 
     `source`: a `CraftLab` (its poisons at the start of a run), uint8 poisons (P, C, H, W), or None:
@@ -113,11 +113,6 @@ class DynamicsLab(AttackLab):
         if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
             self.epsilon = strongest
             self.controls["epsilon"].show(CRAFTING["epsilon"].shown(self.epsilon))
-
-    def _tell_waiting(self, words: str) -> None:
-        with self.canvas.lock:
-            self.view.say(words)
-        self.canvas.update()
 
     @property
     def poisons(self) -> Tensor:
@@ -240,11 +235,6 @@ class DynamicsLab(AttackLab):
         ) + f"{marks_told(self.marks, 'epoch', r.epoch)}{self.exhibit.describe()}"
 
     # ── where data and poisons come from ──────────────────────────────────────────────────────
-
-    @property
-    def attack(self) -> Attack:
-        """The attack whose twins these are."""
-        return self.source.attack
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
 

@@ -57,6 +57,29 @@ class Look:
     batch: Batch | None
 
 
+class Sourced:
+    """The part of a lab whose poisons come from a `source`; it has a `canvas` and a `view`."""
+
+    @property
+    def attack(self) -> Attack:
+        """The attack whose poisons these are."""
+        return self.source.attack
+
+    def _start_from(self, look: Look) -> None:
+        with self.canvas.lock:
+            if self.source.put(look):  # the CraftLab has another attack than when it was drawn
+                self._lay_out()
+
+    def _tell_waiting(self, words: str) -> None:
+        with self.canvas.lock:
+            self.view.say(words)
+        self.canvas.update()
+
+    def _crafting_words(self, r: CraftRecord) -> str:
+        total = self.attack.settings.craft_steps
+        return f"crafting first: step {r.step} of {total}, loss {r.loss:.2f}"
+
+
 class PoisonSource:
     """Poisons, and the attack and scenario they are made for; `source` as for `VictimsLab`."""
 

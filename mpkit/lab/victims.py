@@ -19,7 +19,7 @@ from mpkit.lab.kit.canvas import new_figure
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Put
 from mpkit.lab.kit.touch import Exhibit, said_of
-from mpkit.lab.poison_source import Batch, Look, PoisonSource, arm_sources, rescaled
+from mpkit.lab.poison_source import Batch, PoisonSource, Sourced, arm_sources, rescaled
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from mpkit.lab.victims_story import Telling
 from mpkit.lab.victims_view import CountsView, said_by
@@ -39,7 +39,7 @@ class Moment(NamedTuple):
     crafting: CraftRecord | None
 
 
-class VictimsLab(Telling, AttackLab):
+class VictimsLab(Telling, Sourced, AttackLab):
     """Train fresh victims on poisons, and their twins on clean pictures and on noise; count.
 
     `poisons` uint8 (P, C, H, W), or a `source`: such poisons, or a `CraftLab`, whose attack and
@@ -86,7 +86,7 @@ class VictimsLab(Telling, AttackLab):
         if self.wait:
             yield from self.source.until_crafted(self._tell_waiting)
         look = self.source.look()
-        yield Put(lambda: self._take_over(look))
+        yield Put(lambda: self._start_from(look))
         attack = dataclasses.replace(look.attack, victims=GROUP)
         ready = prepare(attack, progress=False, scenario=look.scenario)
         batch, seed, strength = look.batch, self.seed, self.strength
@@ -107,16 +107,6 @@ class VictimsLab(Telling, AttackLab):
             how = {"seed": seed, "tell": self.within(), "kept": kept}
             *_, (_, records) = ready.train(data, some, **how)
             yield records
-
-    def _take_over(self, look: Look) -> None:
-        with self.canvas.lock:
-            if self.source.put(look):  # the CraftLab has another attack than when it was drawn
-                self._lay_out()
-
-    def _tell_waiting(self, words: str) -> None:
-        with self.canvas.lock:
-            self.view.say(words)
-        self.canvas.update()
 
     def _next(self) -> range:
         """The victims to be trained next; empty when there are as many as are asked for."""
@@ -210,11 +200,6 @@ class VictimsLab(Telling, AttackLab):
 
     # ── in numbers and words ──────────────────────────────────────────────────────────────────
 
-    @property
-    def attack(self) -> Attack:
-        """The attack whose victims these are."""
-        return self.source.attack
-
     def _poisons(self) -> Tensor | None:
         return self.source.poisons()
 
@@ -227,10 +212,6 @@ class VictimsLab(Telling, AttackLab):
     def arrived(self) -> int:
         """How many victims there are, twins not counted."""
         return len(self.records) // len(ARMS)
-
-    def _crafting_words(self, r: CraftRecord) -> str:
-        total = self.attack.settings.craft_steps
-        return f"crafting first: step {r.step} of {total}, loss {r.loss:.2f}"
 
     def guessed(self) -> None:
         if self.guess is not None:

@@ -55,13 +55,16 @@ def test_where_nothing_was_recorded_it_is_said(tmp_path):
     assert str(none) == NOT_YET
     assert NOT_YET in none._repr_html_()
     assert NOT_YET in str(Beside(none))
-    assert NOT_YET in [text.get_text() for text in draw(none, "no").texts]
+    assert NOT_YET in [text.get_text() for text in draw(none, "no")[1].texts]
 
 
-def test_every_point_is_drawn_at_its_clean_accuracy(some):
-    axes = draw(some, "no")
-    assert [text.get_text() for text in axes.texts] == ["none", "jpeg", "loss"]
-    assert all(line.get_xdata()[0] == 0.71 for line in axes.lines)
+def test_every_defense_has_a_row_and_a_point_at_its_clean_accuracy(some):
+    dear = entry("dp-sgd", clean_accuracy_value=0.5)
+    rows, points = draw(Comparison([*some.entries, dear]), "no")
+    names = [label.get_text() for label in rows.get_yticklabels()]
+    assert names == ["none 1", "jpeg 2", "loss 3", "dp-sgd 4"]
+    assert [x for line in points.lines for x in line.get_xdata()] == [0.71, 0.71, 0.71, 0.5]
+    assert [text.get_text() for text in points.texts] == ["1, 2, 3", "4"]
 
 
 def test_what_ships_is_read():
