@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mpkit.device import Plan
 from mpkit.functional import State, for_models, init, stack
+from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.tracing import settled, traced
@@ -21,17 +22,29 @@ from mpkit.training import Count, Tell, batches_of, epoch_order, sgd_step, strea
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """How old each of M surrogates is at a craft step c, which life it is in, and what it sees."""
+    """How old each of M surrogates is at a craft step c, which life it is in, and what it sees.
+    Of those that this rank has, if there are several; `whole` knows all M."""
 
     models: int
     recipe: Recipe
     seed: int
     stagger: bool = True
+    ranks: Ranks = ALONE
+
+    @property
+    def mine(self) -> range:
+        """Which of the M surrogates are here."""
+        return self.ranks.own(self.models)
+
+    @property
+    def whole(self) -> Ensemble:
+        """The same, of all M."""
+        return dataclasses.replace(self, ranks=ALONE)
 
     def epochs(self, step: int) -> list[int]:
         """All the epochs each surrogate has behind it at a craft step: m·T/M + c."""
         apart = self.recipe.epochs if self.stagger else 0
-        return [m * apart // self.models + step for m in range(self.models)]
+        return [m * apart // self.models + step for m in self.mine]
 
     def ages(self, step: int) -> list[int]:
         """The age in epochs of each surrogate: (m·T/M + c) mod T."""
@@ -39,8 +52,8 @@ class Ensemble:
 
     def seeds(self, step: int) -> list[int]:
         """The seed of each surrogate's present life: of its weights and its shuffles."""
-        lives = [e // self.recipe.epochs for e in self.epochs(step)]
-        return [stream(self.seed, "surrogate", m, life) for m, life in enumerate(lives)]
+        lives = zip(self.mine, self.epochs(step), strict=True)
+        return [stream(self.seed, "surrogate", m, e // self.recipe.epochs) for m, e in lives]
 
     def rates(self, step: int) -> Tensor:
         """(M,) each surrogate's learning rate at its age."""
@@ -56,12 +69,14 @@ class Ensemble:
     ) -> State:
         """All surrogates at craft step 0: each trained on clean data to its own age."""
         seeds, ages = self.seeds(0), self.ages(0)
+        if not seeds:  # more ranks than surrogates
+            return init(module, 0).map(lambda t: t.to(scenario.train.x)[None][:0])
         state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(scenario.train.x))
 
         count = Count(tell, sum(ages) * batches_of(len(scenario.train), self.recipe.batch))
 
         def work(models: slice, state: State) -> State:
-            own = range(self.models)[models]
+            own = range(len(seeds))[models]
             for left in range(max(ages[models]), 0, -1):  # begun in turn, they arrive together
                 running = [i for i, m in enumerate(own) if ages[m] >= left]
                 seen = [(seeds[own[i]], ages[own[i]] - left) for i in running]
@@ -70,7 +85,7 @@ class Ensemble:
                 state = _put(state, running, moved) if len(own) > 1 else moved
             return state
 
-        return settled(for_models(plan, self.models, work, state))
+        return settled(for_models(plan, len(seeds), work, state))
 
     def _clean_epoch(
         self, module, scenario: Scenario, state: State, seen: list, many: bool, *, count
@@ -99,10 +114,10 @@ class Finished(Ensemble):
     """Models that were trained to the end on clean data, and stay as they are: the rivals'."""
 
     def ages(self, step: int) -> list[int]:
-        return [self.recipe.epochs] * self.models
+        return [self.recipe.epochs] * len(self.mine)
 
     def seeds(self, step: int) -> list[int]:
-        return [stream(self.seed, "surrogate", m, 0) for m in range(self.models)]
+        return [stream(self.seed, "surrogate", m, 0) for m in self.mine]
 
     def reinitialised(self, module: nn.Module, state: State, step: int) -> State:
         return state

@@ -27,6 +27,7 @@ from mpkit.finetuning import seen, sight, sighted
 from mpkit.functional import State, for_models
 from mpkit.metagradient import METAGRADIENTS, meta_gradient
 from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
+from mpkit.ranks import ALONE, Ranks
 from mpkit.rivals.adaptive import disguised, kept_near
 from mpkit.rivals.features import held_back
 from mpkit.rivals.registry import RIVALS, STILL_MADE
@@ -128,7 +129,7 @@ class Crafting:
             step=new.step,
             loss=losses.mean().item(),
             losses=tuple(losses.tolist()),
-            ages=tuple(self.ensemble.ages(state.step)),
+            ages=tuple(self.ensemble.whole.ages(state.step)),
             epsilon=s.epsilon,
             epsilon_c=s.epsilon_c,
             unroll_steps=s.unroll_steps,
@@ -139,18 +140,23 @@ class Crafting:
     def _asked(
         self, state: CraftState, poisons: Tensor, s: Settings, tell: Tell | None
     ) -> tuple[Tensor, Tensor, State]:
-        """The gradient by poisons (P, C, H, W), the losses (M,), and the surrogates afterwards."""
+        """The gradient by poisons (P, C, H, W), the losses (M,), and the surrogates afterwards: of
+        all surrogates the former, of those that this rank has the last."""
         seen, undisguised = disguised(poisons, s, state.step)
         rows, pull = sighted(self.module, seen)
         before = after = self.ensemble.reinitialised(self.module, state.surrogates, state.step)
         given = self.module, self.sight, before, rows, s
-        if s.method in RIVALS:
+        if not self.ensemble.mine:
+            gradient, losses = rows.new_zeros(0, *rows.shape), rows.new_zeros(0)
+        elif s.method in RIVALS:
             gradient, losses = RIVALS[s.method](*given, self.plan)
         else:
             gradient, losses, after = self.epoch(before, rows, state.step, s, tell)
-        if s.expected == "features":
+        if s.expected == "features" and self.ensemble.mine:
             gradient = kept_near(gradient, *given, plan=self.plan)
-        found = undisguised(pull(gradient.mean(0)))
+        count, ranks = self.ensemble.models, self.ensemble.ranks
+        losses = ranks.gathered(losses, count)
+        found = undisguised(pull(ranks.summed(gradient, rows) / count))
         if s.method == "feature-collision":
             delta = poisons - self.scenario.base_images
             found, losses = held_back(found, losses, delta, s.beta)
@@ -190,14 +196,15 @@ class Crafting:
         s: Settings,
         tell: Tell | None = None,
     ):
-        """An epoch of all surrogates: meta-gradients (M, *poisons.shape), L_adv (M,), new State.
-        Poisons are as surrogates see them (`sight`)."""
+        """An epoch of this rank's surrogates: meta-gradients (m, *poisons.shape), L_adv (m,), new
+        State. Poisons are as surrogates see them (`sight`)."""
         train = self.sight.train
         orders = self.ensemble.orders(step, len(train)).to(train.y.device)
-        count = Count(tell, self.ensemble.models * orders.shape[-2])
+        models = len(self.ensemble.mine)
+        count = Count(tell, models * orders.shape[-2])
         work = partial(self._epoch, poisons, s, count=count)
         given = surrogates, orders, self.ensemble.rates(step).to(train.x)
-        return settled(for_models(self.plan, self.ensemble.models, work, *given))
+        return settled(for_models(self.plan, models, work, *given))
 
     def _epoch(
         self, poisons: Tensor, s: Settings, models: slice, state: State, orders, lr, *, count
@@ -245,8 +252,11 @@ def craft(
     state: CraftState | None = None,
     plan: Plan | None = None,
     tell: Tell | None = None,
+    *,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[CraftState, CraftRecord]]:
     """Algorithm 1 as an iterator of craft steps; it may be closed, and resumed from any state.
+    With several `ranks` each has its own surrogates, in its states too, and all have the rest.
 
     `settings` may be a callable: it is asked before every step, so that ε or K can change mid-run.
     `tell` hears of the batches within a step, and of those that surrogates train before the first.
@@ -254,7 +264,7 @@ def craft(
     """
     now = settings if callable(settings) else lambda: settings
     begun = current = now()
-    run = crafting(scenario, network, begun, plan)
+    run = crafting(scenario, network, begun, plan, ranks)
     state = state or run.start(begun, tell)
     _check(run, state)
     while state.step < current.craft_steps:
@@ -270,11 +280,15 @@ def craft(
 
 
 def crafting(
-    scenario: Scenario, network: nn.Module, settings: Settings, plan: Plan | None = None
+    scenario: Scenario,
+    network: nn.Module,
+    settings: Settings,
+    plan: Plan | None = None,
+    ranks: Ranks = ALONE,
 ) -> Crafting:
     """What never changes in a run with these settings."""
     kind = Finished if settings.method in RIVALS else Ensemble
-    ensemble = kind(settings.models, settings.recipe, settings.seed, settings.stagger)
+    ensemble = kind(settings.models, settings.recipe, settings.seed, settings.stagger, ranks)
     change = PERTURBATIONS[settings.perturbation]
     return Crafting(scenario, sight(network, scenario), network, ensemble, change, plan or Plan())
 
@@ -283,7 +297,7 @@ def _check(run: Crafting, state: CraftState) -> None:
     """Raises ValueError if the state is none of this run."""
     held, names = next(iter(state.parameters.values())), run.perturbation.names
     for what, found, expected in (
-        ("models", state.surrogates.models, run.ensemble.models),
+        ("models", state.surrogates.models, len(run.ensemble.mine)),
         ("poisons", len(held), len(run.scenario.bases)),
         ("perturbation by", ", ".join(sorted(state.parameters)), ", ".join(sorted(names))),
     ):

@@ -20,7 +20,7 @@ FLOORS = {
     "pictures": ("data",),
     "networks": (
         "device", "setting", "recipe", "modes", "layers", "networks",
-        "functional", "tracing",
+        "functional", "tracing", "ranks",
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),
     "the attack": ("batches", "metagradient", "ensemble", "settings", "rivals", "metapoison"),
