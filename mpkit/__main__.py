@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -160,6 +161,7 @@ def _one_of_several(options: argparse.Namespace, group: Group) -> int:
     from mpkit.cli import attack
 
     if not group.ranks.first:
+        group.speak = functools.partial(group.speak, stream=sys.stderr)  # should the first be lost
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         if options.run is not attack.run:
