@@ -172,7 +172,12 @@ class Recorder(Mode):
             raise Untraceable(f"{op} gives something else each time")
         kwargs = kwargs or {}
         found = op(*args, **kwargs)
-        if op is torch.ops.aten.lift_fresh.default:  # torch.tensor(numbers)
+        # torch.tensor(numbers), and what is made of it alone: moved to a device, say. A GPU would
+        # be waited for if that were done at every call.
+        given = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        known = {id(t) for t in self.constants}
+        made = op is torch.ops.aten.lift_fresh.default
+        if made or (given and all(id(t) in known for t in given) and isinstance(found, Tensor)):
             with self.graph.inserting_before(self.first):
                 node = self.graph.placeholder(f"constant_{len(self.constants)}")
             self.constants.append(found)
