@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import mpkit
@@ -118,20 +118,22 @@ def _in_words(message: Warning | str, *_) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command: 0 done, 2 refused (one line says why), 130 interrupted."""
+    """Run a command: 0 done, 2 refused (one line says why), 130 interrupted; 1 where one of several
+    processes is lost."""
     warnings.formatwarning = _in_words
     with quietly():
         from mpkit.cli.output import ready_streams, say
 
         ready_streams()
         parser = build_parser()
-        from mpkit.group import joined
-    options = parser.parse_args(arguments)
+        from mpkit.group import joined, launched
+    speak = _alone_heard(say) if launched() else say
     try:
-        with joined(say) as group:
+        with joined(speak) as group:
             if group is None:
+                options = parser.parse_args(arguments)
                 return options.run(options)
-            return _one_of_several(options, group)
+            return _one_of_several(parser, arguments, group)
     except KeyboardInterrupt:
         say(STOPPED.rstrip("\n"))
         return 130
@@ -156,17 +158,28 @@ def _refusal(error: Exception) -> str | None:
     return f"mpkit: {error}" if isinstance(error, ValueError) else None  # DataError and RecordError
 
 
-def _one_of_several(options: argparse.Namespace, group: Group) -> int:
-    """A command as one of the processes that a launcher started: the first one speaks."""
+def _alone_heard(say: Callable) -> Callable:
+    """The first process of several says all; the others only what it can't, once it is lost."""
+    if os.environ["RANK"] == "0":
+        return say
+    say = functools.partial(say, stream=sys.stderr)
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    return say
+
+
+def _one_of_several(parser: argparse.ArgumentParser, arguments, group: Group) -> int:
+    """A command as one of the processes that a launcher started."""
     from mpkit.cli import attack
 
-    if not group.ranks.first:
-        group.speak = functools.partial(group.speak, stream=sys.stderr)  # should the first be lost
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
+        options = parser.parse_args(arguments)
         if options.run is not attack.run:
-            raise ValueError("only attack runs on several ranks: leave out torchrun")
+            raise ValueError("only attack runs on several processes: leave out torchrun")
         return options.run(options)
+    except SystemExit as error:  # which the parser has said
+        if error.code:
+            group.failed(error.code, "mpkit: no flags of a command")
+        return 0
     except Exception as error:
         if text := _refusal(error):
             group.failed(2, text)

@@ -19,16 +19,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import MappingProxyType
 
 import torch
 import torch.distributed as dist
 
 from mpkit.ranks import ALONE, Ranks
+from mpkit.signs import Seen, place, sibling
 
 BEAT = 1.0
 """Seconds between two signs of life."""
 PATIENCE = 30.0
 """Seconds without one after which a rank is lost; MPKIT_PATIENCE says otherwise."""
+MEETING = timedelta(minutes=5)
+"""How long ranks wait for one another at the beginning."""
 FOR_EVER = timedelta(days=30)
 """How long a rank waits for others: those that are lost are found by their signs of life."""
 
@@ -52,18 +56,21 @@ def patience() -> float:
 
 class Group:
     """The group that this process is in. `speak` prints what all have to say; `advice()` is how to
-    go on after an end that nobody wanted."""
+    go on after an end that nobody wanted, and `keep()` saves what else would be lost."""
 
     def __init__(self, ranks: Ranks, store: dist.Store, speak: Callable[[str], None]):
         self.ranks, self.store, self.speak = ranks, store, speak
         self.advice: Callable[[], str] = lambda: "Give the same command again."
+        self.keep: Callable[[], object] = lambda: None
         self.patience, self.host = patience(), socket.gethostname()
-        self.seen: dict[int, tuple[bytes, float]] = {}
-        self.beats, self.busy = 0, 0.0
+        self.seen: dict[int, Seen] = {}
+        self.signs = self.moves = 0
+        self.busy = 0.0
         self.error: BaseException | None = None
         self.signals, self._wake = os.pipe()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, name="mpkit group", daemon=True)
+        store.set_timeout(timedelta(seconds=self.patience))
 
     # ── a process' own life ─────────────────────────────────────────────────────────────────────
 
@@ -73,23 +80,29 @@ class Group:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        self._beat()
         self.thread.start()
 
     def leave(self) -> None:
-        """The work is done, here."""
-        with self.ranks.waiting():
-            self.ranks.collected("done")  # the first stays until all are
-            self.ranks.told("done")
+        """The work is done, here; the first stays until it is everywhere."""
+        if self.ranks.first:
+            self.ranks.collected("done")
+        else:
+            self.store.append("gone", f" {self.ranks.rank}")
         self.over.set()
+        os.write(self._wake, b"\0")
         self.thread.join()
         signal.set_wakeup_fd(-1)
-        dist.destroy_process_group()
+        if not self.ranks.first:
+            self.ranks.collected("done")
 
     def failed(self, code: int, text: str) -> None:
-        """The work can't go on, for a reason that is this rank's; ends the process."""
-        where = "" if self.ranks.first else f" (rank {self.ranks.rank} on {self.host})"
-        self._end(code, f"{text}{where}")
+        """The work can't go on, for a reason that is this rank's; ends the process. Where the first
+        finds the same, it is the first that says so."""
+        where = ""
+        if not self.ranks.first:
+            time.sleep(2 * BEAT)
+            where = f" (rank {self.ranks.rank} on {self.host})"
+        self._end(code, f"{text}{where}" if text else "")
 
     def broken(self, error: BaseException) -> None:
         """Something broke, perhaps as another rank is gone; ends the process."""
@@ -101,33 +114,49 @@ class Group:
 
     def _watch(self) -> None:
         try:
+            last = time.monotonic()
             while not self.over.is_set():
-                self._beat()
+                self.beat()
                 self._follow()
-                if lost := self._stale(self.patience):
-                    self._lost(lost)
+                if time.monotonic() - last > 5 * BEAT:
+                    self.seen.clear()  # it is this rank that was held up
+                last = time.monotonic()
+                self._hear()
+                if lost := self._stale("moved", self.patience):
+                    self._lost(lost, f"does nothing since {self.patience:g} s")
                 ready, _, _ = select.select([self.signals], [], [], BEAT)
                 if ready:
                     self._signalled(set(os.read(self.signals, 100)))
-        except Exception as error:  # the store is gone, and the launcher with it
-            self._exit(1, f"the group's launcher is gone ({error}). {self.advice()}")
+        except Exception:  # the store is gone, and who had it
+            text = "mpkit: lost the process that began the group, and so this one ends. "
+            self._exit(1, text + self.advice() if self._left() else None)
 
-    def _beat(self) -> None:
-        """Tell that this rank waits for others, or computes: processor time has gone by."""
+    def _left(self) -> bool:
+        """Whether this rank speaks where nobody can be asked: one of each host."""
+        if "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # the launcher had the store
+            return os.environ.get("LOCAL_RANK", "0") == "0"
+        return self.ranks.rank == 1
+
+    def beat(self) -> None:
+        """A sign of life; and of work, where this rank waits for others, or processor time has gone
+        by."""
         busy = time.process_time() - time.thread_time()
-        if self.ranks.waiting.depth or busy > self.busy + 1e-3:
-            self.beats += 1
-        self.busy = busy
-        self.store.set(f"beat/{self.ranks.rank}", f"{self.beats} {self.host}")
+        self.moves += bool(self.ranks.waiting.depth) or busy > self.busy + 1e-3
+        self.busy, self.signs = busy, self.signs + 1
+        said = self.signs, self.moves, self.host, os.getpid(), place()
+        self.store.set(f"beat/{self.ranks.rank}", json.dumps(said, allow_nan=False))
 
-    def _stale(self, seconds: float) -> list[int]:
-        """The ranks from which nothing new was heard for so long."""
+    def _hear(self) -> None:
         now = time.monotonic()
         for r in set(range(self.ranks.size)) - {self.ranks.rank}:
-            said = self.store.get(f"beat/{r}")
-            if self.seen.get(r, (b"", 0.0))[0] != said:
-                self.seen[r] = said, now
-        return [r for r, (_, when) in sorted(self.seen.items()) if now - when > seconds]
+            self.seen.setdefault(r, Seen()).hear(self.store.get(f"beat/{r}"), now)
+
+    def _stale(self, what: str, seconds: float) -> list[int]:
+        """The ranks that were not `alive`, or not `moved`, for so long."""
+        since = time.monotonic() - seconds
+        gone = self.store.get("gone").decode().split()
+        old = [r for r, seen in sorted(self.seen.items()) if getattr(seen, what) < since]
+        return [r for r in old if str(r) not in gone]
 
     def _signalled(self, numbers: set[int]) -> None:
         if signal.SIGINT in numbers:
@@ -135,46 +164,48 @@ class Group:
         if signal.SIGTERM in numbers:  # by a launcher that saw one die; or by somebody
             began = time.monotonic()
             while time.monotonic() - began < 4 * BEAT:
-                self.beats += 1
-                self.store.set(f"beat/{self.ranks.rank}", f"{self.beats} {self.host}")
+                self.beat()
                 self._follow()
-                lost = self._stale(2.5 * BEAT)
+                self._hear()
                 time.sleep(BEAT / 4)
-            if lost:
-                self._lost(lost)
+            if lost := self._stale("alive", 2.5 * BEAT):
+                self._lost(lost, "was killed")
             if self.error:
                 where = f"on rank {self.ranks.rank} ({self.host})"
                 text = f"mpkit: {where}: {type(self.error).__name__}: {self.error}. "
                 self._end(1, text, advise=True)
             self._end(143, "mpkit: stopped. ", advise=True)
 
-    def _lost(self, lost: list[int]) -> None:
-        names = [f"rank {r} ({self.seen[r][0].decode().split()[-1]})" for r in lost]
-        text = (
-            f"mpkit: lost {' and '.join(names)}, which was killed, or did nothing "
-            f"for {self.patience:g} s. "
-        )
-        self._end(1, text, lost, advise=True)
+    def _lost(self, lost: list[int], how: str) -> None:
+        names = [f"rank {r} on {self.seen[r].process[0]}" for r in lost]
+        text = f"mpkit: lost {' and '.join(names)}, which {how}. "
+        self._end(1, text, {r: self.seen[r].process for r in lost}, advise=True)
 
-    def _end(self, code: int, text: str, lost: list[int] = (), advise: bool = False) -> None:
+    def _end(self, code: int, text: str, lost: dict = MappingProxyType({}), advise=False) -> None:
         """End all of the group, with one message: the first reason that is given counts. Who says
         it has the advice."""
-        mine = {"code": code, "text": text, "lost": list(lost), "advise": advise}
-        mine = json.dumps(mine)
-        self.store.compare_set("end", "", mine)
+        mine = {"code": code, "text": text, "lost": dict(lost), "advise": advise}
+        self.store.compare_set("end", "", json.dumps(mine, allow_nan=False))
         self._follow()
 
     def _follow(self) -> None:
         """End as somebody has said, if so: the first that is left prints why."""
-        if not self.store.check(["end"]):
+        if not (said := self.store.get("end")):
             return
-        end = json.loads(self.store.get("end"))
-        speaker = min(set(range(self.ranks.size)) - set(end["lost"]))
+        end = json.loads(said)
+        lost = {int(r) for r in end["lost"]}
+        for _, process, where in end["lost"].values():
+            if where == place() and sibling(process):  # stopped, it would not hear its launcher
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
+        speaker = min(set(range(self.ranks.size)) - lost)
         text = end["text"] + (self.advice() if end["advise"] else "")
         self._exit(end["code"], text if speaker == self.ranks.rank else None)
 
     def _exit(self, code: int, text: str | None) -> None:
-        if text is not None:
+        with contextlib.suppress(Exception):
+            self.keep()
+        if text:
             self.speak(text)
         sys.stdout.flush()
         os._exit(code)  # the main thread may be waiting for one that is lost
@@ -205,15 +236,26 @@ def join(speak: Callable[[str], None]) -> Group:
             )
         torch.cuda.set_device(local)
     patience()
-    given = {"timeout": timedelta(minutes=5)}
-    store, rank, size = next(dist.rendezvous("env://", **given))
-    watched, _, _ = next(dist.rendezvous("env://", **given))
-    words, own = (dist.PrefixStore("mpkit", s) for s in (store, watched))
-    found = Group(Ranks(rank, size, words), own, speak)
-    found._beat()
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=FOR_EVER)
+    here = ("lo" if sys.platform == "linux" else "lo0") if os.name == "posix" else ""
+    if here and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", here)  # nobody else need reach it
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+        watched, _, _ = next(dist.rendezvous("env://", timeout=MEETING))
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        given = {"store": store, "rank": rank, "world_size": size, "timeout": FOR_EVER}
+        dist.init_process_group(backend, **given)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the processes of this launch did not find each other: {error}"
+        ) from error
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # a launcher's second try
+    words, own = (dist.PrefixStore(f"mpkit/{again}", s) for s in (store, watched))
     store.set_timeout(FOR_EVER)
+    found = Group(Ranks(rank, size, words), own, speak)
+    for key in ("end", "gone"):
+        own.compare_set(key, "", "")
+    found.beat()
     found.ranks.collected("here")
     found.ranks.told("here")
     found.start()

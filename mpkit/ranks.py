@@ -50,8 +50,9 @@ class Ranks:
         return self.rank == 0
 
     def own(self, count: int) -> range:
-        """Which of `count` models this rank has: neighbours, and none where there are too few."""
-        return range(*(count * r // self.size for r in (self.rank, self.rank + 1)))
+        """Which of `count` models this rank has: neighbours. The last have none where there are too
+        few."""
+        return range(*(-(-count * r // self.size) for r in (self.rank, self.rank + 1)))
 
     # ── numbers ─────────────────────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,7 @@ FLOORS = {
     "pictures": ("data",),
     "networks": (
         "device", "setting", "recipe", "modes", "layers", "networks",
-        "functional", "tracing", "ranks", "group",
+        "functional", "tracing", "ranks", "signs", "group",
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),
     "the attack": (

@@ -63,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.resume) if options.resume else None
     try:
         with contextlib.ExitStack() as held:  # the run's folder
-            folder, ready, targets = (_resumed if options.resume else _new)(options, held)
+            with ranks().waiting():  # for data, which is no reason to end it
+                begun = (_resumed if options.resume else _new)(options, held)
+            folder, ready, targets = begun
             if several := group():
                 several.advice = lambda: _stopped(folder, options)
                 ready = lead(ready, folder, ranks())
@@ -80,7 +82,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _follow() -> int:
     """The same on a rank that is not the first, which alone has the folder."""
-    ready, folder = follow(ranks())
+    with ranks().waiting():  # for data
+        ready, folder = follow(ranks())
     group().advice = lambda: f"Go on with: mpkit attack --resume {quoted(folder)}"
     state = handed_out(None, ready)
     for state, _ in ready.craft(state):  # noqa: B020
@@ -219,6 +222,8 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
         record.truncate_records(folder, done)
     film = FrameKeeper(ready.scenario)
     film.go_on(folder, done)
+    if several := group():
+        several.keep = lambda: save_frames(folder, film.frames())
     try:
         with Progress("crafting", "step", total, done, quiet) as progress:
             for state, step in ready.craft(state):  # noqa: B020

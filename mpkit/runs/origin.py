@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -17,6 +18,14 @@ def digest(scenario: Scenario) -> str:
     s, found = scenario, hashlib.sha256()
     for part in (s.train.x, s.train.y, s.validation.x, s.validation.y, s.bases, s.targets):
         found.update(part.cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def code() -> str:
+    """A short fingerprint of mpkit's own modules, as they are on disk here."""
+    found, package = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        found.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return found.hexdigest()[:16]
 
 

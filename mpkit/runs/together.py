@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import torch
@@ -52,13 +53,16 @@ def _alike(ready: Prepared) -> dict[str, str]:
     """What must be the same everywhere."""
     found = origin.versions()
     data = {"data (fingerprint)": origin.digest(ready.scenario)}
-    return data | {f"version of {name}": found[name] for name in ("mpkit", "torch")}
+    found["mpkit's code"] = origin.code()
+    return data | {f"version of {name}": found[name] for name in ("mpkit", "mpkit's code", "torch")}
 
 
 def _sharing(ready: Prepared, ranks: Ranks) -> Prepared:
-    """Each rank with no more threads than its share of this host's cores."""
+    """Each rank with no more threads than its share of this host's cores. Run folders have the
+    plan of the whole host, so that a run goes on well with another number of ranks."""
+    share = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)))
     plans = (ready.plan, ready.victim_plan)
-    fewer = [dataclasses.replace(p, workers=min(p.workers, cores())) for p in plans]
+    fewer = [dataclasses.replace(p, workers=min(p.workers, share)) for p in plans]
     return dataclasses.replace(ready, plan=fewer[0], victim_plan=fewer[1], ranks=ranks)
 
 

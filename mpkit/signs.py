@@ -1,0 +1,46 @@
+"""Signs of life of a group's ranks, and which processes they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+@dataclasses.dataclass
+class Seen:
+    """What was heard of a rank: how often it gave a sign of life, and how often it had gone on by
+    then; when either was new; and which process it is."""
+
+    signs: int = -1
+    moves: int = -1
+    alive: float = 0.0
+    moved: float = 0.0
+    process: Sequence = ("a host unknown", 0, "")
+
+    def hear(self, said: bytes, now: float) -> None:
+        signs, moves, *self.process = json.loads(said)
+        self.alive = now if signs != self.signs else self.alive
+        self.moved = now if moves != self.moves else self.moved
+        self.signs, self.moves = signs, moves
+
+
+def place() -> str:
+    """Where this process' number is a number: a boot of a machine, and a container on it. "" where
+    the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def sibling(process: int) -> bool:
+    """Whether a process is of the same launcher as this one."""
+    try:
+        about = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return int(about.rpartition(")")[2].split()[1]) == os.getppid()
