@@ -169,12 +169,15 @@ def _alone_heard(say: Callable) -> Callable:
 
 def _one_of_several(parser: argparse.ArgumentParser, arguments, group: Group) -> int:
     """A command as one of the processes that a launcher started."""
-    from mpkit.cli import attack
+    from mpkit.cli import attack, compare, sweep
 
     try:
         options = parser.parse_args(arguments)
-        if options.run is not attack.run:
-            raise ValueError("only attack runs on several processes: leave out torchrun")
+        if options.run not in (attack.run, compare.run, sweep.run):
+            raise ValueError(
+                "attack, sweep and compare run on several processes, and no other command: leave "
+                "out torchrun"
+            )
         return options.run(options)
     except SystemExit as error:  # which the parser has said
         if error.code:
