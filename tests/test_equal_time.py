@@ -16,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import equal_time
 
 from mpkit import make_attack, poisons_of, prepare
+from mpkit.runs.pairs import draw_pairs
+
+SIGNS = ("stop", "give way", "danger", "no entry", "no left turn", "speed 50")
 
 
 @pytest.fixture
@@ -35,12 +38,19 @@ def test_what_counts_is_finished_by_then(ticking):
     assert torch.equal(found[3.0], steps[2])
 
 
-def test_it_runs(ticking, tmp_path, capsys):
+def test_it_runs_on_those_that_were_drawn_and_are_targets(ticking, tmp_path, capsys, monkeypatch):
+    every = {pair: range(40) for pair in itertools.permutations(SIGNS, 2)}
+    first, *_ = draw_pairs(SIGNS, 2, 2, 4)
+    every[first[:2]] = [i for i in range(40) if i != first[2]]
+    there = SimpleNamespace(indices=every)
+    monkeypatch.setattr(equal_time, "drawable", lambda *_, **__: there)
     how = "--scale ci --seconds 1,3 --pairs 2 --victims 1 --methods metapoison,gradient-matching"
     equal_time.main([*how.split(), "--json", str(tmp_path / "found.json")])
     rows = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
     assert [(r["method"], r["seconds"]) for r in rows] == [
         (m, t) for m in ("gradient-matching", "metapoison") for t in (1.0, 3.0)
     ]
-    assert all(len(r["turned"]) == 2 for r in rows)
-    assert "gradient-matching" in capsys.readouterr().out
+    assert all(len(r["turned"]) == 1 for r in rows)
+    told = capsys.readouterr().out
+    assert "1 targets; the other 1 that were drawn are none" in told
+    assert "gradient-matching" in told

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/equal_time.py [--seconds 2,5,10,20,40] [--pairs 10] [--victims 4]
 
-Of each pair (`mpkit sweep --data signs --pairs-seed 2`) every method crafts with the settings that
+Of each pair that is drawn, and is a target, every method crafts with the settings that
 are usual with it, but for restarts and decays, which want to know their end. Time counts from the
 first surrogate's first step, on one core; what was finished by each of the seconds is judged by
 fresh victims. Prints one row a method and time, with intervals by target.
@@ -22,6 +22,7 @@ from mpkit.device import Plan, cores
 from mpkit.evaluation.rates import clustered_rate
 from mpkit.metapoison import poisons_of
 from mpkit.runs.attack import make_attack
+from mpkit.runs.grid import drawable
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import Prepared, load_scenario, prepare
 
@@ -57,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds, turned = [float(t) for t in a.seconds], {}
     scenario = load_scenario(make_attack(a.scale, **scene, target_index=0), progress=False)
     tested = min(20, int(scenario.validation.y.bincount().min()))
-    pairs = draw_pairs(scenario.train.classes, a.pairs, 2, tested)
+    targets = drawable(make_attack(a.scale, **scene, target_index=0), progress=False).indices
+    drawn = draw_pairs(scenario.train.classes, a.pairs, 2, tested)
+    pairs = [(*classes, i) for *classes, i in drawn if i in targets[tuple(classes)]]
+    print(f"{len(pairs)} targets; the other {len(drawn) - len(pairs)} that were drawn are none")
     for (true, wanted, index), method in itertools.product(pairs, a.methods):
         pair = {"target_class": true, "poison_class": wanted, "target_index": index}
         attack = make_attack(a.scale, **scene, **pair, method=method, **ENDLESS)
