@@ -35,7 +35,7 @@ from mpkit.data.schema import strict
 from mpkit.defenses.defense import DEFENSES
 from mpkit.device import Plan, cores, pick_device
 from mpkit.evaluation.rates import Rate, percent
-from mpkit.finetuning import FINE_TUNE, WORDS
+from mpkit.finetuning import FINE_TUNE
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.comparison import CLEAN, Entry, Trial, entries, groups, measured, trial_of, trials
@@ -55,6 +55,7 @@ SINGLE = {
     "method": "methods",
     "defense": "defenses",
     "budget": "budgets",
+    "epsilon": "epsilons",
     "fine_tune": "fine_tunes",
 }
 """Flags of one attack, and the list that says the same of many."""
@@ -73,6 +74,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     names("--fine-tunes", help="no, last, all, or several of them (what --fine-tune says)")
     group.add_argument(
         "--budgets", type=several(number), metavar="X", help="shares that are poisoned (--budget)"
+    )
+    group.add_argument(
+        "--epsilons", type=several(number), metavar="X", help="bounds on δ (--epsilon)"
     )
     add_drawing(group)
     group.add_argument(
@@ -139,6 +143,7 @@ def _cells(options: argparse.Namespace) -> list[Trial]:
         defenses=dict.fromkeys(("none", *lists["defenses"])),
         budgets=dict.fromkeys(options.budgets or (usual.budget,)),
         tunings=lists.get("fine_tunes") or (usual.fine_tune,),
+        epsilons=dict.fromkeys(options.epsilons or (asked.get("epsilon"),)),
     )
     refuse_idle([trial.attack for trial in found], asked)
     return found
@@ -228,13 +233,13 @@ def _where(options: argparse.Namespace) -> str:
 
 
 def table(found: Sequence[Entry]) -> list[str]:
-    """A line a method and defense, under a heading for what trains and how much is poisoned."""
+    """A line a method and defense, under a heading for what trains, how much is poisoned and ε."""
     lines, head = [], None
     for e in found:
-        if head != (head := (e.fine_tune, e.budget)):
-            targets = max(x.targets for x in found if head == (x.fine_tune, x.budget))
+        if head != (head := e.panel):
+            targets = max(x.targets for x in found if head == x.panel)
             lines += [
-                f"{WORDS[e.fine_tune]}, {percent(e.budget)} poisoned, {targets} targets:",
+                f"{', '.join(head)}, {targets} targets:",
                 f"  {'method':<18} {'defense':<15} {'victims that turned':<24} "
                 f"{'accuracy':<22} {'clean accuracy':<22} {'clean turned':<14} thrown away",
             ]
@@ -251,10 +256,11 @@ def _of(found: Rate | None) -> str:
 
 
 def _told(e: Entry, targets: int) -> str:
-    """What a filter threw away; victims that diverged, and targets that are not there yet."""
+    """What a filter threw away; ε_DP; victims that diverged, targets that are not there yet."""
     parts = [f"{e.targets} of {targets} targets"] * (e.targets < targets)
     parts += [f"{e.diverged} diverged"] * bool(e.diverged)
     if e.caught is not None:
         told = f"{percent(e.caught, 0)} of poisons, {percent(e.lost, 0)} of others"
         parts.append(f"{told}, of clean pictures {percent(e.lost_clean, 0)}")
+    parts += [e.privacy] * bool(e.privacy)
     return "; ".join(parts)
