@@ -204,6 +204,13 @@ def add_drawing(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_workers(group: argparse._ArgumentGroup) -> None:
+    """Over how many processes the attacks are spread."""
+    group.add_argument(
+        "--workers", type=whole, metavar="X", help="processes (as many as there are cores)"
+    )
+
+
 def refuse_drawn(options: argparse.Namespace, what: str) -> None:
     """Raises ValueError for flags that `what` can't follow, as it draws targets by itself."""
     if also := [k for k in DRAWN if k in given(options)]:

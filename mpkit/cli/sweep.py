@@ -29,9 +29,9 @@ from mpkit.cli.options import (
 )
 from mpkit.cli.output import Progress, line_by_line, show
 from mpkit.cli.thirds import thirds_table
+from mpkit.device import Plan
 from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
 from mpkit.evaluation.targets import Target
-from mpkit.device import Plan
 from mpkit.group import ranks
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
@@ -81,7 +81,9 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     known = len(attacks) - len(missing)
     record.append(out.resolve(), [])  # refused before the work, if it can't be written to
     with Progress("sweep", "attack", len(attacks), known, options.quiet) as progress:
-        tasks = [{"attack": to_dict(a), "target": dataclasses.asdict(t)} for a, t in missing.values()]
+        tasks = [
+            {"attack": to_dict(a), "target": dataclasses.asdict(t)} for a, t in missing.values()
+        ]
         processes = processes_for(base.device, options.workers, len(tasks))
         work = functools.partial(_measured, plan=Plan(1, 1) if processes > 1 else None)
         for row in done_by(work, tasks, processes, ranks()):
@@ -151,11 +153,15 @@ def _key_of_row(row: dict) -> str:
 
 def _measured(task: dict, plan: Plan | None = None) -> Iterator[dict]:
     """A row of the results: the task, and what came of it."""
-    ready = prepare(from_dict(task["attack"]), False, plan, plan)
+    arms = _measure(from_dict(task["attack"]), plan)
+    yield {"attack": task["attack"], "arms": arms, "target": task["target"]}
+
+
+def _measure(attack: Attack, plan: Plan | None = None) -> dict:
+    ready = prepare(attack, False, plan, plan)
     *_, (state, _) = ready.craft()
-    poisons = poisons_of(ready.scenario, state, ready.attack.settings)
-    *_, (_, victims) = ready.judge(poisons)
-    yield {"attack": task["attack"], "arms": tallies(victims), "target": task["target"]}
+    *_, (_, victims) = ready.judge(poisons_of(ready.scenario, state, attack.settings))
+    return tallies(victims)
 
 
 def table(rows: list[tuple[Attack, dict, dict]]) -> list[str]:
