@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         forensics,
         pictures,
         pretrain,
+        scenarios,
         sweep,
         targets,
         tell,
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("contest", contest, "red teams against blue teams"),
         ("pictures", pictures, "make a data set of your photographs"),
         ("pretrain", pretrain, "make weights to fine-tune"),
+        ("scenarios", scenarios, "attacks of the paper by name, and what they need"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)
         module.add_flags(command)
