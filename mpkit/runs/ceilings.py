@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
-from statistics import median
+import functools
 
 import torch
 import torch.nn.functional as F
 
-from mpkit.device import Plan, cores, finish
-from mpkit.runs.trial import Piece, timed
+from mpkit.device import Plan, cores
+from mpkit.runs.trial import Piece, clocked, timed
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16", "float16")}
 PRODUCT, CONVOLUTION, COPY = "matrix product", "convolution", "copy"
@@ -55,24 +53,13 @@ def ceilings(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> 
     with torch.no_grad():
         found = []
         for what, work, operations, moved in rows:
-            took = _rounds(lambda work=work: plan.map(work, plan.workers), device, seconds)
+            all_at_once = functools.partial(plan.map, work, plan.workers)
+            all_at_once()
+            took = clocked(all_at_once, device, plan.workers, seconds, least=3)
             each = took / plan.workers
             rates = (None if n is None else n / each for n in (operations, moved))
             found.append(Rate(what, each, *rates))
     return found
-
-
-def _rounds(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """The median of as many rounds as go into so many seconds, at least three, after the first."""
-    work()
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        finish(device)
-        began = time.perf_counter()
-        work()
-        finish(device)
-        times.append(time.perf_counter() - began)
-    return median(times)
 
 
 def achieved(

@@ -172,7 +172,8 @@ def timed(
     dtype: torch.dtype = torch.float32,
 ) -> float:
     """Seconds that one model's piece takes where so many `models` do theirs by a plan: the median
-    of as many rounds as go into `seconds`, at least two, once the piece is traced."""
+    of as many rounds as go into `seconds`, at least two, once the piece is traced. On a CPU
+    processor time, shared by the plan's workers: what else the machine does hardly counts in."""
     given = piece.on(device, dtype)
     one = traced(piece.f, piece.module, *piece.fixed, way=piece.compute)
     many = traced(piece.f, piece.module, *piece.fixed, in_dims=piece.mapped, way=piece.compute)
@@ -187,13 +188,22 @@ def timed(
         one(*given) if count == 1 else many(*stacked(count))
 
     chunk = slice(0, min(plan.chunk, models))
+    plan = dataclasses.replace(plan, workers=min(plan.workers, -(-models // plan.chunk)))
     for _ in range(PATIENCE + 2):
         work(chunk)
-    times: list[float] = []
-    while len(times) < 2 or sum(times) < seconds:
+    return clocked(lambda: plan.map(work, models), device, plan.workers, seconds) / models
+
+
+def clocked(
+    work: Callable[[], object], device: torch.device, workers: int, seconds: float, least: int = 2
+) -> float:
+    """Seconds that ``work()`` takes on so many busy `workers`: the median, as `timed` has it."""
+    cpu, times = device.type == "cpu", []
+    clock = time.process_time if cpu else time.perf_counter
+    while len(times) < least or sum(times) < seconds:
         finish(device)
-        began = time.perf_counter()
-        plan.map(work, models)
+        began = clock()
+        work()
         finish(device)
-        times.append(time.perf_counter() - began)
-    return median(times) / models
+        times.append((clock() - began) / (workers if cpu else 1))
+    return median(times)

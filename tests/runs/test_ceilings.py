@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def test_ceilings_are_work_over_time_on_all_cores(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 2)
-    monkeypatch.setattr(module, "_rounds", lambda work, device, seconds: work() and 4.0)
+    monkeypatch.setattr(module, "clocked", lambda *_, **__: 4.0)
     found = {rate.what: rate for rate in ceilings(CPU, torch.float32, 0)}
     assert list(found) == [PRODUCT, CONVOLUTION, COPY]
     assert {rate.seconds for rate in found.values()} == {2.0}  # two at a time
