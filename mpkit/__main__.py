@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
     from mpkit.cli import (
         attack,
+        bench,
         compare,
         contest,
         defend,
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         forensics,
         pictures,
         pretrain,
+        scenarios,
         sweep,
         targets,
         tell,
@@ -89,6 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("contest", contest, "red teams against blue teams"),
         ("pictures", pictures, "make a data set of your photographs"),
         ("pretrain", pretrain, "make weights to fine-tune"),
+        ("bench", bench, "how well this machine's arithmetic is used"),
+        ("scenarios", scenarios, "attacks of the paper by name, and what they need"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)
         module.add_flags(command)

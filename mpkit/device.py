@@ -147,6 +147,14 @@ def make_reproducible(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def finish(device: torch.device) -> None:
+    """Wait until the device has done what it was told, as a clock must."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def describe(device: torch.device) -> str:
     """The device in words, for people and for run folders."""
     if device.type == "cuda":

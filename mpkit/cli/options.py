@@ -218,6 +218,9 @@ def refuse_drawn(options: argparse.Namespace, what: str) -> None:
             f"{what} draws targeted attacks and their classes: "
             f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
         )
+    name = getattr(options, "scenario", None)
+    if name and make_attack(scenario=name).goal != "targeted":
+        raise ValueError(f"{what} draws targeted attacks, and --scenario {name} is none")
     if options.pairs < 1:
         raise ValueError(f"pairs must be at least 1, not {options.pairs}")
 
