@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import mpkit
+
+if TYPE_CHECKING:
+    from mpkit.group import Group
 
 STOPPED = "\nmpkit: stopped\n"
 
@@ -119,29 +124,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from mpkit.cli.output import ready_streams, say
 
         ready_streams()
-        from mpkit.device import out_of_memory
-
         parser = build_parser()
+        from mpkit.group import joined
     options = parser.parse_args(arguments)
     try:
-        return options.run(options)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not out_of_memory(error):
-            raise
-        say(
-            "mpkit: memory ran out: use fewer --models or --victims, a smaller --batch, or less "
-            "and smaller data"
-        )
-        return 2
-    except OSError as error:
-        say(f"mpkit: {error}; name another place, or make this one usable")
-        return 2
-    except ValueError as error:  # DataError and RecordError among them
-        say(f"mpkit: {error}")
-        return 2
+        with joined(say) as group:
+            if group is None:
+                return options.run(options)
+            return _one_of_several(options, group)
     except KeyboardInterrupt:
         say(STOPPED.rstrip("\n"))
         return 130
+    except Exception as error:
+        if (text := _refusal(error)) is None:
+            raise
+        say(text)
+        return 2
+
+
+def _refusal(error: Exception) -> str | None:
+    """What a command says of an error that is no fault of ours; None for one that is."""
+    from mpkit.device import out_of_memory
+
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
+        return (
+            "mpkit: memory ran out: use fewer --models or --victims, a smaller --batch, or less "
+            "and smaller data"
+        )
+    if isinstance(error, OSError):
+        return f"mpkit: {error}; name another place, or make this one usable"
+    return f"mpkit: {error}" if isinstance(error, ValueError) else None  # DataError and RecordError
+
+
+def _one_of_several(options: argparse.Namespace, group: Group) -> int:
+    """A command as one of the processes that a launcher started: the first one speaks."""
+    from mpkit.cli import attack
+
+    if not group.ranks.first:
+        group.speak = functools.partial(group.speak, stream=sys.stderr)  # should the first be lost
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    try:
+        if options.run is not attack.run:
+            raise ValueError("only attack runs on several ranks: leave out torchrun")
+        return options.run(options)
+    except Exception as error:
+        if text := _refusal(error):
+            group.failed(2, text)
+        group.broken(error)
 
 
 if __name__ == "__main__":

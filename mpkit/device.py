@@ -92,10 +92,11 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def cores() -> int:
-    """The processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The processor cores this process may use: its share, if a launcher (torchrun) started several
+    on this host."""
+    several = hasattr(os, "sched_getaffinity")
+    there = len(os.sched_getaffinity(0)) if several else os.cpu_count() or 1
+    return max(1, there // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -15,7 +15,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,51 +32,9 @@ from mpkit.rivals.features import held_back
 from mpkit.rivals.registry import RIVALS, STILL_MADE
 from mpkit.scenario import Scenario, TargetLoss
 from mpkit.settings import FIXED, Settings
+from mpkit.steps import CraftRecord, CraftState, Pull
 from mpkit.tracing import settled, traced
 from mpkit.training import Count, Tell, generator, sgd_step
-
-
-class Pull(NamedTuple):
-    """The meta-gradient of a craft step, at the poisons as they were before it: `gradient`
-    (P, C, H, W), ∂L_adv/∂pixels averaged over the surrogates; and `influence` (P,), by how much
-    L_adv would rise without a poison's change δ, to first order: −⟨gradient, δ⟩."""
-
-    gradient: Tensor
-    influence: Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class CraftState:
-    """All that a run is after `step` craft steps: perturbation parameters, Adam's two moments, the
-    surrogates. Randomness is a function of seed and step, so there are no generators to keep. Where
-    crafting begins anew, `kept` is the best end so far: parameters, and its "loss" ().
-
-    `pull` is what moved the poisons last. Nothing depends on it: it is not saved, and None where a
-    run begins or goes on."""
-
-    step: int
-    parameters: Parameters
-    moment1: Parameters
-    moment2: Parameters
-    surrogates: State
-    kept: Parameters = dataclasses.field(default_factory=dict)
-    pull: Pull | None = dataclasses.field(default=None, compare=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class CraftRecord:
-    """What happened in a craft step: `losses` (M,) and `ages` (M,) of the surrogates, mean L_adv in
-    `loss`, the settings in force that may change, and the seconds it took."""
-
-    step: int
-    loss: float
-    losses: tuple[float, ...]
-    ages: tuple[int, ...]
-    epsilon: float
-    epsilon_c: float
-    unroll_steps: int
-    perturbation_mean: float
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)

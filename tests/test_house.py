@@ -20,10 +20,12 @@ FLOORS = {
     "pictures": ("data",),
     "networks": (
         "device", "setting", "recipe", "modes", "layers", "networks",
-        "functional", "tracing", "ranks",
+        "functional", "tracing", "ranks", "group",
     ),
     "training": ("scenario", "finetuning", "perturbation", "training"),
-    "the attack": ("batches", "metagradient", "ensemble", "settings", "rivals", "metapoison"),
+    "the attack": (
+        "batches", "metagradient", "ensemble", "settings", "rivals", "steps", "metapoison",
+    ),
     "what came of it": ("evaluation", "baselines", "defenses"),
     "runs": ("runs",),
     "the contest": ("contest",),

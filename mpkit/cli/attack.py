@@ -21,6 +21,7 @@ from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.tally import tallies
 from mpkit.evaluation.targets import Target, chosen, misleading, outlook
 from mpkit.evaluation.why import why
+from mpkit.group import group, ranks
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
@@ -36,6 +37,7 @@ from mpkit.runs.folder import (
 from mpkit.runs.frames import FrameKeeper, save_frames
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
 from mpkit.runs.summary import summary_picture
+from mpkit.runs.together import follow, handed_out, lead, whole
 from mpkit.scenario import Scenario
 
 
@@ -55,11 +57,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     began = time.perf_counter()
+    if not ranks().first:
+        return _follow()
     refuse_unwritable(options.json)
     folder = Path(options.resume) if options.resume else None
     try:
         with contextlib.ExitStack() as held:  # the run's folder
             folder, ready, targets = (_resumed if options.resume else _new)(options, held)
+            if several := group():
+                several.advice = lambda: _stopped(folder, options)
+                ready = lead(ready, folder, ranks())
             if not options.quiet:
                 say(_opening(ready, folder, targets))
                 for line in filter(None, [*map(misleading, targets), _outlook(ready)]):
@@ -68,6 +75,20 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"\n{_stopped(folder, options)}")
         return 130
+    return 0
+
+
+def _follow() -> int:
+    """The same on a rank that is not the first, which alone has the folder."""
+    ready, folder = follow(ranks())
+    group().advice = lambda: f"Go on with: mpkit attack --resume {quoted(folder)}"
+    state = handed_out(None, ready)
+    for state, _ in ready.craft(state):  # noqa: B020
+        whole(state, ready)
+    poisons = poisons_of(ready.scenario, state, ready.attack.settings)
+    kept, _ = ready.screened(poisons)
+    for _ in ready.judge(poisons, kept=kept):
+        pass
     return 0
 
 
@@ -193,7 +214,7 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
 def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
     """Craft to the end, writing down every step before the next one begins."""
     total, state = ready.attack.settings.craft_steps, saved_state(folder, ready)
-    done = state.step if state else 0
+    done, state = state.step if state else 0, handed_out(state, ready)
     if (folder / "records.jsonl").exists() or done:
         record.truncate_records(folder, done)
     film = FrameKeeper(ready.scenario)
@@ -202,7 +223,7 @@ def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:
         with Progress("crafting", "step", total, done, quiet) as progress:
             for state, step in ready.craft(state):  # noqa: B020
                 record.append(folder / "records.jsonl", [step])
-                record.save_state(folder, state)
+                record.save_state(folder, whole(state, ready))
                 if film.wants(step.step, last=step.step == total):
                     film.add(step.step, poisons_of(ready.scenario, state, ready.attack.settings))
                 progress.reach(step.step, f"adversarial loss {step.loss:+.2f}")

@@ -46,9 +46,9 @@ def show(text: str) -> None:
     _print(text, sys.stdout)
 
 
-def say(text: str) -> None:
+def say(text: str, stream: TextIO | None = None) -> None:
     """How it goes, on stderr: letters of names and paths steer no terminal."""
-    _print(steady(text, "\n"), sys.stderr)
+    _print(steady(text, "\n"), stream or sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

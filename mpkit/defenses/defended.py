@@ -105,6 +105,9 @@ def defended_victims(
     are counted on from arm to arm, and an arm's records come with its last one.
     """
     numbers = range(victims) if isinstance(victims, int) else victims
+    if not numbers:  # more ranks than victims
+        yield recipe.epochs * len(arms), []
+        return
     if kept is None:
         given = {"defense": defense, "seed": seed, "plan": plan, "tell": tell}
         kept = screened(network, recipe, arms, **given)

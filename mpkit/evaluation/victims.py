@@ -25,6 +25,7 @@ from mpkit.functional import State, for_models, logits, own
 from mpkit.layers import by_batch
 from mpkit.networks import evaluations
 from mpkit.perturbation import PERTURBATIONS, to_8bit
+from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import EpochRecord, Tell, generator, stream, train
@@ -74,8 +75,10 @@ def train_victims(
     plan: Plan | None = None,
     tell: Tell | None = None,
     watch: Watch | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
-    """Train `victims` (so many, or those of a range) on each arm's pictures, all side by side.
+    """Train `victims` (so many, or those of a range) on each arm's pictures, all side by side; of
+    several `ranks` each its own.
 
     `pictures`: arm → (N, C, H, W); `labels`: arm → (N,), where they are not the right ones. Yields
     (epoch, []) while training and (epoch, records) at the end, one record a victim and arm. `tell`
@@ -83,6 +86,10 @@ def train_victims(
     """
     numbers = range(victims) if isinstance(victims, int) else victims
     arms = [(arm, v) for arm in pictures for v in numbers]
+    arms = [arms[i] for i in ranks.own(len(arms))]
+    if not arms:  # more ranks than victims
+        yield recipe.epochs, []
+        return
     seeds = [victim_seed(seed, v) for _, v in arms]
     sources = [pictures[arm] for arm, _ in arms]
     x, y = scenario.train.x, scenario.train.y

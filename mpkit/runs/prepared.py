@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 
 from mpkit.data import Dataset, load_dataset
+from mpkit.data.schema import strict
 from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import Defense
 from mpkit.defenses.filters import Filtered
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import margins, targets
-from mpkit.evaluation.records import ARMS, VictimRecord
+from mpkit.evaluation.records import ARMS, VictimRecord, victim_of
 from mpkit.evaluation.victims import Watch, arm_pictures, noise_poisons, train_victims
 from mpkit.metapoison import CraftRecord, CraftState, craft
+from mpkit.ranks import ALONE, Ranks
 from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs.attack import Attack
 from mpkit.runs.pairs import default_classes
@@ -32,7 +34,8 @@ from mpkit.training import Tell
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """An attack with its data loaded and its networks built, ready to run."""
+    """An attack with its data loaded and its networks built, ready to run, on all of `ranks`: its
+    methods are for all of them at once then, and records of victims come on the first."""
 
     attack: Attack
     scenario: Scenario
@@ -40,6 +43,7 @@ class Prepared:
     plan: Plan
     victim_network: nn.Module
     victim_plan: Plan
+    ranks: Ranks = ALONE
 
     def craft(
         self,
@@ -54,7 +58,8 @@ class Prepared:
         no longer within ε.
         """
         used = settings or self.attack.settings
-        for after, record in craft(self.scenario, self.network, used, state, self.plan, tell):
+        given = self.scenario, self.network, used, state, self.plan, tell
+        for after, record in craft(*given, ranks=self.ranks):
             if not math.isfinite(record.loss):
                 raise ValueError(
                     f"the adversarial loss is {record.loss} at craft step {record.step}, as the "
@@ -106,10 +111,28 @@ class Prepared:
         how |= {"plan": self.victim_plan, "tell": tell, "watch": watch}
         given = self.scenario, self.victim_network, a.victim_recipe
         if defense.defense != "none":
+            own = self.ranks.own(len(victims))
+            how["victims"] = victims[own.start : own.stop]
             runs = defended_victims(*given, data, defense=defense, kept=kept, **how)
-            return _at_the_end(runs, self.epochs(data, defense))
-        how["labels"] = {arm: d.y for arm, d in data.items()}
-        return train_victims(*given, {arm: d.x for arm, d in data.items()}, **how)
+            return self._from_all(_at_the_end(runs, self.epochs(data, defense)), data)
+        how |= {"labels": {arm: d.y for arm, d in data.items()}, "ranks": self.ranks}
+        pictures = {arm: d.x for arm, d in data.items()}
+        return self._from_all(train_victims(*given, pictures, **how), data)
+
+    def _from_all(
+        self, runs: Iterator[tuple[int, list[VictimRecord]]], arms: Iterable[str]
+    ) -> Iterator[tuple[int, list[VictimRecord]]]:
+        """The same epochs; with the last, on the first rank, all ranks' records."""
+        if self.ranks.size == 1:
+            yield from runs
+            return
+        for epoch, records in runs:
+            if not records:
+                yield epoch, records
+        mine = [strict(dataclasses.asdict(r)) for r in records]
+        found = [victim_of(row) for rows in self.ranks.collected(mine) for row in rows]
+        order = {arm: i for i, arm in enumerate(arms)}
+        yield epoch, sorted(found, key=lambda r: (order[r.arm], r.victim))
 
     def epochs(self, arms=ARMS, defense: Defense | None = None) -> int:
         """The last epoch that `judge` counts: arm after arm where there is a defense."""
@@ -243,6 +266,8 @@ def prepare(
     plan: Plan | None = None,
     victim_plan: Plan | None = None,
     scenario: Scenario | None = None,
+    *,
+    ranks: Ranks = ALONE,
 ) -> Prepared:
     """Load data, build networks, and choose how to compute.
 
@@ -258,4 +283,4 @@ def prepare(
     surrogate, victim = attack.networks(shape, classes)
     plan = plan or plan_for(attack.settings.models, device)
     victim_plan = victim_plan or plan_for(attack.victims * len(ARMS), device)
-    return Prepared(attack, scenario, surrogate, plan, victim, victim_plan)
+    return Prepared(attack, scenario, surrogate, plan, victim, victim_plan, ranks)

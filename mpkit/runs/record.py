@@ -91,7 +91,7 @@ def must_be_sealed(folder: Path) -> bool:
 
 def save_state(folder: Path, state: CraftState) -> None:
     """Replace the folder's state. On one machine, going on from it is bit for bit the same run."""
-    content = pack(_flatten(state), {"step": str(state.step)})
+    content = pack(flatten(state), {"step": str(state.step)})
     files.write(folder / "state.safetensors", content)
 
 
@@ -106,7 +106,7 @@ def load_state(
     try:
         flat, about = unpack(path, most, must_be_sealed(folder))
         # Copied, so that it lies in memory as torch's own does: some sums depend on that.
-        return _unflatten(_step(about), {k: v.to(device, copy=True) for k, v in flat.items()})
+        return unflatten(_step(about), {k: v.to(device, copy=True) for k, v in flat.items()})
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -130,7 +130,8 @@ def _step(about: dict[str, str]) -> int:
     return int(step)
 
 
-def _flatten(state: CraftState) -> dict[str, Tensor]:
+def flatten(state: CraftState) -> dict[str, Tensor]:
+    """All of a state's tensors, by names that `unflatten` knows."""
     parts = {k: getattr(state, k) for k in ("parameters", "moment1", "moment2")}
     parts |= {"surrogates.params": state.surrogates.params, "stats": state.surrogates.stats}
     parts["kept"] = state.kept
@@ -138,7 +139,9 @@ def _flatten(state: CraftState) -> dict[str, Tensor]:
     return {f"{a}/{k}": v.contiguous().clone() for a, d in parts.items() for k, v in d.items()}
 
 
-def _unflatten(step: int, flat: dict[str, Tensor]) -> CraftState:
+def unflatten(step: int, flat: dict[str, Tensor]) -> CraftState:
+    """Raises ValueError where a part is missing."""
+
     def part(name: str) -> dict[str, Tensor]:
         return {k.split("/", 1)[1]: v for k, v in flat.items() if k.split("/", 1)[0] == name}
 
