@@ -23,7 +23,7 @@ LOOKS = {
 """Colour, marker and name of each kind of defense."""
 TWIN = {"marker": "o", "mfc": "none", "mec": GREY, "color": GREY, "ls": "", "zorder": 1.5}
 """Twins without poisons: a ring, which is seen around a point as well."""
-UPPER, LOWER = (0.57, 0.35), (0.13, 0.22)
+UPPER, LOWER = (0.6, 0.32), (0.13, 0.21)
 """Bottom and height of the points above a curve, and of the curve."""
 
 
@@ -119,7 +119,8 @@ class DefenseView:
         self.cross[0].set_xdata([across] * 2)
         self.cross[1].set_ydata([up] * 2)
         self._certificate([j for j in judged if len(j.certified)])
-        legend_below(self.points, -0.13 * self.place.height / self.points.get_position().height)
+        at = -0.13 * self.place.height / self.points.get_position().height
+        legend_below(self.points, at, columns=3)
 
     def _row(self, row: int, j: Judged | None) -> None:
         (span, twin, point, words), (up, other, dot) = self.rows[row], self.dots[row]
@@ -144,12 +145,12 @@ class DefenseView:
 
     def _number(self, judged: Sequence[Judged]) -> None:
         """The numbers of the points; those that lie at one place share a line."""
-        low, high = self.points.get_xlim()
+        (low, high), near = self.points.get_xlim(), font_size(self.figure, 0.075)
         groups: list[tuple[float, float, list[str]]] = []
         for j in judged:
             x, y, number = j.accuracy, j.rate().rate, str(self.names[j.defense] + 1)
             for there in groups:
-                if abs(there[0] - x) < 0.05 * (high - low) and abs(there[1] - y) < 0.1:
+                if abs(there[0] - x) < near * (high - low) and abs(there[1] - y) < 0.1:
                     there[2].append(number)
                     break
             else:

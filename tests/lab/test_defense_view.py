@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.text import Text
 
 from mpkit.lab.defense_judged import Judged
 from mpkit.lab.defense_view import DefenseView
@@ -62,6 +63,10 @@ def test_a_certificate_takes_room_and_gives_it_back(view):
     assert view.certified.get_visible()
     assert list(view.curve.get_ydata()) == [0.9, 0.5, 0.0]
     assert view.points.get_position().height < whole
+    legend, title = view.points.get_legend(), view.certified.get_title(loc="left")
+    assert {text.get_fontsize() for text in legend.get_texts()} == {8.0}  # as the other words
+    (heading,) = (t for t in view.certified.findobj(Text) if t.get_text() == title)
+    assert legend.get_window_extent().y0 > heading.get_window_extent().y1
     view.update([])
     assert view.points.get_position().height == whole
 
