@@ -34,6 +34,7 @@ LABS = {
     "VictimsLab": ("VictimsLab()", None),
     "CompareLab": ("CompareLab(pairs=1)", None),
     "DefenseLab": ("DefenseLab()", None),
+    "ReplayLab": ("ReplayLab(rate=100)", None),
 }
 """How each is made, and after how many steps it is photographed (None: at its end)."""
 
