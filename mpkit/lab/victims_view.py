@@ -120,7 +120,9 @@ class CountsView:
         self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)
         size = font_size(self.figure, 8)
-        self.dots.set_xlabel(shown(self._held(records)), fontsize=size, loc="left")
+        words = [self._held(records), "hollow: in training" * bool(training)]
+        told = "; ".join(part for part in words if part)
+        self.dots.set_xlabel(shown(told), fontsize=size, loc="left")
 
     def _held(self, records: Sequence[VictimRecord]) -> str:
         """Under the dots: whether the poisoned victims' flips hold, and what they would be by the

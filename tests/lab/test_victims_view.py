@@ -51,7 +51,9 @@ def test_those_in_training_are_hollow_and_not_counted(records):
     view.update(records[::2], [0.3, 0.7], records[1::2])
     assert view.training["poisoned"].get_offsets()[:, 0].tolist() == pytest.approx([0.2])
     assert view.rows["poisoned"].words.get_text() == "1 of 1"
+    assert view.dots.get_xlabel().endswith("; hollow: in training")
     view.update(records, [0.3, 0.7])
+    assert "hollow" not in view.dots.get_xlabel()
     assert len(view.training["poisoned"].get_offsets()) == 0
 
 

@@ -81,7 +81,8 @@ def legend_below(axes: Axes, at: float = 0.0, columns: int = 5) -> None:
     for _ in range(2):
         found = axes.legend(
             fontsize=size, loc="upper center", bbox_to_anchor=(0.5, at), ncols=columns,
-            frameon=False, columnspacing=1.0, labelspacing=0.2, handletextpad=0.1,
+            frameon=False, columnspacing=1.0, labelspacing=0.2, handletextpad=0.3,
+            markerscale=0.75,
         )  # fmt: skip
         size *= min(1.0, 0.98 * room / found.get_window_extent().width)
 
