@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from mpkit.data.places import SHIPPED
 from mpkit.evaluation.rates import percent
 from mpkit.finetuning import WORDS
+from mpkit.lab.kit.numbers import notes_for, number_points
 
 RECORDED = SHIPPED / "recorded" / "defenses.json"
 PUBLISHED = SHIPPED / "recorded" / "published.json"
@@ -168,46 +168,6 @@ def draw(found: Comparison, fine_tune: str):
     rows.set(xlabel="victims that turned, 95 % interval", xlim=(-0.03, 1.03))
     points.set(xlabel="accuracy of clean victims", ylim=(-0.08, 1.12), ylabel="victims that turned")
     figure.suptitle(WORDS[fine_tune])
-    _number(points, where)
+    figure.draw_without_rendering()  # only then is known where everything is
+    number_points(points, notes_for(points, len(where), fontsize=8), where)
     return rows, points
-
-
-SPOTS = [
-    ((x, y), ("right", "center", "left")[(x > 0) - (x < 0) + 1],
-     ("top", "center", "bottom")[(y > 0) - (y < 0) + 1])
-    for x, y in ((0, 6), (0, -6), (7, 0), (-7, 0), (6, 6), (-6, 6), (6, -6), (-6, -6), (0, 15))
-]  # fmt: skip
-"""Where numbers may stand: so many points beside what they name, and how they are aligned."""
-
-
-def _number(axes, places: Sequence[tuple[float, float, int]]) -> None:
-    """Numbers at points, where they cover nothing; points that lie on one another share a line."""
-    from matplotlib.transforms import Bbox
-
-    axes.figure.draw_without_rendering()  # only then is known where everything is
-    at = axes.transData.transform([(x, y) for x, y, _ in places] or [(0, 0)])
-    taken = [Bbox.from_extents(*(spot - 4), *(spot + 4)) for spot in at]
-    groups: list[tuple[list, set[int]]] = []
-    for spot, (*_, number) in sorted(zip(at.tolist(), places, strict=False), reverse=True):
-        near = (g for g in groups if math.dist(g[0][-1], spot) < 12)
-        spots, numbers = next(near, ([], set()))
-        if not spots:
-            groups.append((spots, numbers))
-        spots.append(spot)
-        numbers.add(number)
-    for spots, numbers in groups:
-        middle = [sum(xs) / len(spots) for xs in zip(*spots, strict=True)]
-        where = axes.transData.inverted().transform(middle)
-        look = {"textcoords": "offset points", "fontsize": 8}
-        note = axes.annotate(", ".join(map(str, sorted(numbers))), where, (0, 6), **look)
-
-        def covers(spot, note=note) -> int:
-            note.xyann, across, along = spot
-            note.set(ha=across, va=along)
-            box, inside = note.get_window_extent(), axes.get_window_extent()
-            outside = not (inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0)
-            return sum(map(box.overlaps, taken)) + 9 * outside
-
-        best = min(SPOTS, key=covers)
-        covers(best)
-        taken.append(note.get_window_extent())

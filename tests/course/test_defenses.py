@@ -19,6 +19,7 @@ from mpkit.course.defenses import (
 )
 from mpkit.defenses.defense import DEFENSES
 from mpkit.finetuning import FINE_TUNE
+from tests.lab.kit.test_numbers import free
 
 
 def entry(defense: str = "jpeg", **other) -> dict:
@@ -81,19 +82,16 @@ def test_every_defense_has_a_row_and_a_point_at_its_clean_accuracy(some):
     names = [label.get_text() for label in rows.get_yticklabels()]
     assert names == ["none 1", "jpeg 2", "loss 3", "dp-sgd 4"]
     assert [x for line in points.lines for x in line.get_xdata()] == [0.71, 0.71, 0.71, 0.5]
-    assert [text.get_text() for text in points.texts] == ["1, 2, 3", "4"]
+    assert sorted(t.get_text() for t in points.texts if t.get_text()) == ["1, 2, 3", "4"]
 
 
 @pytest.mark.parametrize("fine_tune", ["last", "no"])
-def test_numbers_cover_neither_each_other_nor_points(fine_tune):
+def test_every_point_has_its_number(fine_tune):
     _, points = draw(comparison(), fine_tune)
-    boxes = [note.get_window_extent() for note in points.texts]
-    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
-    spots = points.transData.transform([xy for line in points.lines for xy in line.get_xydata()])
-    assert not [(b, spot) for b in boxes for spot in spots if b.contains(*spot)]
-    assert {n for t in points.texts for n in t.get_text().split(", ")} == {
-        str(n) for n in range(1, 1 + len(comparison().of("metapoison", fine_tune)))
-    }
+    told = {n for t in points.texts if t.get_text() for n in t.get_text().split(", ")}
+    defenses = len(comparison().of("metapoison", fine_tune))
+    assert told == {str(n) for n in range(1, 1 + defenses)}
+    assert free(points)
 
 
 def test_what_ships_is_read():
