@@ -46,22 +46,27 @@ class Comparison:
     def _repr_html_(self) -> str:
         if not self.entries:
             return f"<p>The comparison is {NOT_YET}: <code>mpkit compare</code> makes one.</p>"
-        groups = list(dict.fromkeys((e["fine_tune"], e["budget"]) for e in self.entries))
-        tables = [self._table(*group) for group in groups]
+        tables = [self._table(*group) for group in dict.fromkeys(map(_group, self.entries))]
         return "".join(tables) + f"<p>{html.escape(self.where)}</p>"
 
-    def _table(self, fine_tune: str, budget: float) -> str:
+    def _table(self, fine_tune: str, budget: float, epsilon: float | None) -> str:
         """Defenses in rows, methods in columns, and what each defense costs."""
-        mine = [e for e in self.entries if (e["fine_tune"], e["budget"]) == (fine_tune, budget)]
+        mine = [e for e in self.entries if _group(e) == (fine_tune, budget, epsilon)]
         methods = list(dict.fromkeys(e["method"] for e in mine))
         rows = []
         for defense in dict.fromkeys(e["defense"] for e in mine):
             by = {e["method"]: e for e in mine if e["defense"] == defense}
             clean = next((e.get("clean_accuracy_value") for e in by.values()), None)
             cells = [turned(by[m]) if m in by else "" for m in methods]
-            rows.append([defense, *cells, percent(clean), _thrown(next(iter(by.values())))])
-        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons"
-        return table([title, *methods, "clean accuracy", "thrown away"], rows)
+            rows.append([defense, *cells, percent(clean), _told(next(iter(by.values())))])
+        bound = "" if epsilon is None else f", ε = {255 * epsilon:.4g}/255"
+        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons{bound}"
+        return table([title, *methods, "clean accuracy", "thrown away, or spent"], rows)
+
+
+def _group(e: dict) -> tuple:
+    """What stands in one table; ε is not told by an earlier mpkit."""
+    return e["fine_tune"], e["budget"], e.get("epsilon")
 
 
 def comparison(path: Path = RECORDED) -> Comparison:
@@ -78,9 +83,10 @@ def turned(e: dict) -> str:
     return f"{e['turned_successes']}/{e['turned_n']} ({low} to {high})"
 
 
-def _thrown(e: dict) -> str:
+def _told(e: dict) -> str:
+    """What a filter threw away, or what dp-sgd spends."""
     if e.get("caught") is None:
-        return ""
+        return e.get("privacy") or ""
     return f"{percent(e['caught'], 0)} of poisons, {percent(e['lost'], 0)} of others"
 
 
