@@ -140,8 +140,6 @@ def flatten(state: CraftState) -> dict[str, Tensor]:
 
 
 def unflatten(step: int, flat: dict[str, Tensor]) -> CraftState:
-    """Raises ValueError where a part is missing."""
-
     def part(name: str) -> dict[str, Tensor]:
         return {k.split("/", 1)[1]: v for k, v in flat.items() if k.split("/", 1)[0] == name}
 
