@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands with all their flags."""
     from mpkit.cli import (
         attack,
+        bench,
         compare,
         contest,
         defend,
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         forensics,
         pictures,
         pretrain,
+        scenarios,
         sweep,
         targets,
         tell,
@@ -89,6 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("contest", contest, "red teams against blue teams"),
         ("pictures", pictures, "make a data set of your photographs"),
         ("pretrain", pretrain, "make weights to fine-tune"),
+        ("bench", bench, "how well this machine's arithmetic is used"),
+        ("scenarios", scenarios, "attacks of the paper by name, and what they need"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)
         module.add_flags(command)
@@ -169,12 +173,15 @@ def _alone_heard(say: Callable) -> Callable:
 
 def _one_of_several(parser: argparse.ArgumentParser, arguments, group: Group) -> int:
     """A command as one of the processes that a launcher started."""
-    from mpkit.cli import attack
+    from mpkit.cli import attack, compare, sweep
 
     try:
         options = parser.parse_args(arguments)
-        if options.run is not attack.run:
-            raise ValueError("only attack runs on several processes: leave out torchrun")
+        if options.run not in (attack.run, compare.run, sweep.run):
+            raise ValueError(
+                "attack, sweep and compare run on several processes, and no other command: leave "
+                "out torchrun"
+            )
         return options.run(options)
     except SystemExit as error:  # which the parser has said
         if error.code:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import platform
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -37,6 +38,7 @@ class Plan:
                 raise ValueError(
                     f"a plan needs whole numbers, chunk >= 1 and workers >= 1, not {value!r}"
                 )
+        object.__setattr__(self, "_fits", [self.chunk])  # smaller, once memory has run out
 
     def __str__(self) -> str:
         how = "one by one" if self.chunk == 1 else f"stacked by {self.chunk}"
@@ -45,30 +47,41 @@ class Plan:
     def map(self, work: Callable[[slice], Result], count: int) -> list[Result]:
         """``work(slice)`` for consecutive slices of ``range(count)``, results in order.
 
-        Out of memory halves the chunk and goes on with what is not yet done; only a single model
-        that does not fit raises torch's error.
+        Out of memory halves the chunk, says so and goes on with what is not yet done, now and when
+        it is asked again; only a single model that does not fit raises torch's error.
         """
-        slices = [slice(i, min(i + self.chunk, count)) for i in range(0, count, self.chunk)]
+        chunk = self._fits[0]
+        slices = [slice(i, min(i + chunk, count)) for i in range(0, count, chunk)]
         if self.workers == 1 or len(slices) == 1:
-            return [r for s in slices for r in _halving(work, s)]
+            return [r for s in slices for r in self._halving(work, s)]
         with _one_thread_each(), ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
-            jobs = [pool.submit(_halving, work, s) for s in slices]
+            jobs = [pool.submit(self._halving, work, s) for s in slices]
             try:
                 return [r for job in jobs for r in job.result()]
             except BaseException:
                 pool.shutdown(cancel_futures=True)  # what has not begun need not run any more
                 raise
 
-
-def _halving(work: Callable[[slice], Result], models: slice) -> list[Result]:
-    try:
-        return [work(models)]
-    except RuntimeError as error:
-        if models.stop - models.start == 1 or not out_of_memory(error):
-            raise
-    middle = (models.start + models.stop) // 2  # outside `except`, so that the failed try is freed
-    first, second = slice(models.start, middle), slice(middle, models.stop)
-    return _halving(work, first) + _halving(work, second)
+    def _halving(self, work: Callable[[slice], Result], models: slice) -> list[Result]:
+        try:
+            return [work(models)]
+        except RuntimeError as error:
+            count = models.stop - models.start
+            if count == 1 or not out_of_memory(error):
+                raise
+        # Outside `except`, so that the failed try is freed.
+        half = -(-count // 2)
+        if half < self._fits[0]:
+            self._fits[0] = half
+            warnings.warn(
+                f"memory ran out with {count} models side by side: going on with {half}",
+                stacklevel=2,
+            )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # blocks of the size that did not fit
+        middle = models.start + half
+        first, second = slice(models.start, middle), slice(middle, models.stop)
+        return self._halving(work, first) + self._halving(work, second)
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -132,6 +145,14 @@ def make_reproducible(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has done what it was told, as a clock must."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def describe(device: torch.device) -> str:

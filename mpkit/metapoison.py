@@ -172,11 +172,13 @@ class Crafting:
         rows = unroll_rows(self.sight, orders, s.unroll_steps)
         usual, most = depths(self.sight, orders.shape[-1])
         total = poisons.new_zeros(*lr.shape, *poisons.shape)
+        # Read once an epoch: to ask a GPU batch by batch would be to wait for it as often.
+        most_held = rows.count.view(-1, orders.shape[-2]).amax(0).tolist()
         losses, counted = torch.zeros_like(lr), torch.zeros_like(lr)
         for b in count.over(range(orders.shape[-2]), models.stop - models.start):
             held, own = rows.count[..., b], orders[..., b, :]
-            if held.any():
-                batches = rows.gather(self.sight, b, usual if held.max() <= usual else most)
+            if most_held[b]:
+                batches = rows.gather(self.sight, b, usual if most_held[b] <= usual else most)
                 found = metagradient(state, poisons, batches, lr, *aim)
                 total += found.gradient
                 # A model whose batch holds no poison is along only because another's does.

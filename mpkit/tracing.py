@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mpkit.functional import own
 from mpkit.modes import Mode
@@ -161,9 +162,10 @@ class Recorder(Mode):
     def __init__(self, inputs: list[Tensor]):
         super().__init__()
         self.graph, self.constants = Graph(), []
-        self.seen: dict[int, tuple[Tensor, Node]] = {}  # holds the tensors, so that ids last
+        # By identity and weak: to hold every tensor there was took ten times a run's memory.
+        self.seen = WeakIdKeyDictionary()
         for i, tensor in enumerate(inputs):
-            self.seen[id(tensor)] = tensor, self.graph.placeholder(f"given_{i}")
+            self.seen[tensor] = self.graph.placeholder(f"given_{i}")
         self.first = next(iter(self.graph.nodes))
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
@@ -172,27 +174,32 @@ class Recorder(Mode):
             raise Untraceable(f"{op} gives something else each time")
         kwargs = kwargs or {}
         found = op(*args, **kwargs)
-        if op is torch.ops.aten.lift_fresh.default:  # torch.tensor(numbers)
+        # torch.tensor(numbers), and what is made of it alone: moved to a device, say. A GPU would
+        # be waited for if that were done at every call.
+        given = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        known = {id(t) for t in self.constants}
+        made = op is torch.ops.aten.lift_fresh.default
+        if made or (given and all(id(t) in known for t in given) and isinstance(found, Tensor)):
             with self.graph.inserting_before(self.first):
                 node = self.graph.placeholder(f"constant_{len(self.constants)}")
             self.constants.append(found)
-            self.seen[id(found)] = found, node
+            self.seen[found] = node
             return found
         node = self.graph.call_function(op, *self._nodes((args, kwargs), op))
         many = isinstance(found, tuple | list)
         for i, tensor in enumerate(found if many else [found]):
             if isinstance(tensor, Tensor):
                 part = self.graph.call_function(operator.getitem, (node, i)) if many else node
-                self.seen[id(tensor)] = tensor, part
+                self.seen[tensor] = part
         return found
 
     def _nodes(self, given, op):
         def node(t):
             if not isinstance(t, Tensor):
                 return t
-            if id(t) not in self.seen:
+            if t not in self.seen:
                 raise Untraceable(f"{op} uses a tensor that is none of the arguments")
-            return self.seen[id(t)][1]
+            return self.seen[t]
 
         return tree_map(node, given)
 

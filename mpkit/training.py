@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -93,18 +93,44 @@ def epoch_order(n: int, batch: int, *names: object) -> Tensor:
     return torch.cat([order, order[: count * batch - n]]).view(count, batch)
 
 
+class Moves(NamedTuple):
+    """How batches of pictures are moved: `rows` (b, B, H) and `cols` (b, B, W) of the pictures that
+    are padded by `pad`."""
+
+    rows: Tensor
+    cols: Tensor
+    pad: int
+
+
+def moves(
+    batches: int, x: Tensor, batch: int, shift: bool, flip: bool, generator: torch.Generator
+) -> Moves:
+    """What `augmented` does to so many batches of pictures like x (N, C, H, W), on x's device:
+    drawn at once, as a GPU would be waited for at every batch."""
+    height, width = x.shape[-2:]
+    pad = max(1, width // 8) if shift else 0
+    drawn = []
+    for _ in range(batches):
+        top, left = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator)
+        rows, cols = top + torch.arange(height), left + torch.arange(width)
+        if flip:
+            mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+            cols = torch.where(mirrored, cols.flip(1), cols)
+        drawn.append((rows, cols))
+    rows, cols = (torch.stack(part).to(x.device) for part in zip(*drawn, strict=True))
+    return Moves(rows, cols, pad)
+
+
+def moved(x: Tensor, how: Moves, b: int = 0) -> Tensor:
+    """x (B, C, H, W) moved as batch b is."""
+    padded = F.pad(x, [how.pad] * 4).permute(0, 2, 3, 1)
+    pick = torch.arange(len(x), device=x.device)[:, None, None]
+    return padded[pick, how.rows[b, :, :, None], how.cols[b, :, None, :]].permute(0, 3, 1, 2)
+
+
 def augmented(x: Tensor, shift: bool, flip: bool, generator: torch.Generator) -> Tensor:
     """x (B, C, H, W): padded by an eighth of its width and cropped back; half of it mirrored."""
-    n, _, height, width = x.shape
-    pad = max(1, width // 8) if shift else 0
-    top, left = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator)
-    rows, cols = top + torch.arange(height), left + torch.arange(width)
-    if flip:
-        mirrored = torch.rand(n, 1, generator=generator) < 0.5
-        cols = torch.where(mirrored, cols.flip(1), cols)
-    pick = torch.arange(n)[:, None, None]
-    padded = F.pad(x, [pad] * 4).permute(0, 2, 3, 1)
-    return padded[pick, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+    return moved(x, moves(1, x, len(x), shift, flip, generator))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,13 +202,15 @@ def _epoch_batches(pictures, y, recipe: Recipe, seeds, epoch: int) -> Iterator[t
     labels y (M, N)."""
     n, batch = y.shape[-1], recipe.batch
     orders = torch.stack([epoch_order(n, batch, s, "epoch", epoch) for s in seeds], 1)
-    noise = [generator(s, "augment", epoch) for s in seeds]
+    changed = recipe.augment or recipe.flip
+    (count, _, size), kind = orders.shape, (recipe.augment, recipe.flip)
+    drawn = [generator(s, "augment", epoch) for s in seeds] if changed else []
+    how = [moves(count, x, size, *kind, g) for x, g in zip(pictures, drawn, strict=False)]
     lr = torch.tensor(recipe.lr_at(epoch)).to(pictures[0])
-    for rows in orders.to(y.device):
+    for b, rows in enumerate(orders.to(y.device)):
         x = [source[r] for source, r in zip(pictures, rows, strict=True)]
-        if recipe.augment or recipe.flip:
-            pairs = zip(x, noise, strict=True)
-            x = [augmented(p.cpu(), recipe.augment, recipe.flip, g).to(p) for p, g in pairs]
+        if changed:
+            x = [moved(p, m, b) for p, m in zip(x, how, strict=True)]
         own = y.gather(1, rows)
         yield (torch.stack(x), own, lr) if len(x) > 1 else (x[0], own[0], lr)
 

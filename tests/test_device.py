@@ -159,6 +159,25 @@ def test_out_of_memory_halves_until_it_fits(chunk, fits, workers, error):
     assert max(map(len, parts)) > fits / 2, "chunks were cut smaller than they need be"
 
 
+def test_what_did_not_fit_is_said_and_not_tried_again():
+    plan, tried = Plan(8), []
+
+    def work(models: slice) -> int:
+        tried.append(models.stop - models.start)
+        if tried[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return models.start
+
+    with pytest.warns(UserWarning, match="memory ran out") as told:
+        plan.map(work, 8)
+    words = "memory ran out with {} models side by side: going on with {}"
+    assert [str(w.message) for w in told] == [words.format(8, 4), words.format(4, 2)]
+    tried.clear()
+    plan.map(work, 8)
+    assert tried == [2, 2, 2, 2]
+    assert plan == Plan(8), "a plan that was written down is what was planned"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_single_model_that_does_not_fit_raises_torchs_error(workers):
     def work(models: slice):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from mpkit.functional import init, logits, stack
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import meta_gradient
 from mpkit.networks import network
-from mpkit.tracing import PATIENCE, Traced, traced
+from mpkit.tracing import PATIENCE, Recorder, Traced, traced
 from mpkit.training import sgd_step
 
 MANY = (0, None, 0, 0, None, None)
@@ -257,3 +258,16 @@ def test_compiled_equals_plain_but_for_rounding():
     for a, b in zip(tree_leaves(found), tree_leaves(f.plain(*arguments)), strict=True):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
     assert isinstance(found.gradient, Tensor)
+
+
+def test_noting_holds_no_tensor_that_nothing_needs_any_more():
+    x = torch.ones(3)
+    made = []
+    with Recorder([x]) as recorder:
+        y = x
+        for _ in range(4):
+            y = y + 1
+            made.append(weakref.ref(y))
+    assert [ref() is None for ref in made] == [True, True, True, False]
+    recorder.end([y])
+    assert torch.equal(recorder.scripted()([x])[0], x + 4)

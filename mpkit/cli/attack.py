@@ -24,7 +24,7 @@ from mpkit.evaluation.why import why
 from mpkit.group import group, ranks
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
-from mpkit.runs.attack import Attack
+from mpkit.runs.attack import Attack, make_attack, unlike
 from mpkit.runs.facts import facts_of
 from mpkit.runs.folder import (
     begin,
@@ -36,6 +36,7 @@ from mpkit.runs.folder import (
 )
 from mpkit.runs.frames import FrameKeeper, save_frames
 from mpkit.runs.prepared import Prepared, clean_margins, clean_setup, prepare
+from mpkit.runs.scenarios import about
 from mpkit.runs.summary import summary_picture
 from mpkit.runs.together import follow, handed_out, lead, whole
 from mpkit.scenario import Scenario
@@ -203,7 +204,7 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
     names = s.train.classes
     adversarial = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
     return (
-        f"{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned; "
+        f"{_scenario(a)}{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned; "
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
         f"that shall be called {adversarial}{''.join(f'; {target}' for target in targets)}\n"
@@ -212,6 +213,17 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
         f"{describe(s.targets.device)}: surrogates {ready.plan}, victims {ready.victim_plan}\n"
         f"Run folder: {folder}"
     )
+
+
+def _scenario(attack: Attack) -> str:
+    """A line on the attack's scenario, where it has one: what it is, and what is not as there."""
+    if attack.scenario is None:
+        return ""
+    told, as_named = about(attack.scenario), make_attack(scenario=attack.scenario)
+    other = sorted({*unlike(attack, as_named)} - {"device"})
+    but = f"; other than there: {', '.join(other)}" * bool(other)
+    note = f"\n{told['note']}" * bool(told["note"])
+    return f"Scenario {attack.scenario}: {told['title']} ({told['source']}){but}{note}\n"
 
 
 def _craft(folder: Path, ready: Prepared, began: float, quiet: bool) -> None:

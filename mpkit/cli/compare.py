@@ -14,11 +14,12 @@ import dataclasses
 import functools
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpkit.cli.options import (
     add_drawing,
+    add_workers,
     filled,
     given,
     named,
@@ -33,16 +34,18 @@ from mpkit.cli.thirds import short
 from mpkit.data import files
 from mpkit.data.schema import strict
 from mpkit.defenses.defense import DEFENSES
-from mpkit.device import Plan, cores, pick_device
+from mpkit.device import Plan
 from mpkit.evaluation.rates import Rate, percent
-from mpkit.finetuning import FINE_TUNE, WORDS
+from mpkit.finetuning import FINE_TUNE
+from mpkit.group import ranks
 from mpkit.runs import record
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.comparison import CLEAN, Entry, Trial, entries, groups, measured, trial_of, trials
 from mpkit.runs.grid import drawable, rows_by_key
 from mpkit.runs.origin import versions
 from mpkit.runs.pairs import draw_pairs
-from mpkit.runs.workers import spread
+from mpkit.runs.saved import from_dict, to_dict
+from mpkit.runs.workers import done_by, follow, processes_for
 from mpkit.settings import METHODS
 
 LISTS = {"methods": METHODS, "defended": METHODS, "defenses": DEFENSES, "fine_tunes": FINE_TUNE}
@@ -55,6 +58,7 @@ SINGLE = {
     "method": "methods",
     "defense": "defenses",
     "budget": "budgets",
+    "epsilon": "epsilons",
     "fine_tune": "fine_tunes",
 }
 """Flags of one attack, and the list that says the same of many."""
@@ -74,15 +78,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--budgets", type=several(number), metavar="X", help="shares that are poisoned (--budget)"
     )
+    group.add_argument(
+        "--epsilons", type=several(number), metavar="X", help="bounds on δ (--epsilon)"
+    )
     add_drawing(group)
     group.add_argument(
         "--clean-pairs", type=whole_number, metavar="X",
         help="on how many of these targets clean victims train as well, which say what a defense "
         "costs: they do not depend on the attack (all)",
     )  # fmt: skip
-    group.add_argument(
-        "--workers", type=whole_number, metavar="X", help="processes (as many as there are cores)"
-    )
+    add_workers(group)
     group.add_argument(
         "--out", type=filled, metavar="FILE", default="compare.jsonl",
         help="where results go, one line each; given again, the comparison goes on. Beside it the "
@@ -93,16 +98,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
+    if not ranks().first:
+        return follow(_measured, ranks())
     return line_by_line(options.out, lambda out: _run(options, out))
 
 
 def _run(options: argparse.Namespace, out: Path) -> int:
     if out.suffix in BESIDE:
         raise ValueError(f"--out {out}: {out.suffix} is for the table beside it; call it .jsonl")
-    for name, least in (("workers", 1), ("clean_pairs", 0)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
+    if (twins := options.clean_pairs) is not None and twins < 0:
+        raise ValueError(f"clean_pairs must be at least 0, not {twins}")
     cells = _cells(options)
     done = rows_by_key(out, lambda row: trial_of(row).key, "a comparison")
     planned = _on_targets(cells, options)
@@ -139,6 +144,7 @@ def _cells(options: argparse.Namespace) -> list[Trial]:
         defenses=dict.fromkeys(("none", *lists["defenses"])),
         budgets=dict.fromkeys(options.budgets or (usual.budget,)),
         tunings=lists.get("fine_tunes") or (usual.fine_tune,),
+        epsilons=dict.fromkeys(options.epsilons or (asked.get("epsilon"),)),
     )
     refuse_idle([trial.attack for trial in found], asked)
     return found
@@ -170,6 +176,16 @@ def _training(a: Attack) -> tuple[str, str]:
     return a.fine_tune, a.tuning_of_victims
 
 
+def _as_json(trial: Trial) -> dict:
+    return {"arm": trial.arm, "attack": to_dict(trial.attack)}
+
+
+def _measured(task: dict, plan: Plan | None = None) -> Iterator[dict]:
+    """The rows of a group of trials."""
+    group = [Trial(from_dict(t["attack"]), t["arm"]) for t in task["trials"]]
+    return measured(group, plan)
+
+
 def _measure(
     missing: Sequence[Trial], of: int, done: dict, out: Path, options: argparse.Namespace
 ) -> list[str]:
@@ -177,11 +193,11 @@ def _measure(
     if not missing:
         return []
     failed: dict[str, None] = {}
-    cpu = pick_device(missing[0].attack.device).type == "cpu"
-    processes = options.workers or (cores() if cpu else 1)
-    work = functools.partial(measured, plan=Plan(1, 1) if processes > 1 else None)
+    tasks = [{"trials": [_as_json(trial) for trial in group]} for group in groups(missing)]
+    processes = processes_for(missing[0].attack.device, options.workers, len(tasks))
+    work = functools.partial(_measured, plan=Plan(1, 1) if processes > 1 else None)
     with Progress("compare", "result", of, of - len(missing), options.quiet) as progress:
-        for row in spread(work, groups(missing), processes):
+        for row in done_by(work, tasks, processes, ranks()):
             if "failed" in row:
                 a = row["attack"]
                 what = f"{a['settings']['method']} under {a['defense']['defense']}"
@@ -228,13 +244,13 @@ def _where(options: argparse.Namespace) -> str:
 
 
 def table(found: Sequence[Entry]) -> list[str]:
-    """A line a method and defense, under a heading for what trains and how much is poisoned."""
+    """A line a method and defense, under a heading for what trains, how much is poisoned and ε."""
     lines, head = [], None
     for e in found:
-        if head != (head := (e.fine_tune, e.budget)):
-            targets = max(x.targets for x in found if head == (x.fine_tune, x.budget))
+        if head != (head := e.panel):
+            targets = max(x.targets for x in found if head == x.panel)
             lines += [
-                f"{WORDS[e.fine_tune]}, {percent(e.budget)} poisoned, {targets} targets:",
+                f"{', '.join(head)}, {targets} targets:",
                 f"  {'method':<18} {'defense':<15} {'victims that turned':<24} "
                 f"{'accuracy':<22} {'clean accuracy':<22} {'clean turned':<14} thrown away",
             ]
@@ -251,10 +267,11 @@ def _of(found: Rate | None) -> str:
 
 
 def _told(e: Entry, targets: int) -> str:
-    """What a filter threw away; victims that diverged, and targets that are not there yet."""
+    """What a filter threw away; ε_DP; victims that diverged, targets that are not there yet."""
     parts = [f"{e.targets} of {targets} targets"] * (e.targets < targets)
     parts += [f"{e.diverged} diverged"] * bool(e.diverged)
     if e.caught is not None:
         told = f"{percent(e.caught, 0)} of poisons, {percent(e.lost, 0)} of others"
         parts.append(f"{told}, of clean pictures {percent(e.lost_clean, 0)}")
+    parts += [e.privacy] * bool(e.privacy)
     return "; ".join(parts)

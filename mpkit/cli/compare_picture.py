@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mpkit.evaluation.rates import percent
-from mpkit.finetuning import WORDS
 from mpkit.runs.comparison import Entry
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777", "#000000")
@@ -17,27 +16,23 @@ MARKERS = "osD^vP*X"
 
 
 def picture(found: Sequence[Entry]) -> bytes:
-    """A PNG: for each way to train and each budget a plot with a point a method and defense, with
+    """A PNG: for each way to train, budget and ε a plot with a point a method and defense, with
     its 95 % interval, and beside it the table of how many victims turned."""
-    panels = list(dict.fromkeys((e.fine_tune, e.budget) for e in found))
+    panels = list(dict.fromkeys(e.panel for e in found))
     methods = list(dict.fromkeys(e.method for e in found))
-    tall = [max(4.2, 0.36 * len({e.defense for e in found if _panel(e) == p}) + 2) for p in panels]
+    tall = [max(4.2, 0.36 * len({e.defense for e in found if e.panel == p}) + 2) for p in panels]
     figure = Figure((13, sum(tall)), layout="constrained", dpi=130)
     grid = figure.subplots(
         len(panels), 2, squeeze=False, gridspec_kw={"height_ratios": tall, "width_ratios": (5, 4)}
     )
     for (left, right), panel in zip(grid, panels, strict=True):
-        mine = [e for e in found if _panel(e) == panel]
+        mine = [e for e in found if e.panel == panel]
         _points(left, mine, methods)
         _table(right, mine, methods)
-        left.set_title(f"{WORDS[panel[0]]}, {percent(panel[1])} poisoned", loc="left")
+        left.set_title(", ".join(panel), loc="left")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
-
-
-def _panel(e: Entry) -> tuple[str, float]:
-    return e.fine_tune, e.budget
 
 
 def _points(axes: Axes, found: Sequence[Entry], methods: Sequence[str]) -> None:

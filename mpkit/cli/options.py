@@ -204,6 +204,13 @@ def add_drawing(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_workers(group: argparse._ArgumentGroup) -> None:
+    """Over how many processes the attacks are spread."""
+    group.add_argument(
+        "--workers", type=whole, metavar="X", help="processes (as many as there are cores)"
+    )
+
+
 def refuse_drawn(options: argparse.Namespace, what: str) -> None:
     """Raises ValueError for flags that `what` can't follow, as it draws targets by itself."""
     if also := [k for k in DRAWN if k in given(options)]:
@@ -211,6 +218,9 @@ def refuse_drawn(options: argparse.Namespace, what: str) -> None:
             f"{what} draws targeted attacks and their classes: "
             f"leave out --{also[0].replace('_', '-')}, or use mpkit attack"
         )
+    name = getattr(options, "scenario", None)
+    if name and make_attack(scenario=name).goal != "targeted":
+        raise ValueError(f"{what} draws targeted attacks, and --scenario {name} is none")
     if options.pairs < 1:
         raise ValueError(f"pairs must be at least 1, not {options.pairs}")
 

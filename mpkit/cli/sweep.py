@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
 
 from mpkit.cli.options import (
     add_drawing,
+    add_workers,
     attack_from,
     filled,
     given,
@@ -26,8 +29,10 @@ from mpkit.cli.options import (
 )
 from mpkit.cli.output import Progress, line_by_line, show
 from mpkit.cli.thirds import thirds_table
+from mpkit.device import Plan
 from mpkit.evaluation.tally import BY, by_target, means_of, percent, tallies, with_diverged, words
 from mpkit.evaluation.targets import Target
+from mpkit.group import ranks
 from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
@@ -35,6 +40,7 @@ from mpkit.runs.grid import Pair, drawable, key_of, rows_by_key, with_pair
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict, to_dict
+from mpkit.runs.workers import done_by, follow, processes_for
 from mpkit.setting import settings_of
 from mpkit.settings import Settings
 
@@ -53,11 +59,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--out", type=filled, metavar="FILE", default="sweep.jsonl",
         help="where results go, one line an attack; given again, the sweep goes on (sweep.jsonl)",
     )  # fmt: skip
+    add_workers(group)
     group.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
+    if not ranks().first:
+        return follow(_measured, ranks())
     return line_by_line(options.out, lambda out: _run(options, out))
 
 
@@ -72,10 +81,14 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     known = len(attacks) - len(missing)
     record.append(out.resolve(), [])  # refused before the work, if it can't be written to
     with Progress("sweep", "attack", len(attacks), known, options.quiet) as progress:
-        for key, (attack, target) in missing.items():
-            done[key] = {"attack": to_dict(attack), "arms": _measure(attack)}
-            done[key]["target"] = dataclasses.asdict(target)
-            record.append(out.resolve(), [done[key]])
+        tasks = [
+            {"attack": to_dict(a), "target": dataclasses.asdict(t)} for a, t in missing.values()
+        ]
+        processes = processes_for(base.device, options.workers, len(tasks))
+        work = functools.partial(_measured, plan=Plan(1, 1) if processes > 1 else None)
+        for row in done_by(work, tasks, processes, ranks()):
+            done[_key_of_row(row)] = row
+            record.append(out.resolve(), [row])
             progress.reach(progress.done + 1)
     rows = [(a, done[key]["arms"], dataclasses.asdict(t)) for key, (a, t) in attacks.items()]
     show("\n".join(table(rows)))
@@ -138,8 +151,14 @@ def _key_of_row(row: dict) -> str:
     return key_of(from_dict(row["attack"]))
 
 
-def _measure(attack: Attack) -> dict:
-    ready = prepare(attack, progress=False)
+def _measured(task: dict, plan: Plan | None = None) -> Iterator[dict]:
+    """A row of the results: the task, and what came of it."""
+    arms = _measure(from_dict(task["attack"]), plan)
+    yield {"attack": task["attack"], "arms": arms, "target": task["target"]}
+
+
+def _measure(attack: Attack, plan: Plan | None = None) -> dict:
+    ready = prepare(attack, False, plan, plan)
     *_, (state, _) = ready.craft()
     *_, (_, victims) = ready.judge(poisons_of(ready.scenario, state, attack.settings))
     return tallies(victims)

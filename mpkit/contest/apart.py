@@ -18,12 +18,18 @@ PATIENCE = 4
 """A second of processor time may last so long, where others use the machine as well."""
 TICK = 0.1
 """Seconds that are waited for at a time."""
+BY_SYSTEM = -9
+"""How a process ends that was killed."""
 COMMAND = (sys.executable, "-P", "-m", "mpkit.contest.worker")
 """-P: no module is taken from the folder that it runs in, where submissions may lie."""
 
 
 class Lost(Exception):
     """A team lost its round; the words say by what."""
+
+
+class Killed(Lost):
+    """The system killed a team's process: perhaps for what others took."""
 
 
 class Fault(ValueError):
@@ -41,8 +47,8 @@ def heard_of(row: dict) -> dict:
 
 def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> Iterator[dict]:
     """What a worker answers to a job, one JSON object after another. Raises Lost, or Fault, where
-    it says so, and Lost where it ends without a word, or says nothing for much longer than
-    `seconds` of processor time."""
+    it says so, Lost where it ends without a word, or says nothing for much longer than `seconds` of
+    processor time, and Killed where another killed it."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [str(Path(__file__).resolve().parents[2]), *filter(os.path.isabs, given)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -80,6 +86,8 @@ def answers(job: dict, seconds: float, command: tuple[str, ...] = COMMAND) -> It
             heard = watch()
         if process.wait():
             late = f"it was stopped: nothing came of it in {START + PATIENCE * seconds:g} seconds"
+            if process.returncode == BY_SYSTEM and not killed.is_set():
+                raise Killed("the system killed its process, as it does where the memory runs out")
             raise Lost(late if killed.is_set() else f"its process ended by {process.returncode}")
     finally:
         heard.set()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from mpkit.contest.apart import Lost, answers
+from mpkit.contest.apart import Killed, Lost, answers
 from mpkit.contest.limits import DAY, Limits, limits_of
 from mpkit.contest.submission import MOST, Submission, attack_of, read_submission
 from mpkit.data import files
@@ -198,7 +198,10 @@ def _drawn(folder: Path, seed: int | None = None) -> Contest:
     draw |= {"teams": {t.name: t.digest for t in contest.teams}, "ground": _ground(contest.limits)}
     reasons = {name: why[:REASON] for name, why in contest.refused.items()}
     draw["refused"] = dict(itertools.islice(reasons.items(), TEAMS))
-    record.write_json(contest.folder / "round.json", sealed(draw))
+    try:
+        record.write_json(contest.folder / "round.json", sealed(draw), new=True)
+    except FileExistsError as error:  # where the file system knows no locks
+        raise ValueError(f"another mpkit drew meanwhile for {folder}: run it again") from error
     return dataclasses.replace(contest, draw=draw)
 
 
@@ -221,16 +224,15 @@ def play(contest: Contest) -> Iterator[dict]:
     """
     with _alone(contest.folder):
         contest = _drawn(contest.folder)
-        done = contest.results()
-        lost = set(lost_of(done))
+        lost = set(lost_of(contest.results()))
         for red in contest.side("red"):
-            for row in _crafted(contest, red, done) if ("red", red.team) not in lost else ():
+            for row in _rows(_crafted, contest, red) if ("red", red.team) not in lost else ():
                 lost |= {("red", red.team)} if "lost" in row else set()
                 yield _keep(contest, row)
         reds = [red for red in contest.side("red") if ("red", red.team) not in lost]
         for blue in [None, *contest.side("blue")]:
             if not blue or ("blue", blue.team) not in lost:
-                yield from (_keep(contest, row) for row in _judged(contest, blue, reds, done))
+                yield from (_keep(contest, row) for row in _rows(_judged, contest, blue, reds))
 
 
 def lost_of(results: Iterable[dict]) -> dict[tuple[str, str], str]:
@@ -242,6 +244,21 @@ def lost_of(results: Iterable[dict]) -> dict[tuple[str, str], str]:
 def _keep(contest: Contest, row: dict) -> dict:
     record.append(contest.folder / "results.jsonl", [row])
     return row
+
+
+def _rows(work: Callable, contest: Contest, team: Submission | None, *of) -> Iterator[dict]:
+    """What comes of a team's work, and by what it lost its round, if it did. Where the system kills
+    the process, others may have taken the memory: the rest is done once more."""
+    for again in (True, False):
+        try:
+            yield from work(contest, team, *of, contest.results())
+        except Lost as error:
+            if again and isinstance(error, Killed):
+                continue
+            if team is None:
+                raise ValueError(f"victims without a defense can't be trained: {error}") from error
+            yield {team.side: team.team, "lost": str(error)}
+        return
 
 
 def _crafted(contest: Contest, red: Submission, done: list[dict]) -> Iterator[dict]:
@@ -259,11 +276,8 @@ def _crafted(contest: Contest, red: Submission, done: list[dict]) -> Iterator[di
     job["targets"] = [
         (n, strict(to_dict(contest.attack(n, red))), str(contest.poisons(red, n))) for n in missing
     ]
-    try:
-        for row in answers(job, limits.craft_seconds) if missing else ():
-            yield {"red": red.team} | row
-    except Lost as error:
-        yield {"red": red.team, "lost": str(error)}
+    found = answers(job, limits.craft_seconds) if missing else ()
+    yield from ({"red": red.team} | row for row in found)
 
 
 def _judged(
@@ -281,10 +295,5 @@ def _judged(
                 mine.append((red.team, str(contest.poisons(red, number))))
         if mine:
             job["targets"].append((number, strict(to_dict(contest.attack(number))), mine))
-    try:
-        for row in answers(job, job["seconds"]) if job["targets"] else ():
-            yield {"blue": team} | row
-    except Lost as error:
-        if blue is None:
-            raise ValueError(f"victims without a defense can't be trained: {error}") from error
-        yield {"blue": team, "lost": str(error)}
+    found = answers(job, job["seconds"]) if job["targets"] else ()
+    yield from ({"blue": team} | row for row in found)

@@ -19,6 +19,7 @@ RED = {*SETTINGS, *RECIPE, "budget"} - DRAWN - {"compute"}
 """What a red team may set."""
 GROUND = {*settings_of(Attack), *SETTINGS, *RECIPE, *(f"victim_{name}" for name in RECIPE)}
 GROUND -= {*DRAWN, "budget", "epsilon", "method", "perturbation", *settings_of(Defense)}
+GROUND -= {"scenario"}  # which draws nothing, and sets all of these
 """What holds for all."""
 
 

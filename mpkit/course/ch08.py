@@ -151,8 +151,8 @@ def rerun(answer: object) -> Verdict:
         )
     if said == "d":
         return wrong(
-            "in d the victims of one target differ, as if each were a trial of its own: its "
-            "interval is the narrowest of all."
+            "in d the victims of one target differ, almost as if each were a trial of its own: of "
+            "b, with as many successes, less is known."
         )
     return wrong("four targets agree there: about half of the scale is left. One pair leaves more.")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mpkit.data.places import SHIPPED
 from mpkit.evaluation.rates import percent
 from mpkit.finetuning import WORDS
+from mpkit.lab.kit.numbers import notes_for, number_points
 
 RECORDED = SHIPPED / "recorded" / "defenses.json"
 PUBLISHED = SHIPPED / "recorded" / "published.json"
@@ -51,17 +52,26 @@ class Comparison:
         return "".join(tables) + f"<p>{html.escape(self.where)}</p>"
 
     def _table(self, fine_tune: str, budget: float) -> str:
-        """Defenses in rows, methods in columns, and what each defense costs."""
+        """Defenses in rows, and what each costs; in columns the methods that met them, and in a
+        table of their own those that met none."""
         mine = [e for e in self.entries if (e["fine_tune"], e["budget"]) == (fine_tune, budget)]
         methods = list(dict.fromkeys(e["method"] for e in mine))
-        rows = []
+        met = {e["method"] for e in mine if e["defense"] != "none"}
+        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons"
+        found = [[m for m in methods if (m in met) is there] for there in (True, False)]
+        return "".join(self._rows(title, mine, some) for some in found if some)
+
+    def _rows(self, title: str, mine: Sequence[dict], methods: Sequence[str]) -> str:
+        rows, mine = [], [e for e in mine if e["method"] in methods]
         for defense in dict.fromkeys(e["defense"] for e in mine):
             by = {e["method"]: e for e in mine if e["defense"] == defense}
             clean = next((e.get("clean_accuracy_value") for e in by.values()), None)
-            cells = [turned(by[m]) if m in by else "" for m in methods]
-            rows.append([defense, *cells, percent(clean), _thrown(next(iter(by.values())))])
-        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons"
-        return table([title, *methods, "clean accuracy", "thrown away"], rows)
+            cells = [turned(by[m]).replace(" ", "\n", 1) if m in by else "" for m in methods]
+            rows.append([defense, *cells, percent(clean), *_thrown(next(iter(by.values())))])
+        heads = [title, *methods, "clean accuracy"]
+        if any(any(row[-2:]) for row in rows):
+            heads += [f"thrown away of {methods[0]}'s poisons", "and of the others"]
+        return table(heads, [row[: len(heads)] for row in rows])
 
 
 def comparison(path: Path = RECORDED) -> Comparison:
@@ -78,10 +88,9 @@ def turned(e: dict) -> str:
     return f"{e['turned_successes']}/{e['turned_n']} ({low} to {high})"
 
 
-def _thrown(e: dict) -> str:
-    if e.get("caught") is None:
-        return ""
-    return f"{percent(e['caught'], 0)} of poisons, {percent(e['lost'], 0)} of others"
+def _thrown(e: dict) -> list[str]:
+    """The shares of poisons and of others that a filter throws away; nothing for what is none."""
+    return ["" if e.get(name) is None else percent(e[name], 0) for name in ("caught", "lost")]
 
 
 class Beside:
@@ -120,7 +129,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th scope='col'>{html.escape(h)}</th>" for h in heads)
     body = "".join(
         f"<tr><th scope='row'>{html.escape(name)}</th>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + "".join(f"<td style='white-space:pre'>{html.escape(cell)}</td>" for cell in cells)
         + "</tr>"
         for name, *cells in rows
     )
@@ -150,32 +159,15 @@ def draw(found: Comparison, fine_tune: str):
     where = [(known[e["defense"]], e["turned_share"], names.index(e["defense"]) + 1)
              for method, *_ in LOOKS for e in found.of(method, fine_tune)
              if e["defense"] in known]  # fmt: skip
-    _number(points, where)
     if not names:
         points.text(0.5, 0.5, NOT_YET, ha="center", transform=points.transAxes)
     else:
-        rows.legend(fontsize=8)
+        rows.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     rows.set_yticks(range(len(names)), [f"{n} {i}" for i, n in enumerate(names, 1)], fontsize=8)
     rows.invert_yaxis()
     rows.set(xlabel="victims that turned, 95 % interval", xlim=(-0.03, 1.03))
     points.set(xlabel="accuracy of clean victims", ylim=(-0.08, 1.12), ylabel="victims that turned")
     figure.suptitle(WORDS[fine_tune])
+    figure.draw_without_rendering()  # only then is known where everything is
+    number_points(points, notes_for(points, len(where), fontsize=8), where)
     return rows, points
-
-
-def _number(axes, places: Sequence[tuple[float, float, int]]) -> None:
-    """Numbers at points; those that lie on one another share a line, over which they stand."""
-    xs = [x for x, *_ in places]
-    left, right = min(xs, default=0), max(xs, default=1)
-    groups: list[tuple[float, float, set[int]]] = []
-    for x, y, number in sorted(places, reverse=True):
-        near = (g for g in groups if g[0] - x < 0.16 * (right - left) and abs(g[1] - y) < 0.04)
-        group = next(near, None)
-        if group is None:
-            groups.append((x, y, {number}))
-        else:
-            group[2].add(number)
-    for x, y, some in groups:
-        words = ", ".join(map(str, sorted(some)))
-        side = "right" if x > (left + right) / 2 else "left"
-        axes.annotate(words, (x, y), (0, 6), textcoords="offset points", fontsize=8, ha=side)

@@ -70,9 +70,12 @@ class Table:
             cells += [f"<td>{cell}</td>" for cell in told]
             how = html.escape(f"{self.command} {r.flags}")
             rows.append(f"<tr title='{how}'>{''.join(cells)}</tr>")
-        heads = [f"<span title='{html.escape(t, True)}'>{i}</span>" for i, t in self._numbered()]
-        heads = ["", *heads, "turned", "rate", "95 % interval", "accuracy"]
-        head = "".join(f"<th scope='col'>{h}</th>" for h in heads)
+        numbers = [
+            f"<th scope='col' style='padding:4px' title='{html.escape(t, True)}'>{i}</th>"
+            for i, t in self._numbered()
+        ]
+        names = ("turned", "rate", "95 % interval", "accuracy")
+        head = "".join(["<td></td>", *numbers, *(f"<th scope='col'>{n}</th>" for n in names)])
         named = "; ".join(f"{i} {t}" for i, t in self._numbered())
         named = f" Targets, with victims that turned: {named}." if named else ""
         return (
@@ -88,7 +91,7 @@ class Table:
         of, cells = r.n // max(1, len(r.each)), []
         for (_, target), k in zip(self._numbered(), r.each, strict=False):
             title = html.escape(f"{target}: {k} of {of}", True)
-            shade = f"background:rgba(230,159,0,{0.75 * k / of:.2f});text-align:center"
+            shade = f"background:rgba(230,159,0,{0.75 * k / of:.2f});text-align:center;padding:4px"
             cells.append(f"<td style='{shade}' title='{title}'>{k}</td>")
         return cells or ["<td></td>"] * len(self.targets)
 

@@ -83,30 +83,47 @@ def write(
     content: bytes | Callable[[BinaryIO], object],
     root: Path | None = None,
     sync: bool = True,
+    new: bool = False,
 ) -> None:
     """Write beside `path` and rename: a kill leaves the old file or the new, whole.
 
     `content`, or what it writes into the file that it is given. A link at `path` is replaced and
     not followed, nor is one on the way from `root` (the folder itself, where none is named) to it.
-    `sync` waits for the disk.
+    `sync` waits for the disk. Raises FileExistsError where it must be `new` and there is one: of
+    two that write at once, from whatever machine, one is refused.
     """
     name = f"{path.name}.{uuid.uuid4().hex}.part"  # which nobody can have put a link at
     with _folder(path, root) as folder:
         by = {} if folder is None else {"dir_fd": folder}
         part, whole = (name, path.name) if by else (path.with_name(name), path)
-        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | ALWAYS
-        descriptor = os.open(part, new, 0o666, **by)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | ALWAYS
+        descriptor = os.open(part, flags, 0o666, **by)
         try:
             with open(descriptor, "wb") as file:
                 content(file) if callable(content) else file.write(content)
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
-            os.replace(part, whole, **{f"{end}_dir_fd": folder for end in ("src", "dst") if by})
+            (_claim if new else os.replace)(
+                part, whole, **{f"{end}_dir_fd": folder for end in ("src", "dst") if by}
+            )
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part, **by)
             raise
+
+
+def _claim(part: Path | str, whole: Path | str, **by: int) -> None:
+    """Rename, and never over another file."""
+    try:
+        os.link(part, whole, **by)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without second names
+        os.close(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=by.get("dst_dir_fd")))
+        os.replace(part, whole, **by)
+    else:
+        os.unlink(part, dir_fd=by.get("src_dir_fd"))
 
 
 @contextlib.contextmanager

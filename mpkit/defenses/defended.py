@@ -20,7 +20,7 @@ from mpkit.defenses.partition import Voting
 from mpkit.defenses.trainers import TRAINERS
 from mpkit.device import Plan
 from mpkit.evaluation.records import VictimRecord
-from mpkit.evaluation.victims import victim_seed, watched
+from mpkit.evaluation.victims import Watch, victim_seed, watched
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import Tell, stream, train
@@ -96,6 +96,7 @@ def defended_victims(
     kept: Mapping[str, Filtered] | None = None,
     plan: Plan | None = None,
     tell: Tell | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
     """As `train_victims`, of victims that defend themselves; one arm after the other, as each may
     have pictures of its own number.
@@ -119,6 +120,7 @@ def defended_victims(
         seeds = [victim_seed(seed, v) for v in numbers]
         runs = trainer(network, data.x, data.y, recipe, seeds, plan=plan, tell=tell)
         who = [(arm, v) for v in numbers]
-        for epoch, records in watched(scenario, judged, runs, recipe.epochs, who, plan=plan):
+        how = {"plan": plan, "watch": watch}
+        for epoch, records in watched(scenario, judged, runs, recipe.epochs, who, **how):
             yield before + epoch, records
         before += recipe.epochs

@@ -61,7 +61,7 @@ class Trainee:
         """Pictures (B, C, H, W) and labels (B,), or shares of labels (B, classes), of some rows."""
         x, r = self.taken(rows, noise), self.recipe
         if r.augment or r.flip:
-            x = augmented(x.cpu(), r.augment, r.flip, noise).to(x)
+            x = augmented(x, r.augment, r.flip, noise)
         return x, self.y[rows]
 
     def step(self, x: Tensor, y: Tensor, lr: Tensor) -> Tensor:

@@ -51,13 +51,19 @@ def rate(successes: int, n: int) -> Rate:
     return Rate(successes, n, float(ci.low), float(ci.high))
 
 
+DOUBT = 2.0
+"""With z²/2 = 1.92 or more, a success more never lowers an end of the interval."""
+
+
 def clustered_rate(successes: Sequence[int], ns: Sequence[int]) -> Rate:
     """A rate over the victims of several targets, `successes` of `ns` each, with its interval.
 
     Victims of one target are no independent trials: they share its poisons. So the interval is
     Wilson's with n divided by the design effect 1 + (m − 1)·ρ (Kish 1965), ρ the intraclass
-    correlation by analysis of variance, between 0 and 1. Where all victims agree it is taken as 1:
-    as many trials as targets. Raises ValueError where `rate` does, and for no target.
+    correlation by analysis of variance, between 0 and 1. Where nearly all victims agree little is
+    known of it, and then it is taken for nearly 1, as many trials as targets: its weight is the
+    number of targets times p(1 − p), against `DOUBT` for 1. Raises ValueError where `rate` does,
+    and for no target.
     """
     if not ns or len(successes) != len(ns):
         raise ValueError(f"{len(successes)} counts of successes for {len(ns)} targets")
@@ -70,6 +76,8 @@ def clustered_rate(successes: Sequence[int], ns: Sequence[int]) -> Rate:
     size = (total - sum(n * n for n in ns) / total) / max(1, targets - 1)
     spread = between + (size - 1) * within
     rho = min(1.0, max(0.0, (between - within) / spread)) if spread > 0 else 1.0
+    known = targets * p * (1 - p)
+    rho = (known * rho + DOUBT) / (known + DOUBT)
     return Rate(won, total, *_wilson(p, total / (1 + (total / targets - 1) * rho)))
 
 

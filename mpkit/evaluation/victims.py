@@ -11,7 +11,7 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -29,6 +29,9 @@ from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.training import EpochRecord, Tell, generator, stream, train
+
+Watch = Callable[[list[VictimRecord]], object]
+"""Hears what victims in training say."""
 
 
 def victim_seed(seed: int, victim: int) -> int:
@@ -71,6 +74,7 @@ def train_victims(
     labels: dict[str, Tensor] | None = None,
     plan: Plan | None = None,
     tell: Tell | None = None,
+    watch: Watch | None = None,
     ranks: Ranks = ALONE,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
     """Train `victims` (so many, or those of a range) on each arm's pictures, all side by side; of
@@ -78,7 +82,7 @@ def train_victims(
 
     `pictures`: arm → (N, C, H, W); `labels`: arm → (N,), where they are not the right ones. Yields
     (epoch, []) while training and (epoch, records) at the end, one record a victim and arm. `tell`
-    hears of their batches.
+    hears of their batches, and `watch` what they say of the targets after each epoch before that.
     """
     numbers = range(victims) if isinstance(victims, int) else victims
     arms = [(arm, v) for arm in pictures for v in numbers]
@@ -92,7 +96,7 @@ def train_victims(
     if labels:
         y = torch.stack([labels.get(arm, y) for arm, _ in arms])
     runs = train(network, x, y, recipe, seeds, plan=plan, own_x=sources.__getitem__, tell=tell)
-    yield from watched(scenario, network, runs, recipe.epochs, arms, plan=plan)
+    yield from watched(scenario, network, runs, recipe.epochs, arms, plan=plan, watch=watch)
 
 
 def watched(
@@ -103,16 +107,39 @@ def watched(
     arms: Sequence[tuple[str, int]],
     *,
     plan: Plan | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[int, list[VictimRecord]]]:
     """What becomes of models in training: (epoch, []) after each of their `epochs` but the last,
-    and then (epoch, records). `runs` as `train` gives them; `arms`: (arm, victim) of each."""
+    and then (epoch, records). `runs` as `train` gives them; `arms`: (arm, victim) of each; `watch`
+    as for `train_victims`."""
     state, before = None, deque(maxlen=LAST - 1)
     for state, record in runs:
         if record.epoch < epochs:
             if record.epoch > epochs - LAST:
                 before.append(turned(scenario, network, state, plan))
+            if watch:
+                watch(glimpse(scenario, network, state, arms, plan))
             yield record.epoch, []
     yield epochs, judge(scenario, network, state, arms, plan, before)
+
+
+def glimpse(
+    scenario: Scenario,
+    network: nn.Module,
+    state: State,
+    arms: Sequence[tuple[str, int]],
+    plan: Plan | None = None,
+) -> list[VictimRecord]:
+    """What M models in training say of the targets; other pictures they are not asked about."""
+    _, view = next(iter(evaluations(network).items()))
+    said = predict(view, state, scenario.targets, scenario.train.x, plan=plan)
+    fine = said.flatten(1).isfinite().all(1).tolist()
+    rows = zip(*_said(scenario, said).values(), strict=True)
+    found = [
+        VictimRecord(*arm, *map(tuples, row[:4]), None, probabilities=tuples(row[4]))
+        for arm, row in zip(arms, rows, strict=True)
+    ]
+    return [r if well else silent(r) for r, well in zip(found, fine, strict=True)]
 
 
 Turned = dict[str | None, Tensor]
@@ -167,20 +194,13 @@ def _answers(
     seen = predict(module, state, scenario.validation.x, plan=plan)
     weights = (_finite(t) for part in state for t in part.values())
     fine = torch.stack([_finite(said), _finite(seen), *weights]).all(0)
-    p, predicted = said.softmax(-1), said.argmax(-1)
-    success = scenario.succeeded(said)
-    pick = lambda labels: p.gather(-1, labels.expand(len(p), -1)[..., None])[..., 0].tolist()  # noqa: E731
     columns = {
-        "predicted": predicted.tolist(),
-        "success": success.tolist(),
-        "adversarial_probability": pick(scenario.adversarial),
-        "true_probability": pick(scenario.target_labels),
+        **_said(scenario, said),
         **_accuracies(scenario, seen.argmax(-1)),
-        "probabilities": p.tolist(),
         "diverged": (~fine).tolist(),
     }
     if before is not None:
-        times = torch.stack([*(earlier[name] for earlier in before), success])
+        times = torch.stack([*(earlier[name] for earlier in before), scenario.succeeded(said)])
         shares = times.sum(0).tolist()
         columns["held"] = [[k / len(times) for k in row] for row in shares]
     rows = zip(*columns.values(), strict=True)
@@ -188,6 +208,19 @@ def _answers(
         {"statistics": name} | {k: tuples(v) for k, v in zip(columns, row, strict=True)}
         for row in rows
     ]
+
+
+def _said(scenario: Scenario, z: Tensor) -> dict[str, list]:
+    """Fields of M victims' records, by their logits (M, T, classes) for the targets."""
+    p = z.softmax(-1)
+    pick = lambda labels: p.gather(-1, labels.expand(len(p), -1)[..., None])[..., 0].tolist()  # noqa: E731
+    return {
+        "predicted": z.argmax(-1).tolist(),
+        "success": scenario.succeeded(z).tolist(),
+        "adversarial_probability": pick(scenario.adversarial),
+        "true_probability": pick(scenario.target_labels),
+        "probabilities": p.tolist(),
+    }
 
 
 def _finite(values: Tensor) -> Tensor:

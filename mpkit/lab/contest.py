@@ -47,6 +47,7 @@ class ContestBoard(Lab):
         if not self.contest.teams:
             raise ValueError(f"{folder} has no submission within its limits")
         self.rows: list[dict] = []
+        self.controls: dict = {}
         self.figure = new_figure(9, 1.4 + 0.45 * len(self.contest.teams), large)
         self.pairs = widgets.HTML(layout=widgets.Layout(overflow="auto"))
         self.pairs.add_class("mpkit-contest")

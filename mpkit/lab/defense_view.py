@@ -12,6 +12,7 @@ from mpkit.lab.kit.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, font_size, ne
 from mpkit.lab.kit.legends import KEPT_STYLES, guess_line, legend, legend_below
 from mpkit.lab.kit.letters import shown
 from mpkit.lab.kit.looks import name_rows
+from mpkit.lab.kit.numbers import notes_for, number_points
 from mpkit.lab.kit.views import tidy
 
 LOOKS = {
@@ -23,7 +24,7 @@ LOOKS = {
 """Colour, marker and name of each kind of defense."""
 TWIN = {"marker": "o", "mfc": "none", "mec": GREY, "color": GREY, "ls": "", "zorder": 1.5}
 """Twins without poisons: a ring, which is seen around a point as well."""
-UPPER, LOWER = (0.57, 0.35), (0.13, 0.22)
+UPPER, LOWER = (0.6, 0.32), (0.13, 0.21)
 """Bottom and height of the points above a curve, and of the curve."""
 
 
@@ -84,9 +85,7 @@ class DefenseView:
             for _ in self.names
         ]
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-        self.numbers = [
-            self.points.text(0, 0, "", fontsize=size, ha="right", bbox=paper) for _ in self.names
-        ]
+        self.numbers = notes_for(self.points, len(self.names), fontsize=size, bbox=paper)
         (self.curve,) = self.certified.plot([], [], color=GREEN, lw=2, drawstyle="steps-post")
         for colour, marker, name in LOOKS.values():
             self.points.plot([], [], marker, color=colour, ms=6, label=shown(name))
@@ -112,14 +111,16 @@ class DefenseView:
         ends = min(accuracies, default=0.0), max(accuracies, default=1.0)
         low, high = max(0.0, ends[0] - 0.06), min(1.04, ends[1] + 0.06)
         self.points.set_xlim(min(low, high - 0.3), high)  # less than that, and luck looks large
-        self._number(there)
         across, up = next(
             ((j.accuracy, j.rate().rate) for j in there if j.defense == "none"), (-1, -1)
         )
         self.cross[0].set_xdata([across] * 2)
         self.cross[1].set_ydata([up] * 2)
         self._certificate([j for j in judged if len(j.certified)])
-        legend_below(self.points, -0.13 * self.place.height / self.points.get_position().height)
+        at = -0.13 * self.place.height / self.points.get_position().height
+        legend_below(self.points, at, columns=3)
+        places = [(j.accuracy, j.rate().rate, self.names[j.defense] + 1) for j in there]
+        number_points(self.points, self.numbers, places)
 
     def _row(self, row: int, j: Judged | None) -> None:
         (span, twin, point, words), (up, other, dot) = self.rows[row], self.dots[row]
@@ -141,24 +142,6 @@ class DefenseView:
             up.set_data([j.accuracy] * 2, [found.low, found.high])
             other.set_data([j.accuracy], [clean])
             dot.set_data([j.accuracy], [found.rate])
-
-    def _number(self, judged: Sequence[Judged]) -> None:
-        """The numbers of the points; those that lie at one place share a line."""
-        low, high = self.points.get_xlim()
-        groups: list[tuple[float, float, list[str]]] = []
-        for j in judged:
-            x, y, number = j.accuracy, j.rate().rate, str(self.names[j.defense] + 1)
-            for there in groups:
-                if abs(there[0] - x) < 0.05 * (high - low) and abs(there[1] - y) < 0.1:
-                    there[2].append(number)
-                    break
-            else:
-                groups.append((x, y, [number]))
-        for text in self.numbers:
-            text.set_text("")
-        for text, (x, y, some) in zip(self.numbers, groups, strict=False):
-            text.set(text=shown(", ".join(some)), position=(x, y + 0.07))
-            text.set_ha("right" if x > (low + high) / 2 else "left")
 
     def _certificate(self, judged: Sequence[Judged]) -> None:
         """The curve under the points; without one, they have all the room."""

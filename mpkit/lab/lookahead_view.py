@@ -27,9 +27,10 @@ from mpkit.runs.ghost import likeness
 
 FURTHEST = 6
 """The largest K: a picture of each step is at least a hundred pixels wide, or nearly."""
-WIDTH, HEIGHT = 10.0, 6.7  # inches, a hundred CSS pixels each
-FILM = (2.9, 0.15, 4.5, 1.78)  # of the losses: left, space on the right, bottom, height
-PICTURES = (2.75, 1.12)  # of the steps: bottom, height
+WIDTH, HEIGHT = 10.0, 7.6  # inches, a hundred CSS pixels each where there is room
+FILM = (2.2, 0.15, 4.95, 2.3)  # of the losses: left, space on the right, bottom, height
+LEFT, SIDE = 0.12, 1.2  # of the target, a poison and what comes home to it: at least 96 pixels
+STEPS = (2.95, 1.35)  # of the steps' pictures: bottom, the longest side
 COLOURS = dict(zip(STRATEGIES, (RED, BLUE, SKY, GREEN), strict=True))
 SMALL = "₀₁₂₃₄₅₆"
 NOTHING = np.full((32, 32, 3), 0.5)
@@ -54,9 +55,9 @@ class LookaheadView:
         self.figure.clear()
         self.steps, self.scene = steps, scene
         self.size = font_size(self.figure, 8)
-        self.target = self._picture(0.12, 4.5, 1.7, f"target: a {TARGET} sign")
-        self.poison = self._picture(0.12, *PICTURES, "a poison")
-        self.push = self._picture(1.4, *PICTURES, "−∂L_adv/∂x")
+        self.target = self._picture(LEFT, 6.1, SIDE, f"target: a {TARGET} sign")
+        self.poison = self._picture(LEFT, 4.45, SIDE, "a poison")
+        self.push = self._picture(LEFT, STEPS[0], SIDE, "−∂L_adv/∂x")
         self._show(self.target, scene.target[0])
         self._lay_out_film()
         self._lay_out_costs()
@@ -79,7 +80,7 @@ class LookaheadView:
         left, right, bottom, height = FILM
         width = WIDTH - left - right
         self.film = self._axes(left, bottom, width, height)
-        tidy(self.film, "the weights go forward, k = 0 … K training steps →", "", "L_adv(w_k)")
+        tidy(self.film, "L_adv as the weights go forward, k = 0 … K training steps →")
         self.film.set_xticks(range(self.steps + 1))
         self.film.axhline(0, color=RED, ls="--", lw=1, label=f"below: called {shown(WANTED)}")
         self.film.set_xlim(-0.3, self.steps + 0.3)
@@ -87,14 +88,14 @@ class LookaheadView:
         (self.here,) = self.film.plot([], [], "o", ms=15, mfc="none", mec=ORANGE, mew=3, label="_")
         self.kept_lines = [self.film.plot([], [], color=c, ls=s)[0] for c, s in KEPT_STYLES]
         self.guess = guess_line(self.film)
-        unit, (low, side) = width / (self.steps + 0.6), PICTURES
-        side = min(side, 0.96 * unit)
+        unit, (low, side) = width / (self.steps + 0.6), STEPS
+        side = min(side, 0.98 * unit)
         self.shares = []
         for k in range(self.steps):
             middle = left + (0.3 + k + 0.5) * unit
             self.shares.append(self._picture(middle - side / 2, low, side, ""))
         self.home = self.figure.text(
-            left / WIDTH, (low + PICTURES[1] + 0.1) / HEIGHT, "", fontsize=self.size + 2
+            left / WIDTH, (low + side + 0.1) / HEIGHT, "", fontsize=self.size + 2
         )
 
     def _lay_out_costs(self) -> None:

@@ -225,8 +225,8 @@ class UnrollLab(Sharing, Lab):
             self.controls[name].show(self._where(axis))
 
     def _where(self, axis: int) -> float:
-        there = self._scene().poisons[self.which, axis].numpy()
-        return float(str(there))  # no more digits than it has
+        there = float(self._scene().poisons[self.which, axis])
+        return round(there, self.controls["x"].digits)
 
     def _place(self, axis: int, value: float) -> float:
         """Put the poison picked there, or as near as its box allows: where it is then."""

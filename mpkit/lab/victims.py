@@ -32,11 +32,21 @@ GROUP = 2
 """Victims trained side by side, with their twins: two keep two cores busy."""
 
 
+class Epoch(NamedTuple):
+    """Victims and twins in training: after so many of their epochs, and what they `say` then."""
+
+    epoch: int
+    of: int
+    say: tuple[VictimRecord, ...]
+
+
 class Moment(NamedTuple):
-    """What there was to be shown: so many groups of victims, or a step of crafting."""
+    """What there was to be shown: so many groups of victims and a group in training, or a step of
+    crafting."""
 
     groups: int
     crafting: CraftRecord | None
+    training: Epoch | None = None
 
 
 class VictimsLab(Telling, Sourced, AttackLab):
@@ -70,6 +80,7 @@ class VictimsLab(Telling, Sourced, AttackLab):
         self.batch: Batch | None = None
         self.wait = False
         self.crafting: CraftRecord | None = None
+        self.training: Epoch | None = None
         self.exhibit = Exhibit(self.say, self.taken_out)
         self.figure = new_figure(9, 5.4 if large else 4.2, large)
         self._lay_out()
@@ -82,7 +93,7 @@ class VictimsLab(Telling, Sourced, AttackLab):
 
     # ── what runs ─────────────────────────────────────────────────────────────────────────────
 
-    def items(self) -> Iterator[CraftRecord | list[VictimRecord]]:
+    def items(self) -> Iterator[CraftRecord | Epoch | list[VictimRecord]]:
         if self.wait:
             yield from self.source.until_crafted(self._tell_waiting)
         look = self.source.look()
@@ -104,9 +115,11 @@ class VictimsLab(Telling, Sourced, AttackLab):
         data["poisoned"] = dataclasses.replace(data["poisoned"], y=ready.scenario.poisoned_labels)
         kept = ready.kept(data, self.within(), seed=seed)
         while some := (yield Put(self._next)):
-            how = {"seed": seed, "tell": self.within(), "kept": kept}
-            *_, (_, records) = ready.train(data, some, **how)
-            yield records
+            now: dict[tuple[str, int], VictimRecord] = {}
+            watch = lambda said, now=now: now.update({(r.arm, r.victim): r for r in said})  # noqa: E731
+            how = {"seed": seed, "tell": self.within(), "kept": kept, "watch": watch}
+            for epoch, records in ready.train(data, some, **how):
+                yield records or Epoch(epoch, ready.epochs(data), tuple(now.values()))
 
     def _next(self) -> range:
         """The victims to be trained next; empty when there are as many as are asked for."""
@@ -115,26 +128,30 @@ class VictimsLab(Telling, Sourced, AttackLab):
             self.begun = some.stop
         return some
 
-    def take(self, item: CraftRecord | list[VictimRecord]) -> None:
+    def take(self, item: CraftRecord | Epoch | list[VictimRecord]) -> None:
         if isinstance(item, CraftRecord):
             self.crafting = item
+        elif isinstance(item, Epoch):
+            self.training = item
         else:
+            self.training = None
             self.arrivals.append(item)
             if self.begun >= self.count:
                 self.judge()
 
     def frame(self) -> Moment:
-        return Moment(len(self.arrivals), self.crafting)
+        return Moment(len(self.arrivals), self.crafting, self.training)
 
     def show_frame(self, frame: Moment) -> None:
-        records = self._until(frame)
-        said = said_by(records, self.source.scenario)
-        self.view.update(records, said)
-        if records:
-            self._show(self.batch, said_of(self.source.scenario.train.classes, said))
+        records, training = self._until(frame), frame.training.say if frame.training else ()
+        said = said_by(records or training, self.source.scenario)
+        self.view.update(records, said, training)
+        if records or training:
+            called = said_of(self.source.scenario.train.classes, said) if any(said) else ""
+            self._show(self.batch, called)
         else:
             self._exhibit()
-        about = f"{self._counted(records)}, {self.dose}" if records else ""
+        about = f"{self._counted(frame)}, {self.dose}" if records or training else ""
         wanted = f"{about}: probability of {self.view.wanted}"
         self.view.say(wanted if about else self._crafting_words(frame.crafting))
         self.view.tell(self.batch.words if about else "")
@@ -143,19 +160,22 @@ class VictimsLab(Telling, Sourced, AttackLab):
         return self.view.moving()
 
     def step_seen(self) -> str:
-        records, crafting = self._until(self.seen), self.seen.crafting
-        return self._counted(records) if records else f"craft step {crafting.step}"
+        return self._counted(self.seen) or f"craft step {self.seen.crafting.step}"
 
-    @staticmethod
-    def _counted(records: list[VictimRecord]) -> str:
-        return f"{(n := len(records) // len(ARMS))} victim{'s' * (n > 1)}"
+    def _counted(self, moment: Moment) -> str:
+        """How many victims there were, and how far those in training were."""
+        n, training = len(self._until(moment)) // len(ARMS), moment.training
+        parts = [f"{n} victim{'s' * (n > 1)}"] if n else []
+        parts += [f"epoch {training.epoch} of {training.of}"] if training else []
+        return " and ".join(parts)
 
     def _until(self, moment: Moment) -> list[VictimRecord]:
         """The victims and twins that there were."""
         return [r for group in self.arrivals[: moment.groups] for r in group]
 
     def clear(self) -> None:
-        self.arrivals, self.crafting, self.begun, self.batch = [], None, 0, None
+        self.arrivals, self.begun, self.batch = [], 0, None
+        self.crafting = self.training = None
         self.reason = ""
         self.source.refresh()
         self._lay_out()
@@ -182,7 +202,12 @@ class VictimsLab(Telling, Sourced, AttackLab):
     def total(self) -> int:
         crafting = bool(self.crafting) or (not self.arrivals and not self.source.there)
         groups = len(self.arrivals) - (-max(0, self.count - self.arrived) // GROUP)
-        return crafting * self.attack.settings.craft_steps + groups
+        return crafting * self.attack.settings.craft_steps + groups * self._epochs()
+
+    def _epochs(self) -> int:
+        """Of a group: arms train one after another where there is a defense."""
+        defended = self.attack.defense.defense != "none"
+        return self.attack.victim_recipe.epochs * (len(ARMS) if defended else 1)
 
     def work(self) -> float:
         rows = len(self.source.scenario.train)
@@ -224,7 +249,9 @@ class VictimsLab(Telling, Sourced, AttackLab):
         if not (moment := self.seen):
             return about + "None has arrived yet." + self.exhibit.describe()
         if not (records := self._until(moment)):
-            return f"{about}{self._crafting_words(moment.crafting)}."
+            under_way = self._counted(moment)
+            under_way = f"The first are in training: {under_way}" if under_way else ""
+            return f"{about}{under_way or self._crafting_words(moment.crafting)}."
         epochs = self.attack.victim_recipe.epochs
         lines = [f"{arm}: {counted(records, arm, epochs)}" for arm in ARMS]
         scenario = self.source.scenario

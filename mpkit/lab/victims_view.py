@@ -26,6 +26,11 @@ def _points(x: Sequence[float], y: Sequence[float]) -> np.ndarray:
     return np.column_stack([x, y]) if x else np.empty((0, 2))
 
 
+def _heights(row: int, records: Sequence[VictimRecord]) -> list[float]:
+    """Dots of one arm lie a little apart, each victim always at the same height."""
+    return [row + 0.25 * ((r.victim * 0.618) % 1 - 0.5) for r in records]
+
+
 class CountsView:
     """Laid out once on a figure for one scenario; `update` brings it up to date. `epochs` is how
     long victims train."""
@@ -50,11 +55,13 @@ class CountsView:
         self._axes()
 
     def _arms(self) -> None:
-        self.clouds, self.levels, self.rows = {}, {}, {}
+        self.clouds, self.levels, self.rows, self.training = {}, {}, {}, {}
         for row, arm in enumerate(ARMS):
             colour, marker, _ = LOOKS[arm]
             look = {"color": colour, "marker": marker, "alpha": 0.75}
             self.clouds[arm] = self.dots.scatter([], [], s=40, **look)
+            under_way = {"facecolors": "none", "edgecolors": colour, "marker": marker}
+            self.training[arm] = self.dots.scatter([], [], s=40, **under_way)
             self.levels[arm] = self.accuracy.scatter([], [], s=30, **look)
             self.rows[arm] = RateRow(self.rates, row, arm)
         self.spans = {arm: row.span for arm, row in self.rows.items()}
@@ -69,6 +76,7 @@ class CountsView:
         self.say(f"each victim: probability of {self.wanted}")
         tidy(self.rates, "", f"share that says {self.wanted}, 95 % interval")
         tidy(self.accuracy, "", "accuracy on other pictures")
+        self.accuracy.locator_params(axis="x", nbins=5)  # its limits move, and may be close
         for axes in (self.dots, self.rates, self.accuracy):
             name_rows(axes, ARMS if axes is not self.accuracy else [""] * 3)  # as to its left
             axes.set_xlim(-0.03, 1.03)
@@ -87,25 +95,34 @@ class CountsView:
         self.line.set_xdata([guess, guess])
         self.rates.set_title(shown(text), loc="left", fontsize=font_size(self.figure, 9))
 
-    def update(self, records: Sequence[VictimRecord], probabilities: Sequence[float]) -> None:
-        """Show these victims and twins, and the poisoned ones' mean probabilities (classes,).
+    def update(
+        self,
+        records: Sequence[VictimRecord],
+        probabilities: Sequence[float],
+        training: Sequence[VictimRecord] = (),
+    ) -> None:
+        """Show these victims and twins, and the poisoned ones' mean probabilities (classes,); those
+        in `training` are hollow, and not counted.
 
         Those that diverged have no dot: the words above the rate name them.
         """
         for row, arm in enumerate(ARMS):
+            for some, dots in ((records, self.clouds), (training, self.training)):
+                mine = [r for r in some if r.arm == arm and not r.diverged]
+                chances = [self.probability(r) for r in mine]
+                dots[arm].set_offsets(_points(chances, _heights(row, mine)))
             mine = [r for r in records if r.arm == arm and not r.diverged]
-            # Dots of one arm lie a little apart, each victim always at the same height.
-            height = [row + 0.25 * ((r.victim * 0.618) % 1 - 0.5) for r in mine]
-            chances = [self.probability(r) for r in mine]
-            self.clouds[arm].set_offsets(_points(chances, height))
-            self.levels[arm].set_offsets(_points([r.accuracy for r in mine], height))
+            levels = [r.accuracy for r in mine]
+            self.levels[arm].set_offsets(_points(levels, _heights(row, mine)))
             found = success_rate(records, arm) if records else None
             self.rows[arm].show(found, diverged(records, arm))
         lowest = min((r.accuracy for r in records if not r.diverged), default=0.0)
         self.accuracy.set_xlim(max(0, lowest - 0.08), 1.01)
         self.bars.update(probabilities)
         size = font_size(self.figure, 8)
-        self.dots.set_xlabel(shown(self._held(records)), fontsize=size, loc="left")
+        words = [self._held(records), "hollow: in training" * bool(training)]
+        told = "; ".join(part for part in words if part)
+        self.dots.set_xlabel(shown(told), fontsize=size, loc="left")
 
     def _held(self, records: Sequence[VictimRecord]) -> str:
         """Under the dots: whether the poisoned victims' flips hold, and what they would be by the
@@ -126,7 +143,7 @@ class CountsView:
     def moving(self) -> list:
         """What changes from frame to frame."""
         rows = [part for row in self.rows.values() for part in row.parts]
-        clouds = [*self.clouds.values(), *self.levels.values()]
+        clouds = [*self.training.values(), *self.clouds.values(), *self.levels.values()]
         return [self.line, *self.kept, *clouds, *rows, *self.bars.bars, self.title]
 
     def probability(self, record: VictimRecord) -> float:
@@ -144,7 +161,7 @@ class CountsView:
             legend(self.rates, markerscale=0.4)
 
 
-def said_by(records: list[VictimRecord], scenario: Scenario) -> list[float]:
+def said_by(records: Sequence[VictimRecord], scenario: Scenario) -> list[float]:
     """The target's class probabilities, averaged over the poisoned victims; zeros while there are
     none that did not diverge."""
     mine = [r for r in records if r.arm == "poisoned" and not r.diverged]

@@ -25,6 +25,7 @@ from mpkit.finetuning import (
 from mpkit.networks import NETWORKS, Shape
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
+from mpkit.runs import scenarios
 from mpkit.runs.scale import BY_METHOD, defaults, of_method, scale_name, usual_tuning
 from mpkit.scenario import GOALS
 from mpkit.setting import Dial, Live, declared, setting, settings_of
@@ -79,6 +80,14 @@ class Attack:
         (0, HARDEST),
         only=("data", ("signs",)),
         group="data",
+        added=True,
+    )
+    scenario: str | None = setting(
+        None,
+        "an attack of the paper or the talk, with all its settings; flags beside it go before it "
+        "(mpkit scenarios lists them)",
+        choices=scenarios.names(),
+        group="scenario",
         added=True,
     )
     target_class: str | None = setting(
@@ -211,17 +220,14 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     ``victim_<recipe name>``.
 
     What is not given, or None, comes from the scale (`mpkit.runs.scale`), then from the defaults;
-    victims train by the surrogates' recipe where nothing else is said. Raises ValueError for values
-    out of range and TypeError for unknown names.
+    victims train by the surrogates' recipe where nothing else is said. A `scenario` (see
+    `mpkit.runs.scenarios`) stands in the place of the scale. Raises ValueError for values out of
+    range, and for a scale beside a scenario, and TypeError for unknown names.
     """
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if v is not None}
     if type(given.get("target_index")) is int:
         given["target_index"] = (given["target_index"],)
-    data = given.get("data", DEFAULT_DATA)
-    gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
-    scale = scale_name(scale, gpu)
-    tuning = given.get("fine_tune") or usual_tuning(data, scale, given.get("network"))
-    values = defaults(data, scale, tuning) | of_method(given.get("method"), scale) | given
+    values = (_of_scenario if given.get("scenario") else _of_scale)(scale, given) | given
     recipe = {k: values.pop(k) for k in RECIPE if k in values}
     own = {k: values.pop(f"victim_{k}") for k in RECIPE if f"victim_{k}" in values}
     settings = {k: values.pop(k) for k in SETTINGS if k in values}
@@ -234,13 +240,47 @@ def make_attack(scale: str | None = None, **given) -> Attack:
     )
 
 
+def _of_scale(scale: str | None, given: dict) -> dict:
+    """What is usual for the data, the scale and the method."""
+    data = given.get("data", DEFAULT_DATA)
+    gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
+    scale = scale_name(scale, gpu)
+    tuning = given.get("fine_tune") or usual_tuning(data, scale, given.get("network"))
+    return defaults(data, scale, tuning) | of_method(given.get("method"), scale)
+
+
+def _of_scenario(scale: str | None, given: dict) -> dict:
+    """What a scenario has, and what is usual for another method where one is named."""
+    if scale is not None:
+        raise ValueError(
+            f"scale {scale!r} beside a scenario, which has sizes of its own: leave it out, and say "
+            "what shall be smaller (--max-train, --craft-steps, --models, --victims)"
+        )
+    made = scenarios.values(given["scenario"], given)
+    other = given.get("method") not in (None, made.get("method", "metapoison"))
+    return made | (of_method(given["method"], "gpu") if other else {})
+
+
+def unlike(attack: Attack, other: Attack) -> list[str]:
+    """The settings by which an attack is not `other`, where that says anything of them: flat names,
+    as `make_attack` takes them."""
+
+    def flat(a: Attack) -> dict[str, object]:
+        found = vars(a) | vars(a.settings) | vars(a.defense) | vars(a.settings.recipe)
+        found |= {f"victim_{k}": v for k, v in vars(a.victim_recipe).items()}
+        return {k: v for k, v in found.items() if not dataclasses.is_dataclass(v)}
+
+    mine, theirs = flat(attack), flat(other)
+    return [k for k, v in theirs.items() if v is not None and mine[k] != v]
+
+
 def retuned(attack: Attack, fine_tune: str, network: str | None = None) -> Attack:
     """The same pictures, pair, method and seed, with the usual settings of another `fine_tune`, and
     of `network` if one is named."""
     given = {"network": network, "method": attack.settings.method, "seed": attack.settings.seed}
     usual = make_attack(data=attack.data, fine_tune=fine_tune, **given)
     changed = ("network", "fine_tune", "settings", "victim_recipe")
-    mine = {"victim_network": None, "victim_fine_tune": None}
+    mine = {"victim_network": None, "victim_fine_tune": None, "scenario": None}
     return dataclasses.replace(attack, **{k: getattr(usual, k) for k in changed}, **mine)
 
 

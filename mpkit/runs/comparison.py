@@ -6,7 +6,9 @@ under the same defenses, which say what a defense costs where nobody attacks.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 
@@ -15,9 +17,11 @@ from torch import Tensor
 from mpkit.data.schema import built
 from mpkit.defenses.defended import Screening
 from mpkit.defenses.defense import Defense
+from mpkit.defenses.private import privacy_spent, privacy_told
 from mpkit.device import Plan
-from mpkit.evaluation.rates import Mean, Rate, clustered_rate, fallen, mean
+from mpkit.evaluation.rates import Mean, Rate, clustered_rate, fallen, mean, percent
 from mpkit.evaluation.tally import tally
+from mpkit.finetuning import WORDS
 from mpkit.metapoison import poisons_of
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.grid import Pair, key_of, with_pair
@@ -57,20 +61,21 @@ def trials(
     defenses: Sequence[str],
     budgets: Sequence[float],
     tunings: Sequence[str],
+    epsilons: Sequence[float | None] = (None,),
 ) -> list[Trial]:
     """All there are, without targets: clean victims under every defense, and every method; those of
     `defended` under every defense, the others without. `given` as for `make_attack`, whose usual
-    values for a method and a tuning each has. Raises ValueError as it does."""
+    values for a method and a tuning each has; None: its ε. Raises ValueError as it does."""
     found: dict[Trial, None] = {}
     for tuning in tunings:
         for defense in defenses:
             usual = make_attack(**given | {"fine_tune": tuning, "defense": defense})
             found[Trial(usual, CLEAN)] = None
-        for budget in budgets:
-            for method in methods:
-                own = {"fine_tune": tuning, "budget": budget, "method": method}
-                for defense in defenses if method in defended else ("none",):
-                    found[Trial(make_attack(**given | own | {"defense": defense}))] = None
+        for budget, epsilon, method in itertools.product(budgets, epsilons, methods):
+            own = {"fine_tune": tuning, "budget": budget, "method": method}
+            own |= {} if epsilon is None else {"epsilon": epsilon}
+            for defense in defenses if method in defended else ("none",):
+                found[Trial(make_attack(**given | own | {"defense": defense}))] = None
     return list(found)
 
 
@@ -119,8 +124,8 @@ def _judged(trial: Trial, ready: Prepared, poisons: Tensor | None) -> dict:
     defense, arms = trial.attack.defense, (trial.arm,)
     kept, counts = ready.screened(poisons, arms, None, defense)
     *_, (_, victims) = ready.judge(poisons, arms, None, defense, kept)
-    screening = {"screening": dataclasses.asdict(counts[trial.arm])} if counts else {}
-    return {"tally": tally(victims, trial.arm)} | screening
+    found = {"tally": tally(victims, trial.arm), "trained_on": len(ready.scenario.train)}
+    return found | ({"screening": dataclasses.asdict(counts[trial.arm])} if counts else {})
 
 
 # ── what came of it ─────────────────────────────────────────────────────────────────────────────
@@ -139,7 +144,8 @@ class Entry:
     the victims' accuracy, with that of clean victims under the same defense, and how many of
     those turned. `price`: what the defense costs clean victims, in accuracy. Of a filter: the
     shares of the poisons that it caught, and of other pictures that it lost, here and in clean
-    data. What is not known is None. `seconds` of judging a target."""
+    data. `epsilon` bounds δ; `epsilon_dp` is what dp-sgd spends of privacy, and `privacy` says
+    so, or why it is not known. What is not known is None. `seconds` of judging a target."""
 
     fine_tune: str
     budget: float
@@ -158,6 +164,15 @@ class Entry:
     lost: float | None
     lost_clean: float | None
     seconds: float
+    epsilon: float
+    epsilon_dp: float | None = None
+    privacy: str | None = None
+
+    @property
+    def panel(self) -> tuple[str, str, str]:
+        """What trains, how much is poisoned and ε, in words: what stands in one table."""
+        share = f"{percent(self.budget)} poisoned"
+        return WORDS[self.fine_tune], share, f"ε = {255 * self.epsilon:.4g}/255"
 
     @property
     def flat(self) -> dict[str, object]:
@@ -176,11 +191,11 @@ def entries(rows: Sequence[dict]) -> list[Entry]:
     cells: dict[tuple, list[dict]] = {}
     for row in rows:
         trial = trial_of(row)
-        a, method = trial.attack, trial.attack.settings.method
-        name = (a.fine_tune, a.budget, method, a.defense)
+        a, s = trial.attack, trial.attack.settings
+        name = (a.fine_tune, a.budget, s.epsilon, s.method, a.defense)
         cells.setdefault(name if trial.arm != CLEAN else (a.fine_tune, a.defense), []).append(row)
     clean = {name: _Counts(cell) for name, cell in cells.items() if len(name) == 2}
-    return [_entry(name, _Counts(cell), clean) for name, cell in cells.items() if len(name) == 4]
+    return [_entry(name, _Counts(cell), clean) for name, cell in cells.items() if len(name) == 5]
 
 
 class _Counts:
@@ -198,10 +213,24 @@ class _Counts:
         some = [built(Screening, row["screening"]) for row in rows if "screening" in row]
         self.caught = sum(s.caught_share for s in some) / len(some) if some else None
         self.lost = sum(s.lost_share for s in some) / len(some) if some else None
+        self.epsilon_dp, self.privacy = _private(rows[0])
+
+
+def _private(row: dict) -> tuple[float | None, str | None]:
+    """ε_DP of the victims of a row, as of all rows of its cell, and what is to be said of it."""
+    a = trial_of(row).attack
+    if a.defense.defense != "dp-sgd":
+        return None, None
+    if "trained_on" not in row:
+        return None, "ε_DP: an earlier mpkit did not note how many pictures there were"
+    given = row["trained_on"], a.victim_recipe, a.defense
+    with contextlib.suppress(ImportError):
+        return privacy_spent(*given), privacy_told(*given)
+    return None, privacy_told(*given)
 
 
 def _entry(name: tuple, mine: _Counts, clean: dict[tuple, _Counts]) -> Entry:
-    fine_tune, budget, method, defense = name
+    fine_tune, budget, epsilon, method, defense = name
     twin, free = clean.get((fine_tune, defense)), clean.get((fine_tune, Defense()))
     known = twin and free and twin.accuracy and free.accuracy
     return Entry(
@@ -222,4 +251,7 @@ def _entry(name: tuple, mine: _Counts, clean: dict[tuple, _Counts]) -> Entry:
         lost=mine.lost,
         lost_clean=twin and twin.lost,
         seconds=mine.seconds,
+        epsilon=epsilon,
+        epsilon_dp=mine.epsilon_dp,
+        privacy=mine.privacy,
     )

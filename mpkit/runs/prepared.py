@@ -21,7 +21,7 @@ from mpkit.defenses.filters import Filtered
 from mpkit.device import Plan, make_reproducible, pick_device, plan_for
 from mpkit.evaluation import margins, targets
 from mpkit.evaluation.records import ARMS, VictimRecord, victim_of
-from mpkit.evaluation.victims import arm_pictures, noise_poisons, train_victims
+from mpkit.evaluation.victims import Watch, arm_pictures, noise_poisons, train_victims
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.ranks import ALONE, Ranks
 from mpkit.rivals.simple import as_method_has_it
@@ -102,11 +102,13 @@ class Prepared:
         tell: Tell | None = None,
         defense: Defense | None = None,
         kept: Mapping[str, Filtered] | None = None,
+        watch: Watch | None = None,
     ) -> Iterator[tuple[int, list[VictimRecord]]]:
-        """As `judge`, these victims of any training sets, each by its arm."""
+        """As `judge`, these victims of any training sets, each by its arm; `watch` as for
+        `train_victims`."""
         a, defense = self.attack, defense or self.attack.defense
         how = {"victims": victims, "seed": a.settings.seed if seed is None else seed}
-        how |= {"plan": self.victim_plan, "tell": tell}
+        how |= {"plan": self.victim_plan, "tell": tell, "watch": watch}
         given = self.scenario, self.victim_network, a.victim_recipe
         if defense.defense != "none":
             own = self.ranks.own(len(victims))

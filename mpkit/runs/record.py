@@ -59,12 +59,12 @@ def new_folder(path: Path) -> Path:
         return folder
 
 
-def write_json(path: Path, value: object) -> None:
-    """`value` as readable JSON, written atomically. Raises ValueError for what JSON has no word
-    for, such as NaN."""
+def write_json(path: Path, value: object, new: bool = False) -> None:
+    """`value` as readable JSON, written as by `files.write`. Raises ValueError for what JSON has no
+    word for, such as NaN."""
     text = json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False)
     # Bytes of a path that are no text are written as JSON has them, \udce9.
-    files.write(path, (text + "\n").encode(errors="backslashreplace"))
+    files.write(path, (text + "\n").encode(errors="backslashreplace"), new=new)
 
 
 def read_json(path: Path) -> dict:

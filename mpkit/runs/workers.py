@@ -1,14 +1,19 @@
-"""Work spread over processes; what comes of it is given as it is done."""
+"""Work spread over processes, or ranks; what comes of it is given as it is done."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
+
+from mpkit.device import cores, pick_device
+from mpkit.ranks import Ranks
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -52,6 +57,61 @@ def spread(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Result
     finally:
         for process in ends.values():
             _end(process)
+
+
+def processes_for(device: str, asked: int | None, tasks: int) -> int:
+    """How many processes so many tasks are spread over: as many as were `asked` for, or else as
+    there are cores, and one where a GPU is shared. Raises ValueError for less than one."""
+    if asked is not None and asked < 1:
+        raise ValueError(f"workers must be at least 1, not {asked}")
+    cpu = pick_device(device).type == "cpu"
+    return max(1, min(tasks, asked or (cores() if cpu else 1)))
+
+
+def shared(work: Work, tasks: Sequence[dict], ranks: Ranks) -> Iterator[dict]:
+    """As `spread`, over `ranks`: who is free takes the next of the first rank's tasks. Tasks and
+    rows are JSON objects. The first gets all rows; the others, which follow (`follow`), none."""
+    tasks, store = ranks.told(list(tasks)), ranks.store
+    name = f"shared/{next(ranks.waiting.numbers)}"
+    had = 0
+
+    def others() -> Iterator[dict]:
+        nonlocal had
+        while had < store.add(f"{name}/rows", 0):
+            had += 1
+            yield json.loads(store.get(f"{name}/row/{had}"))
+
+    while (task := store.add(f"{name}/taken", 1) - 1) < len(tasks):
+        for row in work(tasks[task]):
+            if ranks.first:
+                yield row
+                yield from others()
+            else:
+                place = store.add(f"{name}/rows", 1)
+                store.set(f"{name}/row/{place}", json.dumps(row, allow_nan=False))
+    store.add(f"{name}/ended", 1)
+    while ranks.first:
+        with ranks.waiting():
+            all_ended = store.add(f"{name}/ended", 0) == ranks.size
+            time.sleep(0 if all_ended else 0.2)
+        yield from others()
+        if all_ended:
+            return
+
+
+def follow(work: Work, ranks: Ranks) -> int:
+    """What a rank does that is not the first, while that one is in `shared`; then an exit code."""
+    for _ in shared(work, (), ranks):
+        pass
+    return 0
+
+
+def done_by(work: Work, tasks: Sequence[dict], processes: int, ranks: Ranks) -> Iterator[dict]:
+    """All that `work(task)` yields, over the ranks if there are several, or else over so many
+    processes of this one."""
+    if ranks.size > 1:
+        return shared(work, tasks, ranks)
+    return spread(work, tasks, processes)
 
 
 def _end(process: BaseProcess) -> None:

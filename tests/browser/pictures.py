@@ -34,6 +34,7 @@ LABS = {
     "VictimsLab": ("VictimsLab()", None),
     "CompareLab": ("CompareLab(pairs=1)", None),
     "DefenseLab": ("DefenseLab()", None),
+    "ReplayLab": ("ReplayLab(rate=100)", None),
 }
 """How each is made, and after how many steps it is photographed (None: at its end)."""
 
@@ -103,6 +104,7 @@ def index_pictures(page, server, names: list[str]) -> None:
 
 def readme_pictures(page, server, docs: Path) -> None:
     """A run of CraftLab with a change of ε: a picture of its end, and an animated one."""
+    page.set_viewport_size({"width": 1280, "height": 1700})  # what is below it is not drawn
     cells = ["from mpkit.lab import CraftLab", "lab = CraftLab()\nlab"]
     book = Notebook.open(page, server, "readme.ipynb", cells)
     book.run_all()
@@ -128,11 +130,12 @@ def readme_pictures(page, server, docs: Path) -> None:
     bottom = round(seen["y"] + seen["height"] - around["y"])
     top = picture.crop((0, 0, picture.width, bottom))
     top.save(docs / "craft-lab.png", optimize=True)
-    size = (720, round(720 * top.height / top.width))
+    size = (600, round(600 * top.height / top.width))
     small = [
-        f.crop((0, 0, *top.size)).resize(size).quantize(128, Image.Quantize.MAXCOVERAGE)
-        for f in [*frames, picture]
+        f.crop((0, 0, *top.size)).resize(size, Image.Resampling.BOX) for f in [*frames, picture]
     ]
+    palette = small[-1].quantize(128)  # one for all: what does not change costs nothing
+    small = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in small]
     times = [350] * (len(small) - 1) + [3000]
     small[0].save(
         docs / "craft-lab.gif", save_all=True, append_images=small[1:], duration=times, loop=0,

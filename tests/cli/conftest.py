@@ -173,7 +173,7 @@ class Stand:
     def __init__(self, stop: int | None = None, error: type = Killed):
         self.asked, self.stop, self.error = [], stop, error
 
-    def __call__(self, attack: Attack) -> dict:
+    def __call__(self, attack: Attack, _: object = None) -> dict:
         if len(self.asked) == self.stop:
             raise self.error
         self.asked.append(attack)
@@ -197,4 +197,11 @@ def drawable(true: str, wanted: str) -> list[Target]:
 
 def swept(monkeypatch, stand: Stand, *arguments: str) -> Said:
     monkeypatch.setattr(sweep, "_measure", stand)
-    return call("sweep", *flags(epsilon=None, unroll_steps=None, **DRAWN), "--quiet", *arguments)
+    return call(
+        "sweep",
+        *flags(epsilon=None, unroll_steps=None, **DRAWN),
+        "--quiet",
+        "--workers",
+        "1",
+        *arguments,
+    )

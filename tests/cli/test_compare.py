@@ -100,6 +100,20 @@ def test_clean_victims_may_train_on_fewer_targets(monkeypatch):
     assert "–" in compared(monkeypatch, Stand(0), "--clean-pairs", "0").out
 
 
+def test_every_bound_has_its_table(monkeypatch):
+    stand = Stand()
+    said = compared(monkeypatch, stand, "--epsilons", "8/255,26/255", "--budgets", "0.05,0.1")
+    assert len(stand.asked) == 3 * (3 + 2 * 2 * 3)
+    heads = [line for line in said.out.splitlines() if "poisoned" in line]
+    assert [h.partition(", ")[2] for h in heads] == [
+        f"{share}% poisoned, ε = {e}/255, 3 targets:" for share in ("5.0", "10.0") for e in (8, 26)
+    ]
+    with Image.open("compare.png") as png:
+        assert png.height > 4 * 400
+    with open("compare.csv", encoding="utf-8", newline="") as file:
+        assert len({(r["budget"], r["epsilon"]) for r in csv.DictReader(file)}) == 4
+
+
 @pytest.mark.parametrize("stop", [0, 1, 4, 17])
 def test_one_that_was_killed_goes_on_where_it_was(stop, monkeypatch):
     whole = Stand()
@@ -157,6 +171,8 @@ def test_without_matplotlib_there_is_a_table(monkeypatch):
         ("--fine-tunes some", "--fine-tunes 'some' is unknown"),
         ("--budgets 0.1,2", "budget must"),
         ("--budgets 0.5", "of the 60"),
+        ("--epsilons 8/255,2", "epsilon must"),
+        ("--epsilon 8/255 --epsilons 4/255", "name it in --epsilons"),
         ("--defense jpeg", "name it in --defenses"),
         ("--target-class 3", "leave out --target-class"),
         ("--defenses none --suspected 0.2", "--suspected does nothing with --defense none"),

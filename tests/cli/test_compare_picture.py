@@ -19,7 +19,7 @@ def entry(method: str, defense: str, tuning: str = "no", won: int = 2) -> Entry:
     turned = clustered_rate([won, 4], [4, 4])
     return Entry(
         tuning, 0.1, method, defense, defense, 2, turned, rate(1, 2), at, 0, rate(0, 8), at,
-        0.7 - at.value, None, None, None, 1.0,
+        0.7 - at.value, None, None, None, 1.0, 8 / 255,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from mpkit.cli.options import flags as flags_there
 from mpkit.cli.options import given
 from mpkit.defenses.defense import Defense
 from mpkit.recipe import Recipe
-from mpkit.runs.attack import DEFENSE, Attack
+from mpkit.runs.attack import DEFENSE, Attack, make_attack
 from mpkit.setting import Setting, settings_of
 from mpkit.settings import Settings
 from tests.cli.conftest import from_flags, refused
@@ -33,7 +33,7 @@ SAMPLES = {
     "craft_rate": 0.3, "craft_warmup": 2, "craft_decays": (3, 4), "loss": "cross-entropy",
     "kappa": 9.5, "metagradient": "reverse", "average": "last", "poisoned_steps": "all",
     "surrogate_data": "clean", "stagger": False, "compute": "plain", "perturbation": "both",
-    "signed": True, "seed": 11,
+    "signed": True, "seed": 11, "scenario": "dog-bird",
     "epochs": 9, "batch": 17, "lr": 0.05, "warmup": 1, "decays": (4, 6), "weight_decay": 5e-4,
     "momentum": 0.9, "augment": True, "flip": True,
 }  # fmt: skip
@@ -90,7 +90,11 @@ def every_setting() -> list[str]:
     return [*own, *DEFENSE, *surrogates, *(f"victim_{n}" for n in names(Recipe))]
 
 
-@pytest.mark.parametrize("name", every_setting())
+OWN_SIZES = ["scenario"]
+"""What has its own tests: it sets all the others, and no scale may stand beside it."""
+
+
+@pytest.mark.parametrize("name", [n for n in every_setting() if n not in OWN_SIZES])
 def test_every_setting_has_a_flag(name):
     value = SAMPLES.get(name, SAMPLES.get(name.removeprefix("victim_")))
     scratch = [] if name == "data" else ["--data", "digits"]  # which is not fine-tuned by itself
@@ -114,6 +118,14 @@ def test_settings_without_a_flag_are_those_that_settings_refuse():
     for name in refused:
         with pytest.raises(ValueError, match="surrogates train by plain SGD"):
             Settings(recipe=Recipe(**{name: SAMPLES[name]}))
+
+
+def test_a_scenario_is_a_flag_and_a_scale_beside_it_is_refused():
+    said = ["attack", "--scenario", "dog-bird", "--models", "3"]
+    attack = options.attack_from(build_parser().parse_args(said))
+    assert attack == make_attack(scenario="dog-bird", models=3)
+    assert "leave it out" in refused(*said, "--scale", "ci")
+    assert "choose from quickstart, dog-bird" in refused(*said[:2], "cat").replace("'", "")
 
 
 def test_every_flag_is_known_to_be_given():

@@ -169,7 +169,7 @@ def test_a_sweep_that_does_not_name_its_data_is_of_the_digits(monkeypatch):
     assert swept(monkeypatch, second, "--pairs", "3").out == wanted
     monkeypatch.setattr(sweep, "_measure", third)
     signs = flags(data="signs", epsilon=None, unroll_steps=None, **DRAWN | {"noise": None})
-    assert call("sweep", *signs, "--quiet", "--pairs", "3").code == 0
+    assert call("sweep", *signs, "--quiet", "--workers", "1", "--pairs", "3").code == 0
     assert [a.data for a in third.asked] == ["signs"] * 3
 
 
@@ -232,3 +232,15 @@ def test_a_sweep_of_defended_victims_counts_every_arm():
     (row,) = record.read_lines(Path("sweep.jsonl"))
     assert list(row["arms"]) == ["poisoned", "clean", "noise"]
     assert row["attack"]["defense"]["defense"] == "jpeg"
+
+
+def test_a_whole_one_over_processes_is_that_of_one():
+    usual = flags(epsilon=None, unroll_steps=None, **DRAWN)
+    found = {}
+    for workers in ("1", "2"):
+        out = ["--out", f"{workers}.jsonl", "--workers", workers]
+        said = call("sweep", *usual, "--pairs", "2", "--unrolls", "1,2", *out)
+        assert said.code == 0, said.err
+        rows = record.read_lines(Path(f"{workers}.jsonl"))
+        found[workers] = said.out, sorted(json.dumps(row, sort_keys=True) for row in rows)
+    assert found["1"] == found["2"]

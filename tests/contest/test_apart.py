@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mpkit.contest import apart
-from mpkit.contest.apart import COMMAND, Fault, Lost, answers
+from mpkit.contest.apart import COMMAND, Fault, Killed, Lost, answers
 
 
 def python(text: str) -> tuple[str, ...]:
@@ -28,12 +28,18 @@ def test_answers_come_line_by_line():
     [
         ("print(json.dumps({'lost': 'too slow'}))", "too slow"),
         ("sys.exit(3)", "its process ended by 3"),
-        ("import os; os.kill(os.getpid(), 9)", "its process ended by -9"),
+        ("import os; os.kill(os.getpid(), 11)", "its process ended by -11"),
     ],
 )
 def test_what_a_round_was_lost_by_is_said(text, words):
     with pytest.raises(Lost, match=words):
         list(answers({}, 5, python(text)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_what_the_system_killed_is_told_apart():
+    with pytest.raises(Killed, match="the system killed its process"):
+        list(answers({}, 5, python("import os; os.kill(os.getpid(), 9)")))
 
 
 def test_what_is_no_teams_fault_is_no_loss():
@@ -46,8 +52,9 @@ def test_what_says_nothing_is_killed(monkeypatch):
     text = "print(json.dumps({'n': 1}), flush=True); import time; time.sleep(1000)"
     found = answers({}, 0.5, python(text))
     assert next(found) == {"n": 1}
-    with pytest.raises(Lost, match=r"nothing came of it in 3 seconds"):
+    with pytest.raises(Lost, match=r"nothing came of it in 3 seconds") as told:
         next(found)
+    assert told.type is Lost
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the system stops no process")

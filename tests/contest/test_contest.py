@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
 from mpkit.contest import contest as module
 from mpkit.contest import worker
-from mpkit.contest.apart import Fault, Lost
-from mpkit.contest.contest import drawn, open_contest, play
+from mpkit.contest.apart import Fault, Killed, Lost
+from mpkit.contest.contest import drawn, lost_of, open_contest, play
 from mpkit.data import files
 from tests.contest.conftest import BLUE, LIMITS, RED, at_once, write
 
@@ -129,6 +130,28 @@ def test_who_fails_loses_a_round_and_nobody_else_does(folder, monkeypatch):
     assert {r["blue"] for r in judged} == {None, "Hedgehogs"}
     assert len(judged) == 2 * 2 * 2
     assert list(play(contest)) == []  # a lost round is not tried again
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_the_system_kills_runs_once_more_and_then_is_lost(folder, monkeypatch, times):
+    """As for its memory: it may have been others that took it."""
+    asked = []
+
+    def killed(job, seconds):
+        if job["what"] == "judge" and job["defense"]:
+            asked.append(len(job["targets"]))
+            if len(asked) <= times:
+                yield from itertools.islice(at_once(job, seconds), 2)  # the first target's
+                raise Killed("the system killed it")
+        yield from at_once(job, seconds)
+
+    monkeypatch.setattr(module, "answers", killed)
+    contest = drawn(open_contest(folder), 5)
+    list(play(contest))
+    assert asked == [2, 1]  # and not again what was done
+    assert lost_of(contest.results()) == (
+        {("blue", "Hedgehogs"): "the system killed it"} if times == 2 else {}
+    )
 
 
 @pytest.mark.parametrize("missing", ["poisons", "prepare"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -79,6 +80,22 @@ def test_who_looked_before_the_draw_draws_no_second_one(folder, here):
     assert "Bears" in {r.get("blue") for r in found}
     with pytest.raises(ValueError, match="that is final"):
         drawn(second, drawn(second).draw["seed"] + 1)
+
+
+def test_of_two_that_draw_at_once_one_is_refused(folder, monkeypatch):
+    """Also where the file system knows no locks, and both have seen that nothing was drawn."""
+    monkeypatch.setattr(module, "_alone", lambda _: contextlib.nullcontext())
+    first, second = open_contest(folder), open_contest(folder)
+
+    def meanwhile(limits, seed, whole=module._targets):
+        monkeypatch.setattr(module, "_targets", whole)
+        drawn(first, 5)
+        return whole(limits, seed)
+
+    monkeypatch.setattr(module, "_targets", meanwhile)
+    with pytest.raises(ValueError, match="another mpkit drew meanwhile"):
+        drawn(second, 6)
+    assert drawn(open_contest(folder)).draw["seed"] == 5
 
 
 def test_results_without_their_draw_are_not_mixed_with_others(folder, here):

@@ -50,6 +50,6 @@ WRONG = [
     ("08.points", lambda *c: 50.0, "62.5, and not 50"),
     ("08.rerun", "a", "four targets agree"),
     ("08.rerun", "c", "four targets agree"),
-    ("08.rerun", "D", "the narrowest of all"),
+    ("08.rerun", "D", "less is known"),
     ("08.rerun", "e", '"a", "b", "c" or "d"'),
 ]

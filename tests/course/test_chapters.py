@@ -87,6 +87,8 @@ def test_headings(book):
     assert not skipped(headings)
     titles = [title for _, title in headings]
     assert [t for t in titles if t in PARTS] == list(PARTS)
+    own = [title for title in titles if title != "Predict"]
+    assert len(own) == len(set(own))  # nothing stands there twice
 
 
 def test_the_card(book):

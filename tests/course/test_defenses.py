@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -18,12 +19,19 @@ from mpkit.course.defenses import (
 )
 from mpkit.defenses.defense import DEFENSES
 from mpkit.finetuning import FINE_TUNE
+from tests.lab.kit.test_numbers import free
 
 
 def entry(defense: str = "jpeg", **other) -> dict:
     found = {"fine_tune": "no", "budget": 0.1, "method": "gradient-matching", "defense": defense}
     found |= {"turned_successes": 3, "turned_n": 40, "turned_low": 0.02, "turned_high": 0.3}
     return found | {"turned_share": 0.075, "clean_accuracy_value": 0.71, "caught": None} | other
+
+
+def _cells(html: str) -> dict[str, list[str]]:
+    """What stands in each row, by its name."""
+    rows = re.findall(r"<tr><th scope='row'>(.*?)</th>(.*?)</tr>", html, re.S)
+    return {name: re.findall(r"<td.*?>(.*?)</td>", row, re.S) for name, row in rows}
 
 
 @pytest.fixture
@@ -33,12 +41,22 @@ def some():
 
 def test_a_comparison_shows_its_defenses_in_rows_and_its_methods_in_columns(some):
     html = some._repr_html_()
-    assert "<th scope='row'>jpeg</th><td>3/40 (2% to 30%)</td><td>71.0%</td><td></td>" in html
-    assert "<td>50% of poisons, 10% of others</td>" in html
+    assert _cells(html)["jpeg"] == ["3/40\n(2% to 30%)", "71.0%", "", ""]
+    assert _cells(html)["loss"] == ["3/40\n(2% to 30%)", "71.0%", "50%", "10%"]
+    assert "thrown away of gradient-matching&#x27;s poisons" in html
     assert "Here &amp; now." in html
     assert "from scratch, gradient-matching, jpeg: 3/40 (2% to 30%)" in str(some)
     assert [e["defense"] for e in some.of("gradient-matching", "no")] == ["none", "jpeg", "loss"]
     assert some.find("gradient-matching", "all", "jpeg") is None
+
+
+def test_methods_that_met_no_defense_stand_in_a_table_of_their_own(some):
+    alone = entry("none", method="noise")
+    two = Comparison([*some.entries, alone])._repr_html_().split("</table>")
+    assert [len(set(_cells(t)["none"])) for t in two[:2]] == [3, 2]
+    assert "noise" not in two[0]
+    assert "gradient-matching" not in two[1]
+    assert "thrown away" not in two[1]
 
 
 def test_published_figures_stand_beside_ours_where_both_are(some):
@@ -47,7 +65,7 @@ def test_published_figures_stand_beside_ours_where_both_are(some):
     jpeg = ["gradient-matching", "jpeg", "0%", "90.0%", turned(entry()), "71.0%"]
     assert jpeg in rows
     assert ["gradient-matching", "diffusion", "0%", "90.9%", "–", ""] in rows
-    assert "<td>90.0%</td>" in beside._repr_html_()
+    assert ">90.0%</td>" in beside._repr_html_()
 
 
 def test_where_nothing_was_recorded_it_is_said(tmp_path):
@@ -64,7 +82,16 @@ def test_every_defense_has_a_row_and_a_point_at_its_clean_accuracy(some):
     names = [label.get_text() for label in rows.get_yticklabels()]
     assert names == ["none 1", "jpeg 2", "loss 3", "dp-sgd 4"]
     assert [x for line in points.lines for x in line.get_xdata()] == [0.71, 0.71, 0.71, 0.5]
-    assert [text.get_text() for text in points.texts] == ["1, 2, 3", "4"]
+    assert sorted(t.get_text() for t in points.texts if t.get_text()) == ["1, 2, 3", "4"]
+
+
+@pytest.mark.parametrize("fine_tune", ["last", "no"])
+def test_every_point_has_its_number(fine_tune):
+    _, points = draw(comparison(), fine_tune)
+    told = {n for t in points.texts if t.get_text() for n in t.get_text().split(", ")}
+    defenses = len(comparison().of("metapoison", fine_tune))
+    assert told == {str(n) for n in range(1, 1 + defenses)}
+    assert free(points)
 
 
 def test_what_ships_is_read():

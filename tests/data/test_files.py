@@ -35,6 +35,19 @@ def test_what_is_written_is_read_and_no_more_than_allowed(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_what_must_be_new_is_never_written_over(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_, **__: exec("raise OSError('no links here')"))
+    (tmp_path / "inner").mkdir()
+    for name in ("a", "inner/a"):
+        files.write(tmp_path / name, b"first", tmp_path, new=True)
+        with pytest.raises(FileExistsError):
+            files.write(tmp_path / name, b"second", tmp_path, new=True)
+        assert (tmp_path / name).read_bytes() == b"first"
+    assert {p.name for p in tmp_path.rglob("*")} == {"a", "inner"}  # and nothing is left over
+
+
 def test_a_name_as_long_as_the_system_allows_is_read(tmp_path):
     path = tmp_path / ("x" * 200)
     files.write(path, b"1")

@@ -56,8 +56,8 @@ def test_victims_of_one_target_are_not_counted_as_independent():
     assert (found.successes, found.n) == (72, 120)
     assert (found.low, found.high) == pytest.approx((targets.low, targets.high))
     for counts in (mixed, [2, 3, 4] * 6 + [3, 3]):  # no more alike than chance
-        found, victims = clustered_rate(counts, [6] * 20), rate(60, 120)
-        assert (found.low, found.high) == pytest.approx((victims.low, victims.high))
+        found, victims, half = clustered_rate(counts, [6] * 20), rate(60, 120), rate(10, 20)
+        assert half.low < found.low < victims.low < victims.high < found.high < half.high
     some = clustered_rate([6, 5, 6, 1, 0, 2, 6, 6, 1, 4], [6] * 10)
     assert rate(37, 60).low > some.low > rate(6, 10).low
     none, three = clustered_rate([0] * 20, [6] * 20), clustered_rate([6] * 3, [6] * 3)
@@ -65,17 +65,43 @@ def test_victims_of_one_target_are_not_counted_as_independent():
     assert (three.low, three.high) == pytest.approx((rate(3, 3).low, 1.0))
 
 
-def test_clustered_intervals_hold_what_they_promise():
-    """Targets that fall by chances of their own, drawn many times: 95 of 100 hold the true rate."""
-    draw, held, naive = np.random.default_rng(0), 0, 0
-    for _ in range(400):
-        chances = draw.beta(0.8, 0.8, 20)
-        counts = draw.binomial(6, chances).tolist()
-        found, plain = clustered_rate(counts, [6] * 20), rate(sum(counts), 120)
-        held += found.low <= 0.5 <= found.high
-        naive += plain.low <= 0.5 <= plain.high
-    assert held >= 0.92 * 400
-    assert naive < 0.85 * 400
+@pytest.mark.parametrize(("share", "alike"), [(0.5, 0.4), (0.05, 0.5), (0.1, 0.3), (0.01, 0.1)])
+def test_clustered_intervals_hold_what_they_promise(share, alike):
+    """Targets that fall by chances of their own, drawn many times: 95 of 100 hold the true rate,
+    also where few victims turn; an interval that takes them all for independent does not."""
+    draw, size = np.random.default_rng(0), (1 - alike) / alike
+    chances = draw.beta(size * share, size * (1 - share), (400, 20))
+    held = naive = 0
+    for counts in draw.binomial(8, chances).tolist():
+        found, plain = clustered_rate(counts, [8] * 20), rate(sum(counts), 160)
+        held += found.low <= share <= found.high
+        naive += plain.low <= share <= plain.high
+    assert held >= 0.95 * 400
+    assert naive < held
+
+
+@pytest.mark.parametrize(("targets", "victims"), [(2, 2), (3, 6), (10, 4), (20, 8), (60, 3)])
+def test_a_victim_more_that_turned_never_lowers_an_end(targets, victims):
+    """None of 40 must not leave more open than one of 40."""
+    draw = np.random.default_rng(1)
+    for start in [
+        np.zeros(targets, int),
+        np.full(targets, victims),
+        *_counts(draw, targets, victims),
+    ]:
+        for k in np.unique(start[start < victims]):
+            more = start.copy()
+            more[np.flatnonzero(start == k)[0]] += 1
+            ns = [victims] * targets
+            few, many = (clustered_rate(c.tolist(), ns) for c in (start, more))
+            assert few.low <= many.low + 1e-12
+            assert few.high <= many.high + 1e-12
+
+
+def _counts(draw, targets: int, victims: int) -> list:
+    alike, share = draw.uniform(0.01, 0.99, (2, 60, 1))
+    size = (1 - alike) / alike
+    return [*draw.binomial(victims, draw.beta(size * share, size * (1 - share), (60, targets)))]
 
 
 def test_a_target_has_fallen_when_more_than_half_of_its_victims_turned():

@@ -211,3 +211,19 @@ def test_victims_never_share_a_seed_with_surrogates():
     }
     assert len(victims) == 400
     assert not victims & surrogates
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
+def test_who_watches_hears_of_the_targets_after_each_epoch_but_the_last(name):
+    net, heard = network(name, (1, 8, 8), 3), []
+    pictures = {"clean": TRAIN.x}
+    given = {"victims": 2, "seed": 0}
+    *_, (_, last) = train_victims(SCENARIO, net, RECIPE, pictures, **given, watch=heard.append)
+    assert [len(said) for said in heard] == [2] * (RECIPE.epochs - 1)
+    *_, (_, unwatched) = train_victims(SCENARIO, net, RECIPE, pictures, **given)
+    assert last == unwatched  # who is watched learns nothing else
+    state = states(net)[-2].pick(torch.arange(2))
+    *_, before = judge(SCENARIO, net, state, [("clean", 0), ("clean", 1)])
+    for said, wanted in zip(heard[-1][1].probabilities, before.probabilities, strict=True):
+        assert said == pytest.approx(wanted, abs=1e-5)
+    assert (heard[-1][1].success, heard[-1][1].accuracy) == (before.success, None)

@@ -10,20 +10,31 @@ import random
 import threading
 import time
 import traceback
+from pathlib import Path
+from unittest import mock
 
+import ipywidgets as widgets
 import torch
+from ipywidgets.widgets.widget import CallbackDispatcher
 
+from mpkit.contest import contest
 from mpkit.lab import (
     CollisionLab,
     CompareLab,
+    ContestBoard,
     CraftLab,
+    DefenseLab,
     LookaheadLab,
     ReplayLab,
     UnrollLab,
 )
 from mpkit.lab.kit.controls import Choice, Number
+from mpkit.lab.kit.gallery import Pressed
 from mpkit.lab.kit.runner import Phase
-from tests.lab.conftest import SHORT, SMALL, Browser, numbers
+from tests.contest.conftest import BLUE, LIMITS, RED, at_once, write
+from tests.lab.conftest import LABS, SHORT, SMALL, Browser, numbers
+
+DRIVEN = (*LABS, ContestBoard)
 
 TINY = SMALL | {"craft_steps": 3, "epochs": 2, "victim_epochs": 2}
 COSTLY = {
@@ -32,12 +43,18 @@ COSTLY = {
 }  # fmt: skip
 """At most so much of what makes a run longer."""
 CHEAP = {"network": "mlp", "fine_tune": "no", "compute": None}
+TOOLS = ("PNG", "Card", "Page", "Take it out", "Put it back")
+"""Buttons beside those that drive the run."""
 """Menus that stay as they are, or a step takes seconds."""
 LIMIT = 300
 
 
-def new(kind):
-    """A lab as small as it can be."""
+def new(kind, folder: Path | None = None):
+    """A lab as small as it can be; a contest lies in `folder`."""
+    if kind is ContestBoard:
+        for name, row in (("limits", LIMITS), ("foxes", RED), ("hedgehogs", BLUE)):
+            write(folder, name, row)
+        return kind(folder, draw=5)
     if kind is UnrollLab:
         lab = kind()
         lab.moves = 5
@@ -46,8 +63,12 @@ def new(kind):
         return kind(rate=1000)
     if kind is LookaheadLab:
         return kind(**SHORT)
-    given = {"variants": {"one": {}, "two": {"unroll_steps": 1}}, "pairs": 1}
-    lab = kind(**TINY | (given if kind is CompareLab else {}))
+    variants = {"one": {}, "two": {"unroll_steps": 1}}
+    given = {
+        CompareLab: {"variants": variants, "pairs": 1},
+        DefenseLab: {"defenses": ("none", "loss", "spectral", "jpeg", "partition"), "victims": 1},
+    }
+    lab = kind(**TINY | given.get(kind, {}))
     if kind is CollisionLab:
         lab.controls["steps"].box.value = 4
     return lab
@@ -57,7 +78,7 @@ class Driver:
     """One lab, and a hand that is led by a seed. `folder` is where runs are saved."""
 
     def __init__(self, kind, seed: int, folder):
-        self.draw, self.lab, self.folder = random.Random(seed), new(kind), folder
+        self.draw, self.lab, self.folder = random.Random(seed), new(kind, folder), folder
         self.browser = Browser(*numbers(self.lab))
         self.browser.answer()
         self.done: list[str] = []
@@ -65,10 +86,15 @@ class Driver:
     def act(self) -> None:
         """One action of those that can be done now."""
         buttons = {n: b for n, b in self.lab.transport.buttons.items() if not b.disabled}
-        ways = [*(self._press(name) for name in buttons), *(5 * [self._turn]), self._keep]
+        ways = [
+            *(self._press(name) for name in buttons),
+            *((5 if self.lab.controls else 0) * [self._turn]),
+            self._keep,
+        ]
         ways += [self._scrub] if self.lab.filmed else []
         ways += [self._share] if hasattr(self.lab, "code") else []
         ways += [self._save] if hasattr(self.lab, "save") else []
+        ways += [self._touch, self._tool]
         ways += [self._victim] if isinstance(self.lab, CraftLab) else []
         self.draw.choice(ways)()
         time.sleep(self.draw.choice((0, 0, 0.01, 0.1)))
@@ -118,6 +144,19 @@ class Driver:
         bar._handle_custom_msg({"step": step}, [])
         assert str(lab.curve()) == before or not before
 
+    def _touch(self) -> None:
+        """Presses a picture, be it one that is not there."""
+        if pictures := [w for w in within(self.lab.panel) if isinstance(w, Pressed)]:
+            which, place = self.draw.choice(pictures), self.draw.randrange(-1, 7)
+            self.done.append(f"picture {place} of {which.label[:30]}")
+            which._handle_custom_msg({"pick": place}, [])
+
+    def _tool(self) -> None:
+        tools = [w for w in within(self.lab.panel) if getattr(w, "description", "") in TOOLS]
+        tool = self.draw.choice([w for w in tools if not w.disabled])
+        self.done.append(tool.description)
+        tool.click()
+
     def _keep(self) -> None:
         self.done.append("keep")
         self.lab._keep(self.draw.choice(("", "one", "$x_$")))
@@ -160,6 +199,17 @@ class Driver:
         return self.lab.runner.phase, list(x), list(y), str(self.lab.runner.error)
 
 
+def within(widget: widgets.Widget) -> list[widgets.Widget]:
+    """A widget and all that is in it."""
+    return [widget, *(w for child in getattr(widget, "children", ()) for w in within(child))]
+
+
+def loud(self, *given, **named) -> None:
+    """Calls back as ipywidgets does, which tells exceptions to nobody but its log."""
+    for callback in list(self.callbacks):
+        callback(*given, **named)
+
+
 def until(condition) -> None:
     end = time.monotonic() + LIMIT
     while not condition():
@@ -167,8 +217,14 @@ def until(condition) -> None:
         time.sleep(0.005)
 
 
-def drive(kind, seed: int, folder, actions: int = 30) -> str:
+def drive(kind, seed: int, folder: Path, actions: int = 30) -> str:
     """What went wrong, or nothing."""
+    callbacks = mock.patch.object(CallbackDispatcher, "__call__", loud)
+    with callbacks, mock.patch.object(contest, "answers", at_once):
+        return _driven(kind, seed, folder, actions)
+
+
+def _driven(kind, seed: int, folder: Path, actions: int) -> str:
     lost, before = [], threading.excepthook
     threading.excepthook = lambda args: lost.append(
         "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.text import Text
 
 from mpkit.lab.defense_judged import Judged
 from mpkit.lab.defense_view import DefenseView
@@ -37,7 +38,7 @@ def test_each_defense_has_a_row_and_a_point_at_its_clean_accuracy(view):
         assert list(up.get_ydata()) == [low, high]
         assert other.get_xydata().tolist() == [[pytest.approx(accuracy), 0]]
     assert len(view.rows[1][2].get_xdata()) == 0
-    assert [t.get_text() for t in view.numbers if t.get_text()] == ["1", "3"]
+    assert sorted(t.get_text() for t in view.numbers if t.get_text()) == ["1", "3"]
     assert [line.get_data()[i][0] for i, line in enumerate(view.cross)] == [
         pytest.approx(0.95),
         1,
@@ -46,7 +47,7 @@ def test_each_defense_has_a_row_and_a_point_at_its_clean_accuracy(view):
 
 def test_points_at_one_place_share_their_numbers(view):
     view.update([found("none", 4), found("loss", 4), found("jpeg", 0)])
-    assert [t.get_text() for t in view.numbers if t.get_text()] == ["1, 2", "3"]
+    assert sorted(t.get_text() for t in view.numbers if t.get_text()) == ["1, 2", "3"]
 
 
 def test_what_is_not_here_has_no_point(view):
@@ -62,6 +63,10 @@ def test_a_certificate_takes_room_and_gives_it_back(view):
     assert view.certified.get_visible()
     assert list(view.curve.get_ydata()) == [0.9, 0.5, 0.0]
     assert view.points.get_position().height < whole
+    legend, title = view.points.get_legend(), view.certified.get_title(loc="left")
+    assert {text.get_fontsize() for text in legend.get_texts()} == {8.0}  # as the other words
+    (heading,) = (t for t in view.certified.findobj(Text) if t.get_text() == title)
+    assert legend.get_window_extent().y0 > heading.get_window_extent().y1
     view.update([])
     assert view.points.get_position().height == whole
 

@@ -8,7 +8,7 @@ import torch
 
 from mpkit.lab.kit.tools import Line
 from mpkit.lab.lookahead_film import Ahead, Check, Cost, Home, make_scene
-from mpkit.lab.lookahead_view import UNKNOWN, LookaheadView, pushed, toward
+from mpkit.lab.lookahead_view import FURTHEST, UNKNOWN, LookaheadView, pushed, toward
 
 
 @pytest.fixture
@@ -71,6 +71,13 @@ def test_the_target_painted_downhill_is_like_the_target(view):
     target = view.scene.target
     share = (target.mean((2, 3), keepdim=True) - target).expand_as(view.scene.poisons)
     assert toward(view.scene, [Home(0, 1.0, share)], 0) > 0.9
+
+
+def test_pictures_have_96_pixels_on_a_page_of_1024(view):
+    view.lay_out(view.scene, FURTHEST)
+    width = 850 / view.figure.bbox.width  # of the panel there
+    pictures = [view.target, view.poison, view.push, *view.shares]
+    assert min(axes.get_window_extent().width * width for axes in pictures) >= 96
 
 
 def test_bars_are_as_high_as_what_was_measured(view):

@@ -33,6 +33,13 @@ def step(lab, until) -> None:
     until(lambda: lab.runner.steps > count and lab.runner.phase is Phase.PAUSED)
 
 
+def group(lab, until) -> None:
+    """Step by step until the next victims are trained."""
+    count = len(lab.arrivals)
+    while len(lab.arrivals) == count:
+        step(lab, until)
+
+
 @pytest.fixture
 def changed():
     """Poisons that fit SMALL: every base with a change of 20 grey levels, up or down."""
@@ -188,14 +195,14 @@ def test_a_run_before_stays_as_a_mark(small, until, changed):
 
 def test_more_in_mid_run_leave_those_who_are_there(small, until, changed):
     lab = small(VictimsLab, poisons=changed, victims=2)
-    step(lab, until)
+    group(lab, until)
     there = list(lab.arrivals)
     lab.controls["victims"].slider.value = 1
     assert "already" in said(lab)
     assert lab.count == lab.controls["victims"].slider.value == 2
     lab.controls["victims"].slider.value = 5
-    assert "of 3" in lab.status.value
-    step(lab, until)
+    assert "step 3 of 9" in lab.status.value  # epochs, three for each group
+    group(lab, until)
     lab.controls["victims"].slider.value = 4
     finished(lab, until)
     assert lab.arrivals[0] is there[0]
@@ -211,6 +218,46 @@ def test_victims_under_way_cannot_be_taken_away(small, changed):
     assert len(lab._next()) == 0
 
 
+# ── as they train ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_time_goes_epoch_by_epoch_within_a_group(small, until, changed):
+    lab = small(VictimsLab, poisons=changed, victims=3)
+    finished(lab, until)
+    ready = prepare(make_attack("ci", **SMALL | {"victims": 3}))
+    seen = []
+    list(ready.train(ready.arms(changed, ("clean",)), range(2), watch=seen.append))
+    assert [len(said) for said in seen] == [2, 2]
+    for step, words in ((1, "epoch 1 of 3"), (2, "epoch 2 of 3"), (3, "2 victims"), (4, "")):
+        lab.scrub(step)
+        assert lab.step_seen() == (words or "2 victims and epoch 1 of 3")
+        hollow = lab.view.training["clean"].get_offsets()[:, 0].tolist()
+        if step < 3:
+            chances = [r.adversarial_probability[0] for r in seen[step - 1]]
+            assert hollow == pytest.approx(chances, abs=1e-6)
+            assert len(lab.view.clouds["clean"].get_offsets()) == 0
+            assert f"in training: {words}" in lab.describe()
+        else:
+            assert len(hollow) == (step == 4)
+            assert len(lab.view.clouds["clean"].get_offsets()) == 2
+            assert "clean: 0/2" in lab.describe() or "clean: 1/2" in lab.describe()
+    lab.scrub(10**9)
+    assert lab.step_seen() == "3 victims"
+    assert not any(len(dots.get_offsets()) for dots in lab.view.training.values())
+
+
+def test_who_is_stopped_within_a_group_sees_how_far_it_came(small, until, changed):
+    lab = small(VictimsLab, poisons=changed)
+    step(lab, until)
+    lab.transport.buttons["stop"].click()
+    until(lambda: lab.runner.phase.ended)
+    assert lab.records == []
+    assert "epoch 1 of 3" in lab.view.dots.get_title(loc="left")
+    reset(lab)
+    assert lab.training is None
+    assert "epoch" not in lab.view.dots.get_title(loc="left")
+
+
 # ── where the poisons come from ───────────────────────────────────────────────────────────────
 
 
@@ -218,7 +265,7 @@ def test_poisons_are_crafted_once_for_all_recipes(small, until, seen):
     lab = small(VictimsLab)
     step(lab, until)
     assert "crafting first: step 1 of 6" in lab.describe()
-    assert "step 1 of 7" in lab.status.value
+    assert "step 1 of 9" in lab.status.value
     finished(lab, until)
     poisons = lab.source.poisons()
     settings = {"lr": 0.05, "weight_decay": 0.001, "batch": 30, "epochs": 2}
@@ -334,6 +381,7 @@ def test_what_is_taken_out_counts_from_the_next_run_on(small, until, monkeypatch
 def test_victims_defend_themselves_as_the_settings_say(small, until, changed, given):
     lab = small(VictimsLab, poisons=changed, **given | {"victims": 1})
     finished(lab, until)
+    assert lab.runner.steps == lab.total() == 9  # arms train one after another
     (records,) = lab.arrivals
     ready = prepare(make_attack("ci", **SMALL | given | {"victims": 1}))
     *_, (_, wanted) = ready.judge(changed)

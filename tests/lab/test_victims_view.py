@@ -46,6 +46,17 @@ def test_every_victim_is_a_dot_at_its_probability_in_the_row_of_its_arm(records)
     assert "held 1.2 of the last 3 epochs" in view.dots.get_xlabel()
 
 
+def test_those_in_training_are_hollow_and_not_counted(records):
+    view = made()
+    view.update(records[::2], [0.3, 0.7], records[1::2])
+    assert view.training["poisoned"].get_offsets()[:, 0].tolist() == pytest.approx([0.2])
+    assert view.rows["poisoned"].words.get_text() == "1 of 1"
+    assert view.dots.get_xlabel().endswith("; hollow: in training")
+    view.update(records, [0.3, 0.7])
+    assert "hollow" not in view.dots.get_xlabel()
+    assert len(view.training["poisoned"].get_offsets()) == 0
+
+
 def test_a_victim_that_diverged_has_no_dot_and_is_counted(records):
     view = made()
     view.update([silent(records[0]), *records[1:]], [0, 0])

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 
+WIDE = 100
+"""Letters of a printed line that a narrow page, 1024 pixels, shows without breaking a word."""
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9]*.ipynb"))
 
 
@@ -18,6 +21,10 @@ def test_nbconvert_executes_it(path: Path, monkeypatch):
     monkeypatch.delenv("MPKIT_SYNC", raising=False)
     monkeypatch.setenv("MPKIT_SCALE", "ci")
     monkeypatch.setenv("MPKIT_PROGRESS", "off")
-    exporter = HTMLExporter(preprocessors=[ExecutePreprocessor])
-    page, _ = exporter.from_filename(path, {"metadata": {"path": str(path.parent)}})
+    book, resources = nbformat.read(path, 4), {"metadata": {"path": str(path.parent)}}
+    ExecutePreprocessor().preprocess(book, resources)
+    page, _ = HTMLExporter().from_notebook_node(book, resources)
     assert "Traceback" not in page
+    outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
+    printed = "".join(out.text for out in outputs if out.output_type == "stream")
+    assert not [line for line in printed.splitlines() if len(line) > WIDE]

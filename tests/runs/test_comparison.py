@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import pytest
 
+from mpkit.defenses.private import privacy_spent
 from mpkit.evaluation.rates import clustered_rate
 from mpkit.runs import comparison
 from mpkit.runs.attack import make_attack
@@ -61,6 +63,7 @@ def test_poisons_are_crafted_once_and_judged_under_each_defense(rows):
     assert [r["screening"]["poisons"] for r in rows[2::3]] == [0, 6]
     assert ["crafting" in r for r in rows] == [True, False, False] * 2
     assert len({trial_of(r).key for r in rows}) == 6
+    assert {r["trained_on"] for r in rows} == {60}
     # The same as the attack by itself gives.
     attack = trial_of(rows[4]).attack
     ready = comparison.prepare(attack, progress=False)
@@ -121,6 +124,37 @@ def test_targets_are_brought_together():
     assert flat["turned_successes"] == 0
     assert flat["clean_accuracy_value"] == two.clean_accuracy.value
     assert all(not dataclasses.is_dataclass(v) for v in flat.values())
+
+
+def test_what_dp_sgd_spends_is_told_or_why_it_is_not(monkeypatch):
+    given = GIVEN | {"network": "mlp", "victim_epochs": 2, "victim_batch": 10}
+    (_, _, mine, private) = trials(given, **ALL, defenses=["none", "dp-sgd"])
+    some = [row(t.on(("stop", "speed 50", 0)), 1, 0.5, trained_on=60) for t in (mine, private)]
+    none, spent = entries(some)
+    assert (none.epsilon_dp, none.privacy) == (None, None)
+    a = private.attack
+    assert spent.epsilon_dp == privacy_spent(60, a.victim_recipe, a.defense)
+    assert spent.privacy == f"ε_DP = {spent.epsilon_dp:.3g} at δ = 1e-05"
+    earlier = [{k: v for k, v in r.items() if k != "trained_on"} for r in some]
+    assert entries(earlier)[1].epsilon_dp is None
+    assert "an earlier mpkit did not note" in entries(earlier)[1].privacy
+    monkeypatch.setitem(sys.modules, "opacus.accountants", None)
+    lacking = entries(some)[1]
+    assert lacking.epsilon_dp is None
+    assert 'pip install "mpkit[privacy]"' in lacking.privacy
+
+
+def test_bounds_are_compared_beside_budgets():
+    found = trials(GIVEN, **ALL, defenses=["none"], epsilons=[8 / 255, 16 / 255])
+    assert [t.attack.settings.epsilon for t in found[1:]] == [8 / 255, 16 / 255]
+    assert found[0].arm == CLEAN  # which is the same for all
+    at = ("stop", "speed 50", 0)
+    some = [row(t.on(at), won, 0.8) for t, won in zip(found, (0, 1, 4), strict=True)]
+    few, many = entries(some)
+    assert (few.turned.successes, many.turned.successes) == (1, 4)
+    assert few.panel[-1] == "ε = 8/255"
+    assert few.panel != many.panel
+    assert few.clean_accuracy == many.clean_accuracy is not None
 
 
 def test_what_is_no_row_is_refused():

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from torch.distributed import HashStore
 
-from mpkit.runs.workers import WorkerLost, spread
+from mpkit.ranks import ALONE, Ranks
+from mpkit.runs.workers import WorkerLost, done_by, follow, processes_for, shared, spread
 
 
 def counted(task: int) -> Iterator[tuple[int, int, int]]:
@@ -57,3 +61,69 @@ def test_nothing_is_left_running_where_nobody_listens_any_more():
     results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+# ── over ranks ───────────────────────────────────────────────────────────────────────────────────
+
+
+def ranks_of(size: int) -> list[Ranks]:
+    store = HashStore()
+    return [Ranks(r, size, store) for r in range(size)]
+
+
+def in_threads(*work) -> list:
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [job.result(60) for job in [pool.submit(one) for one in work]]
+
+
+@pytest.mark.parametrize("tasks", [0, 1, 7])
+def test_the_first_rank_gets_all_rows_and_every_rank_does_what_is_left(tasks):
+    first, *others = ranks_of(3)
+    everybody = threading.Barrier(3, timeout=60)
+    doers = set()
+
+    def work(task: dict) -> Iterator[dict]:
+        if tasks >= 3 and task["number"] < 3:
+            everybody.wait()  # three tasks at once are done by three ranks
+        doers.add(threading.get_ident())
+        yield task | {"part": 0}
+        yield task | {"part": 1}
+
+    given = [{"number": i} for i in range(tasks)]
+    follower = [lambda r=r: follow(work, r) for r in others]
+    found, *codes = in_threads(lambda: list(shared(work, given, first)), *follower)
+    assert codes == [0, 0]
+    rows = sorted((row["number"], row["part"]) for row in found)
+    assert rows == [(i, part) for i in range(tasks) for part in (0, 1)]
+    assert len(doers) >= min(3, tasks)
+
+
+def test_two_rounds_do_not_meet():
+    first, other = ranks_of(2)
+
+    def work(task: dict) -> Iterator[dict]:
+        yield task
+
+    def leads() -> list:
+        return [list(shared(work, [{"round": i}] * 2, first)) for i in range(2)]
+
+    found, _ = in_threads(leads, lambda: [follow(work, other) for _ in range(2)])
+    assert found == [[{"round": i}] * 2 for i in range(2)]
+
+
+def test_one_rank_spreads_over_its_processes():
+    found = list(done_by(counted, [3, 1], 1, ALONE))
+    assert [row[:2] for row in found] == [(3, 0), (3, 1), (3, 2), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "tasks", "found"), [(None, 9, 5), (None, 2, 2), (3, 9, 3), (3, 0, 1), (1, 9, 1)]
+)
+def test_as_many_processes_as_cores_and_no_more_than_tasks(monkeypatch, asked, tasks, found):
+    monkeypatch.setattr("mpkit.runs.workers.cores", lambda: 5)
+    assert processes_for("cpu", asked, tasks) == found
+
+
+def test_no_process_is_too_few():
+    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+        processes_for("cpu", 0, 3)

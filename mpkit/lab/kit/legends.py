@@ -73,15 +73,16 @@ def hold(axes: Axes, low: float, high: float) -> None:
     axes.set_ylim(low, low + height / (1 - share))
 
 
-def legend_below(axes: Axes, at: float = 0.0) -> None:
-    """One line under a plot, where it hides no point; ticks take the room down to `at`. Its letters
-    are as large as the figure has room for."""
+def legend_below(axes: Axes, at: float = 0.0, columns: int = 5) -> None:
+    """Under a plot, where it hides no point; ticks take the room down to `at`. Its letters are as
+    large as the figure has room for."""
     size, middle = font_size(axes.figure, 8), axes.bbox.x0 + axes.bbox.width / 2
     room = 2 * min(middle, axes.figure.bbox.width - middle)
     for _ in range(2):
         found = axes.legend(
-            fontsize=size, loc="upper center", bbox_to_anchor=(0.5, at), ncols=5, frameon=False,
-            columnspacing=1.0, handletextpad=0.1,
+            fontsize=size, loc="upper center", bbox_to_anchor=(0.5, at), ncols=columns,
+            frameon=False, columnspacing=1.0, labelspacing=0.2, handletextpad=0.3,
+            markerscale=0.75,
         )  # fmt: skip
         size *= min(1.0, 0.98 * room / found.get_window_extent().width)
 

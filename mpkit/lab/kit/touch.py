@@ -127,7 +127,7 @@ class Exhibit:
         gallery = self.gallery
         rises = pull.influence[gallery.page].tolist() if pull else []
         with gallery.hold_sync():
-            gallery.show(poisons, epsilon, [f"{rise:+.2g}" for rise in rises], said)
+            gallery.show(poisons, epsilon, [f"{rise + 0.0:+.2g}" for rise in rises], said)
             gallery.picked, gallery.out = self.picked, sorted(self.out)
             first, last = gallery.page.start + 1, gallery.page.stop
             some = f"poisons {first} to {last} of {gallery.total}"

@@ -63,6 +63,9 @@ def test_a_press_enlarges_a_poison_and_another_one_lets_go(exhibit, scenario, pu
 def test_its_influence_is_told_in_words_and_under_each(exhibit, scenario, pull):
     exhibit.show(poisons(scenario), 9 / 255, pull)
     assert exhibit.gallery.captions == ["-1", "+0", "+1", "+2", "+3"]
+    exhibit.show(poisons(scenario), 9 / 255, Pull(pull.gradient, -0.0 * pull.influence))
+    assert set(exhibit.gallery.captions) == {"+0"}  # nothing less than nothing
+    exhibit.show(poisons(scenario), 9 / 255, pull)
     exhibit.pick(3)
     assert "would rise by about 2 " in exhibit.words.value
     assert "number 9 of 12" in exhibit.words.value
