@@ -185,7 +185,7 @@ def _one_of_several(parser: argparse.ArgumentParser, arguments, group: Group) ->
         return options.run(options)
     except SystemExit as error:  # which the parser has said
         if error.code:
-            group.failed(error.code, "mpkit: no flags of a command")
+            group.failed(error.code, "" if group.ranks.first else "mpkit: other flags here")
         return 0
     except Exception as error:
         if text := _refusal(error):

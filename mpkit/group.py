@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 
 from mpkit.ranks import ALONE, Ranks
-from mpkit.signs import Seen, place, sibling
+from mpkit.signs import Seen, end_sibling, place
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -65,7 +65,8 @@ class Group:
         self.patience, self.host = patience(), socket.gethostname()
         self.seen: dict[int, Seen] = {}
         self.signs = self.moves = 0
-        self.busy = 0.0
+        self.busy = self.unheard = 0.0
+        self.last = time.monotonic()
         self.error: BaseException | None = None
         self.signals, self._wake = os.pipe()
         self.over = threading.Event()
@@ -81,6 +82,7 @@ class Group:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         self.thread.start()
+        threading.Thread(target=self._guard, name="mpkit guard", daemon=True).start()
 
     def leave(self) -> None:
         """The work is done, here; the first stays until it is everywhere."""
@@ -114,49 +116,65 @@ class Group:
 
     def _watch(self) -> None:
         try:
-            last = time.monotonic()
             while not self.over.is_set():
+                self.unheard = 0.0
+                if time.monotonic() - self.last > 5 * BEAT:
+                    self.seen.clear()  # it is this rank that was held up
                 self.beat()
                 self._follow()
-                if time.monotonic() - last > 5 * BEAT:
-                    self.seen.clear()  # it is this rank that was held up
-                last = time.monotonic()
                 self._hear()
                 if lost := self._stale("moved", self.patience):
-                    self._lost(lost, f"does nothing since {self.patience:g} s")
+                    self._lost(lost, f"did nothing for {self.patience:g} s")
                 ready, _, _ = select.select([self.signals], [], [], BEAT)
                 if ready:
                     self._signalled(set(os.read(self.signals, 100)))
         except Exception:  # the store is gone, and who had it
-            text = "mpkit: lost the process that began the group, and so this one ends. "
-            self._exit(1, text + self.advice() if self._left() else None)
+            self._left()
 
-    def _left(self) -> bool:
-        """Whether this rank speaks where nobody can be asked: one of each host."""
-        if "TORCHELASTIC_USE_AGENT_STORE" in os.environ:  # the launcher had the store
-            return os.environ.get("LOCAL_RANK", "0") == "0"
-        return self.ranks.rank == 1
+    def _guard(self) -> None:
+        """End this rank where the store does not answer: the watch waits for it then."""
+        while not self.over.wait(BEAT):
+            self.unheard += BEAT  # counted, so that the time of a computer asleep is none
+            if self.unheard > self.patience + 5 * BEAT:
+                self._left()
+
+    def _left(self) -> None:
+        """End this rank, as nobody can be asked. One of each host speaks, where the launcher had
+        the store, and else the next one."""
+        launcher = "TORCHELASTIC_USE_AGENT_STORE" in os.environ
+        who = "the launcher" if launcher else "rank 0"
+        if not launcher and 0 in self.seen:
+            who = f"rank 0 on {self.seen[0].process[0]}"
+            end_sibling(*self.seen[0].process[1:])
+        speaks = os.environ.get("LOCAL_RANK", "0") == "0" if launcher else self.ranks.rank == 1
+        text = f"mpkit: lost {who}, which held the group together. {self.advice()}"
+        self._exit(1, text if speaks else None)
 
     def beat(self) -> None:
-        """A sign of life; and of work, where this rank waits for others, or processor time has gone
-        by."""
-        busy = time.process_time() - time.thread_time()
-        self.moves += bool(self.ranks.waiting.depth) or busy > self.busy + 1e-3
-        self.busy, self.signs = busy, self.signs + 1
+        """A sign of life; and of work, where this rank waits for others, or computes: some of the
+        time was processor time, beside what signs of life take."""
+        busy, now = time.process_time() - time.thread_time(), time.monotonic()
+        worked = busy - self.busy > 0.01 * (now - self.last)
+        self.moves += worked or bool(self.ranks.waiting.depth)
+        self.busy, self.last, self.signs = busy, now, self.signs + 1
         said = self.signs, self.moves, self.host, os.getpid(), place()
         self.store.set(f"beat/{self.ranks.rank}", json.dumps(said, allow_nan=False))
 
     def _hear(self) -> None:
-        now = time.monotonic()
-        for r in set(range(self.ranks.size)) - {self.ranks.rank}:
-            self.seen.setdefault(r, Seen()).hear(self.store.get(f"beat/{r}"), now)
+        others = [r for r in range(self.ranks.size) if r != self.ranks.rank]
+        said = self.store.multi_get([f"beat/{r}" for r in others])
+        for r, signs in zip(others, said, strict=True):
+            self.seen.setdefault(r, Seen()).hear(signs, time.monotonic())
 
     def _stale(self, what: str, seconds: float) -> list[int]:
         """The ranks that were not `alive`, or not `moved`, for so long."""
         since = time.monotonic() - seconds
-        gone = self.store.get("gone").decode().split()
-        old = [r for r, seen in sorted(self.seen.items()) if getattr(seen, what) < since]
-        return [r for r in old if str(r) not in gone]
+        old = {r for r, seen in self.seen.items() if getattr(seen, what) < since}
+        return sorted(old - self._gone()) if old else []
+
+    def _gone(self) -> set[int]:
+        """The ranks that have left, or know that they shall."""
+        return set(map(int, self.store.get("gone").split()))
 
     def _signalled(self, numbers: set[int]) -> None:
         if signal.SIGINT in numbers:
@@ -195,11 +213,14 @@ class Group:
         end = json.loads(said)
         lost = {int(r) for r in end["lost"]}
         for _, process, where in end["lost"].values():
-            if where == place() and sibling(process):  # stopped, it would not hear its launcher
-                with contextlib.suppress(OSError):
-                    os.kill(process, signal.SIGKILL)
+            end_sibling(process, where)
         speaker = min(set(range(self.ranks.size)) - lost)
         text = end["text"] + (self.advice() if end["advise"] else "")
+        self.store.append("gone", f" {self.ranks.rank}")
+        if self.ranks.first:  # which may have the store: until all have heard of it
+            until = time.monotonic() + 3 * BEAT
+            while self._gone() | lost < set(range(self.ranks.size)) and time.monotonic() < until:
+                time.sleep(BEAT / 20)
         self._exit(end["code"], text if speaker == self.ranks.rank else None)
 
     def _exit(self, code: int, text: str | None) -> None:

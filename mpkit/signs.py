@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,10 +39,12 @@ def place() -> str:
         return ""
 
 
-def sibling(process: int) -> bool:
-    """Whether a process is of the same launcher as this one."""
-    try:
+def end_sibling(process: int, where: str) -> None:
+    """Kill a lost process of the same launcher on the same machine: one that is stopped would not
+    hear its launcher. Nothing for any other."""
+    if not where or where != place():
+        return
+    with contextlib.suppress(OSError):
         about = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return False
-    return int(about.rpartition(")")[2].split()[1]) == os.getppid()
+        if int(about.rpartition(")")[2].split()[1]) == os.getppid():
+            os.kill(process, signal.SIGKILL)

@@ -45,3 +45,14 @@ def test_versions_name_what_computes(monkeypatch):
     monkeypatch.setattr(origin, "version", missing)
     assert origin.versions()["numpy"] == "not installed"
     json.dumps(origin.versions())
+
+
+def test_code_is_known_by_its_files(tmp_path, monkeypatch):
+    package = tmp_path / "mpkit"
+    (package / "runs").mkdir(parents=True)
+    monkeypatch.setattr(origin, "__file__", str(package / "runs" / "origin.py"))
+    (package / "a.py").write_text("one", "utf-8")
+    first = origin.code()
+    assert first == origin.code()
+    (package / "a.py").write_text("two", "utf-8")
+    assert origin.code() != first
