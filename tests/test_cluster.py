@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 CLUSTER = ROOT / "docs" / "cluster"
 TINY = ["--data", "signs", "--scale", "ci", "--n-train", "60", "--n-test", "30", "--batch", "20",
         "--models", "2", "--craft-steps", "2", "--unroll-steps", "1", "--epochs", "2", "--victims",
-        "1", "--victim-epochs", "2", "--decays", "none", "--victim-decays", "none",
+        "1", "--victim-epochs", "2",
         "--target-index", "0", "--device", "cpu", "--network", "mlp"]  # fmt: skip
 
 SRUN = """#!/usr/bin/env bash
