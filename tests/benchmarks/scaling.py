@@ -60,7 +60,7 @@ def trial(size: str, steps: int) -> None:
         ready = prepare(problem(size, steps), False, alone, alone)
         found = measured(dataclasses.replace(ready, ranks=ranks), ranks)
         if ranks.first:
-            print(json.dumps(found), flush=True)
+            print(json.dumps(found, allow_nan=False), flush=True)
 
 
 def measured(ready: Prepared, ranks: Ranks) -> dict[str, object]:
@@ -82,7 +82,7 @@ def measured(ready: Prepared, ranks: Ranks) -> dict[str, object]:
     began = together()
     (_, records), *_ = deque(epochs, maxlen=1)
     judged = together() - began
-    text = json.dumps([dataclasses.asdict(r) for r in records], default=str)
+    text = json.dumps([dataclasses.asdict(r) for r in records], default=str, allow_nan=False)
     return {
         "crafting": crafted,
         "victims": judged,
