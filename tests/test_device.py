@@ -256,6 +256,13 @@ def test_auto_takes_a_gpu_where_there_is_one(machine):
     assert pick_device("mps") == torch.device("mps")
 
 
+def test_a_mac_uses_its_processor_unless_asked(machine):
+    machine(mps=True)
+    assert pick_device() == CPU
+    with pytest.raises(ValueError, match=r"auto, cpu, mps$"):
+        pick_device("cuda")
+
+
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "xpu", "meta", "gpu", "", "cpu cpu"])
 def test_a_device_that_is_not_here_is_refused_with_what_is(machine, name):
     machine()
