@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mpkit.data.schema import strict
+
 
 class Paused(Exception):
     """Time is up: what was done so far is kept, and the next call goes on."""
@@ -67,7 +69,7 @@ class Ledger:
         with self.file.open("a", encoding="utf-8") as file:
             if file.tell():  # a line that was cut short ends here
                 file.write("\n")
-            file.write(json.dumps(row, ensure_ascii=False))
+            file.write(json.dumps(strict(row), ensure_ascii=False, allow_nan=False))
         self.page.write_text(self.table(), "utf-8")
 
     def of(self, name: str) -> list[dict]:
