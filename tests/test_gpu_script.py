@@ -121,7 +121,7 @@ def test_convolutions_agree():
         torch.testing.assert_close(way(x, w), wanted)
 
 
-def test_what_is_not_here_is_refused(tmp_path, capsys):
+def test_what_is_not_here_is_refused(tmp_path, monkeypatch, capsys):
     for given, text in (
         (["--device", "cuda:99"], "cuda:99"),
         (["--device", "cpu", "--data", str(tmp_path / "x")], "is not there"),
@@ -129,6 +129,11 @@ def test_what_is_not_here_is_refused(tmp_path, capsys):
         with pytest.raises(SystemExit):
             gpu.main(given)
         assert text in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:  # and `make bench` goes on
+        gpu.main([])
+    assert ended.value.code == 0
+    assert "no GPU" in capsys.readouterr().out
     assert gpu.main(["--list"]) == 0
     names = capsys.readouterr().out
     assert names.index("1 right") < names.index("2 fast") < names.index("dog-bird: crafted to 60")

@@ -211,7 +211,7 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), metavar="DIR")
     parser.add_argument("--minutes", type=float, default=9, help="time is up then (default: 9)")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", help="cuda (where there is a GPU), or another")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="pieces whose name has this in it"
     )
@@ -219,6 +219,10 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name the pieces, and stop")
     parser.add_argument("--tiny", action="store_true", help="all of it at its smallest")
     options = parser.parse_args(arguments)
+    if options.device is None and not torch.cuda.is_available() and not options.list:
+        print("no GPU is here, and nothing is done; --tiny --device cpu tries the script")
+        parser.exit(0)
+    options.device = options.device or "cuda"
     try:
         if not options.list:
             pick_device(options.device)
