@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import deck_model
 import scaling
 
+from mpkit import make_attack
+
 SLOW = deck_model.Machine(
     "slow", operations=10.0, memory=100.0, start=1.0, link=1000.0, latency=0.5
 )
@@ -52,6 +54,19 @@ def test_sums_by_hand():
     assert deck_model.ring(800.0, 1, SLOW) == deck_model.ordered(800.0, 1, SLOW) == 0.0
     assert deck_model.ring(800.0, 4, SLOW) == pytest.approx(6 * (0.2 + 0.5))
     assert deck_model.ordered(800.0, 4, SLOW) == pytest.approx(4 * (0.8 + 0.5))
+
+
+def test_the_last_rank_has_the_oldest_surrogates_to_start():
+    attack = make_attack("ci", models=4, epochs=4)  # 0, 1, 2 and 3 epochs old
+    step = [(10.0, 0.0)]  # a second of arithmetic
+    one, two, four = (deck_model.started(attack, 5, step, SLOW, n) for n in (1, 2, 4))
+    assert one["arithmetic"] == 5 * (0 + 1 + 2 + 3)
+    assert two["arithmetic"] == 5 * (2 + 3)
+    assert four["arithmetic"] == 5 * 3
+    # Two side by side share an operation's start until the younger has its age.
+    assert deck_model.started(attack, 5, [(0.0, 0.0)], SLOW, 2)["starts"] == 5 * 3
+    level = make_attack("ci", models=4, epochs=4, stagger=False)
+    assert not any(deck_model.started(level, 5, step, SLOW, 2).values())
 
 
 def test_every_model_and_victim_is_somebodys():

@@ -23,13 +23,16 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from mpkit import make_attack
+from mpkit.ensemble import Ensemble
 from mpkit.evaluation.targets import MODELS
 from mpkit.modes import Mode
+from mpkit.ranks import Ranks
 from mpkit.runs import ceilings
 from mpkit.runs.attack import Attack
 from mpkit.runs.counting import counted
 from mpkit.runs.needs import needs
 from mpkit.runs.trial import META, SURROGATE, VICTIM, Piece, Sizes, pieces, sizes_of
+from mpkit.training import batches_of
 
 ARITHMETIC, MEMORY, STARTS = "arithmetic", "memory", "starts"
 
@@ -111,6 +114,20 @@ def ordered(size: float, ranks: int, machine: Machine) -> float:
     return 0.0 if ranks == 1 else ranks * (size / machine.link + machine.latency)
 
 
+def started(attack: Attack, epoch: int, step: list, machine: Machine, ranks: int) -> dict:
+    """Seconds until all surrogates have their ages, of the rank that takes longest: the last has
+    the oldest. `epoch` steps make one older; fewer and fewer share them, see `Ensemble.start`."""
+    s, found = attack.settings, []
+    for rank in range(ranks):
+        ages = Ensemble(s.models, s.recipe, s.seed, s.stagger, Ranks(rank, ranks)).ages(0)
+        total = dict.fromkeys((ARITHMETIC, MEMORY, STARTS), 0.0)
+        for left in range(1, max(ages, default=0) + 1):
+            for bound, took in spent(step, machine, sum(age >= left for age in ages)).items():
+                total[bound] += took * epoch
+        found.append(total)
+    return max(found, key=lambda total: sum(total.values()))
+
+
 def predicted(attack: Attack, sizes: Sizes, machine: Machine, ranks: int) -> dict[str, object]:
     """Seconds of an attack's crafting, of its poisoned victims, and of the whole command."""
     found, asked = pieces(attack, sizes), needs(attack, sizes, torch.device("cuda"))
@@ -126,12 +143,16 @@ def predicted(attack: Attack, sizes: Sizes, machine: Machine, ranks: int) -> dic
                 total[bound] += took * count / of
         return total
 
-    crafting = {name: asked.counts[name] for name in (META, SURROGATE) if name in asked.counts}
+    own, crafting = attack.settings, {META: asked.counts[META]}
+    epoch = batches_of(sizes.train, min(own.recipe.batch, sizes.train))
+    ages = Ensemble(models, own.recipe, own.seed, own.stagger).ages(0)
+    crafting[SURROGATE] = asked.counts[SURROGATE] - sum(ages) * epoch
     finding = MODELS * (attack.target_index is None)
     each = asked.counts[VICTIM] / (3 * victims + finding)
     sums = attack.settings.craft_steps
     return {
         "ranks": ranks,
+        "start": started(attack, epoch, seen[SURROGATE], machine, ranks),
         "crafting": part(crafting, models),
         "ordered sums": sums * ordered(size, ranks, machine),
         "ring": sums * ring(size, ranks, machine),
@@ -146,9 +167,8 @@ def predicted(attack: Attack, sizes: Sizes, machine: Machine, ranks: int) -> dic
 def told(found: dict[str, object]) -> list[str]:
     """A line a part: minutes, and what bounds it."""
     lines = []
-    for name in ("crafting", "poisoned victims", "all victims", "target"):
-        if bounds := found[name]:
-            total = sum(bounds.values())
+    for name in ("start", "crafting", "poisoned victims", "all victims", "target"):
+        if total := sum((bounds := found[name]).values()):
             shares = ", ".join(f"{b} {t / total:.0%}" for b, t in bounds.items())
             lines.append(f"{name:17} {total / 60:8.1f} min  ({shares})")
     size = found["bytes summed"] / 1e6
