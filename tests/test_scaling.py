@@ -41,6 +41,12 @@ def test_ratios_are_those_of_the_medians(monkeypatch):
     assert found["ratios"] == {"crafting": 3.0, "victims": 3.0}
 
 
+def test_it_runs_and_two_ranks_give_the_bits_of_one():
+    found = scaling.compare(2, 1, "tiny", 1)
+    assert len(found["bits"]) == 2
+    assert all(len(times) == 1 for own in found["seconds"].values() for times in own.values())
+
+
 def test_an_operation_takes_as_long_as_its_slowest_part():
     asks = [(50.0, 100.0), (0.0, 300.0), (1.0, 1.0)]
     assert deck_model.spent(asks, SLOW, 1) == {"arithmetic": 5.0, "memory": 3.0, "starts": 1.0}
