@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import select
 import signal
@@ -25,12 +24,8 @@ import torch
 import torch.distributed as dist
 
 from mpkit.ranks import ALONE, Ranks
-from mpkit.signs import Seen, end_sibling, place
+from mpkit.signs import BEAT, Seen, end_sibling, patience, place
 
-BEAT = 1.0
-"""Seconds between two signs of life."""
-PATIENCE = 30.0
-"""Seconds without one after which a rank is lost; MPKIT_PATIENCE says otherwise."""
 MEETING = timedelta(minutes=5)
 """How long ranks wait for one another at the beginning."""
 FOR_EVER = timedelta(days=30)
@@ -40,18 +35,6 @@ FOR_EVER = timedelta(days=30)
 def launched() -> bool:
     """Whether a launcher made this process one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def patience() -> float:
-    """Raises ValueError for a MPKIT_PATIENCE that is no number of seconds."""
-    said = os.environ.get("MPKIT_PATIENCE", str(PATIENCE))
-    try:
-        seconds = float(said)
-    except ValueError:
-        seconds = math.nan
-    if not 3 * BEAT <= seconds <= 86_400:
-        raise ValueError(f"MPKIT_PATIENCE is {said!r}: say seconds, from {3 * BEAT:g} to 86400")
-    return seconds
 
 
 class Group:

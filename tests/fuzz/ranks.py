@@ -27,7 +27,8 @@ from tests.ranks.launch import Launched, launch
 
 IN_TIME = 60
 """Seconds in which the others must have ended."""
-LONGER = [*HOW, "--craft-steps", "40", "--models", "3"]
+STEPS = 40
+LONGER = [*HOW, "--craft-steps", str(STEPS), "--models", "3"]
 
 
 class Runs:
@@ -45,15 +46,23 @@ class Runs:
         how = ["attack", "--resume", name, "--quiet"] if begun else [*LONGER, "--out", name]
         return launch(ranks, "-m", "mpkit", *how, folder=self.parent)
 
+    def reached(self, step: int) -> bool:
+        """Whether the run was begun, and has recorded so many steps."""
+        records = self.parent / "run" / "records.jsonl"
+        done = records.read_bytes().count(b"\n") if records.exists() else 0
+        return done >= step and (self.parent / "run" / "settings.json").exists()
+
     def killed(self, number: int, seed: int) -> tuple[bool, str, float, str]:
         """A run killed and resumed: whether the kill hit it, how it was done, the seconds that the
         others took to end, and what is wrong, or ""."""
         draw, wrong = random.Random(f"{seed} {number}"), []
         shutil.rmtree(self.parent / "run", ignore_errors=True)
         ranks, again = draw.choice((2, 3)), draw.choice((1, 2, 3))
-        lost, moment = draw.randrange(ranks), draw.uniform(0.25, 1) * self.took
+        lost, step, later = draw.randrange(ranks), draw.randint(0, STEPS), draw.uniform(0, 0.3)
         launched = self.start(ranks)
-        time.sleep(moment)
+        while not self.reached(step) and all(p.poll() is None for p in launched.processes):
+            time.sleep(0.002)
+        time.sleep(later)
         hit = all(p.poll() is None for p in launched.processes)
         launched.processes[lost].kill()
         began = time.monotonic()
@@ -70,7 +79,7 @@ class Runs:
         else:
             found = computed(self.parent / "run")
             wrong += [k for k in found if found[k] != self.expected[k]]
-        how = f"rank {lost} of {ranks} after {moment:.1f} s, then {again}"
+        how = f"rank {lost} of {ranks} {later:.2f} s after step {step}, then {again}"
         return hit, how, ended, ", ".join(wrong)
 
 
