@@ -18,6 +18,8 @@ from typing import TypeVar
 import torch
 
 Result = TypeVar("Result")
+GPU_MEMORY = "MPKIT_GPU_MEMORY"
+"""The variable that caps what a process takes of a GPU, see `gpu_share`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +134,8 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def make_reproducible(device: torch.device) -> None:
-    """Ask for the same bits every time: of a GPU at some cost in speed, of a CPU at none.
+    """Ask for the same bits every time: of a GPU at some cost in speed, of a CPU at none. What a
+    process may take of a GPU is capped here, too (`gpu_share`, which may raise ValueError).
 
     On a CPU torch is set to one thread an operation, whatever the number of cores: sums are then
     taken in the same order everywhere. Cores are used by a `Plan`, which spreads models over them.
@@ -145,6 +148,31 @@ def make_reproducible(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        if share := gpu_share(device):
+            torch.cuda.set_per_process_memory_fraction(share, device.index)
+
+
+def gpu_share(device: torch.device) -> float | None:
+    """The share of a GPU's memory that this process may take, where several have one card: by
+    MPKIT_GPU_MEMORY, in GiB ("6") or as a share ("25%"); None where that is not set.
+
+    Raises ValueError for what is neither, or more than there is.
+    """
+    text = os.environ.get(GPU_MEMORY, "").strip()
+    if not text:
+        return None
+    there = torch.cuda.get_device_properties(device).total_memory / 2**30
+    unit = 0.01 if text.endswith("%") else 1 / there
+    try:
+        share = unit * float(text.removesuffix("%").removesuffix("GiB"))
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:  # nor NaN
+        raise ValueError(
+            f"{GPU_MEMORY} {text!r} must be GiB, such as 6, or a share, such as 25%: more than 0, "
+            f"and at most the {there:.1f} GiB of this GPU"
+        )
+    return share
 
 
 def finish(device: torch.device) -> None:

@@ -172,20 +172,25 @@ def train(
     plan: Plan | None = None,
     own_x: Callable[[int], Tensor] | None = None,
     tell: Tell | None = None,
+    after: tuple[int, State] | None = None,
 ) -> Iterator[tuple[State, EpochRecord]]:
     """Train one model a seed from fresh weights; yields their State (leading M) after every epoch.
 
     x (N, C, H, W), y (N,), or (M, N) where models have labels of their own. A seed decides initial
     weights, shuffles and augmentation, so the same seed on other pictures is the twin of a run.
     `own_x(m)` gives model m pictures of its own. `tell` hears of the batches of the whole run.
-    Raises ValueError as `seen_once` does."""
+    `after`: so many epochs, and the State after them, to go on from; not with momentum, which is
+    not part of it. Raises ValueError for that, and as `seen_once` does."""
     plan, count = plan or Plan(), len(seeds)
     see, labels = seen_once(module, recipe), y.expand(count, -1)
-    state = stack([init(module, s) for s in seeds]).map(lambda t: t.to(x))
+    if after and recipe.momentum:
+        raise ValueError("training with momentum can't go on from a state alone: begin anew")
+    begun, state = after or (0, stack([init(module, s) for s in seeds]))
+    state = state.map(lambda t: t.to(x))
     moving = state.params if recipe.momentum else {}
     velocity = {k: torch.zeros_like(w) for k, w in moving.items()}
     told = Count(tell, recipe.epochs * count * batches_of(y.shape[-1], recipe.batch))
-    for epoch in range(recipe.epochs):
+    for epoch in range(begun, recipe.epochs):
 
         def work(models: slice, state: State, velocity: dict, epoch=epoch):
             own = [see(own_x(m) if own_x else x) for m in range(count)[models]]

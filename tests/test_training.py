@@ -122,3 +122,17 @@ def test_pictures_are_mirrored_without_shifts_too():
 def test_streams_differ():
     seeds = {stream(0, kind, i) for kind in ("victim", "surrogate") for i in range(500)}
     assert len(seeds) == 1000
+
+
+def test_training_goes_on_after_an_epoch():
+    """The same weights as without the rest; not with momentum, whose velocity would be missing."""
+    module, noise = network("mlp", (1, 4, 4), 3), torch.Generator().manual_seed(0)
+    x, y = torch.rand(12, 1, 4, 4, generator=noise), torch.arange(12) % 3
+    recipe, seeds = Recipe(epochs=3, batch=5, lr=0.1), [1, 2]
+    whole = list(train(module, x, y, recipe, seeds))
+    rest = list(train(module, x, y, recipe, seeds, after=(1, whole[0][0])))
+    assert [record for _, record in rest] == [record for _, record in whole[1:]]
+    for name, weights in whole[-1][0].params.items():
+        assert torch.equal(rest[-1][0].params[name], weights)
+    with pytest.raises(ValueError, match="begin anew"):
+        next(train(module, x, y, Recipe(momentum=0.9), seeds, after=(1, whole[0][0])))

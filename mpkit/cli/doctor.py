@@ -15,7 +15,7 @@ import torch
 from mpkit import finetuning
 from mpkit.cli.output import show
 from mpkit.data import DEFAULT_DATA, cache_folder, cifar10, fashion
-from mpkit.device import cores, describe, pick_device
+from mpkit.device import GPU_MEMORY, cores, describe, gpu_share, pick_device
 from mpkit.runs.scale import scale_name
 
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 def doctor() -> bool:
     """Print a line a finding, as `run` does: False if something that attacks need is missing."""
-    findings = [_python(), *_packages(), _device(), _memory(), _scale(), *_data()]
+    findings = [_python(), *_packages(), _device(), *_cap(), _memory(), _scale(), *_data()]
     for ok, what, advice in findings:
         show(f"{'✓' if ok else '✗'} {what}" + (f" → {advice}" if advice else ""))
     return all(ok for ok, _, _ in findings[:2])
@@ -64,6 +64,21 @@ def _device():
         f"device: {device.type}, {describe(device)}, torch's threads: {torch.get_num_threads()}",
         advice,
     )
+
+
+def _cap():
+    """What a process may take of a GPU, where that is set."""
+    device = pick_device()
+    if not os.environ.get(GPU_MEMORY, "").strip():
+        return
+    if device.type != "cuda":
+        yield True, f"{GPU_MEMORY} is set, and does nothing without a GPU", ""
+        return
+    try:
+        share = gpu_share(device)
+        yield True, f"{GPU_MEMORY}: a process takes at most {share:.0%} of the GPU's memory", ""
+    except ValueError as error:
+        yield False, str(error), f"set it anew, or unset {GPU_MEMORY}"
 
 
 def _memory():

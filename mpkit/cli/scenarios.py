@@ -1,8 +1,8 @@
 """``mpkit scenarios``: the attacks of the paper and the talk by name, and what each needs.
 
 Memory and operations are counted. The time on this machine is an estimate: a few meta-gradients and
-training steps of each network are run, and scaled up, so what else the machine does meanwhile
-counts in. Flags of mpkit attack go before a scenario's settings here too, such as --victims 2.
+training steps of each network are run, and scaled up. It supposes a machine with no other work.
+Flags of mpkit attack go before a scenario's settings here too, such as --victims 2.
 """
 
 from __future__ import annotations
@@ -153,5 +153,5 @@ def _caution(no_trial: bool, took: float) -> str:
         return f"{words}."
     return (
         f"{words}. The time is an estimate from {took:.0f} s of trial: expect it to be off by a "
-        "third, and by more where the machine has other work."
+        "third, and by more where the machine has other work to do meanwhile."
     )

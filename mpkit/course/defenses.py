@@ -47,17 +47,17 @@ class Comparison:
     def _repr_html_(self) -> str:
         if not self.entries:
             return f"<p>The comparison is {NOT_YET}: <code>mpkit compare</code> makes one.</p>"
-        groups = list(dict.fromkeys((e["fine_tune"], e["budget"]) for e in self.entries))
-        tables = [self._table(*group) for group in groups]
+        tables = [self._table(*group) for group in dict.fromkeys(map(_group, self.entries))]
         return "".join(tables) + f"<p>{html.escape(self.where)}</p>"
 
-    def _table(self, fine_tune: str, budget: float) -> str:
+    def _table(self, fine_tune: str, budget: float, epsilon: float | None) -> str:
         """Defenses in rows, and what each costs; in columns the methods that met them, and in a
         table of their own those that met none."""
-        mine = [e for e in self.entries if (e["fine_tune"], e["budget"]) == (fine_tune, budget)]
+        mine = [e for e in self.entries if _group(e) == (fine_tune, budget, epsilon)]
         methods = list(dict.fromkeys(e["method"] for e in mine))
         met = {e["method"] for e in mine if e["defense"] != "none"}
-        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons"
+        bound = "" if epsilon is None else f", ε = {255 * epsilon:.4g}/255"
+        title = f"{WORDS[fine_tune]}, {percent(budget, 0)} poisons{bound}"
         found = [[m for m in methods if (m in met) is there] for there in (True, False)]
         return "".join(self._rows(title, mine, some) for some in found if some)
 
@@ -67,11 +67,16 @@ class Comparison:
             by = {e["method"]: e for e in mine if e["defense"] == defense}
             clean = next((e.get("clean_accuracy_value") for e in by.values()), None)
             cells = [turned(by[m]).replace(" ", "\n", 1) if m in by else "" for m in methods]
-            rows.append([defense, *cells, percent(clean), *_thrown(next(iter(by.values())))])
-        heads = [title, *methods, "clean accuracy"]
-        if any(any(row[-2:]) for row in rows):
-            heads += [f"thrown away of {methods[0]}'s poisons", "and of the others"]
-        return table(heads, [row[: len(heads)] for row in rows])
+            rows.append([defense, *cells, percent(clean), *_told(next(iter(by.values())))])
+        heads = [title, *methods, "clean accuracy", f"thrown away of {methods[0]}'s poisons"]
+        heads += ["and of the others", "spent"]
+        used = [i for i, head in enumerate(heads) if i < len(heads) - 3 or any(r[i] for r in rows)]
+        return table([heads[i] for i in used], [[row[i] for i in used] for row in rows])
+
+
+def _group(e: dict) -> tuple:
+    """What stands in one table; ε is not told by an earlier mpkit."""
+    return e["fine_tune"], e["budget"], e.get("epsilon")
 
 
 def comparison(path: Path = RECORDED) -> Comparison:
@@ -88,9 +93,11 @@ def turned(e: dict) -> str:
     return f"{e['turned_successes']}/{e['turned_n']} ({low} to {high})"
 
 
-def _thrown(e: dict) -> list[str]:
-    """The shares of poisons and of others that a filter throws away; nothing for what is none."""
-    return ["" if e.get(name) is None else percent(e[name], 0) for name in ("caught", "lost")]
+def _told(e: dict) -> list[str]:
+    """The shares of poisons and of others that a filter throws away, and what dp-sgd spends;
+    nothing for what is neither."""
+    shares = ["" if e.get(name) is None else percent(e[name], 0) for name in ("caught", "lost")]
+    return [*shares, e.get("privacy") or ""]
 
 
 class Beside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -127,6 +128,25 @@ def test_the_doctor_looks_at_the_scale(monkeypatch):
     code, findings = examined()
     assert code == 0
     assert line_with("'huge' is unknown", findings).endswith("→ unset MPKIT_SCALE")
+
+
+@pytest.mark.parametrize(
+    ("text", "gpu", "told"),
+    [
+        ("6", False, "✓ MPKIT_GPU_MEMORY is set, and does nothing without a GPU"),
+        ("25%", True, "✓ MPKIT_GPU_MEMORY: a process takes at most 25% of the GPU's memory"),
+        ("lots", True, "✗ MPKIT_GPU_MEMORY 'lots' must be GiB"),
+    ],
+)
+def test_the_doctor_looks_at_the_cap_on_a_gpu(text, gpu, told, monkeypatch):
+    monkeypatch.setenv("MPKIT_GPU_MEMORY", text)
+    monkeypatch.setattr(doctor, "pick_device", lambda: torch.device("cuda" if gpu else "cpu"))
+    monkeypatch.setattr(doctor, "describe", lambda _: "a card")
+    there = SimpleNamespace(total_memory=8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: there)
+    code, findings = examined()
+    assert code == 0
+    assert line_with("MPKIT_GPU_MEMORY", findings).startswith(told)
 
 
 def test_the_doctor_sees_that_there_is_no_home(no_home, monkeypatch):

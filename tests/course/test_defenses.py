@@ -59,6 +59,14 @@ def test_methods_that_met_no_defense_stand_in_a_table_of_their_own(some):
     assert "thrown away" not in two[1]
 
 
+def test_what_dp_sgd_spends_is_told_and_each_bound_has_its_table():
+    spent = entry("dp-sgd", epsilon=8 / 255, privacy="ε_DP = 12.3 at δ = 1e-05")
+    html = Comparison([spent, entry("dp-sgd", epsilon=16 / 255)])._repr_html_()
+    assert "ε_DP = 12.3 at δ = 1e-05" in html
+    assert [f"10% poisons, ε = {e}/255" in html for e in (8, 16, 20)] == [True, True, False]
+    assert html.count("<table>") == 2
+
+
 def test_published_figures_stand_beside_ours_where_both_are(some):
     beside = Beside(some)
     rows = [row for source in beside.published for row in beside.rows(source)]

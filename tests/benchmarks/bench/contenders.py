@@ -52,7 +52,13 @@ def peers(leave_out: Sequence[str] = ()) -> Peers:
 
 
 def ours(problem: Problem, strategy: str, plan: Plan, way: str = "traced") -> Contender:
-    """A strategy of mpkit under a plan, called as `craft` calls it.
+    """A strategy of mpkit under a plan, called as `craft` calls it."""
+    each = each_of_ours(problem, strategy, plan, way)
+    return Contender(lambda: each().sum(0), each.calls)
+
+
+def each_of_ours(problem: Problem, strategy: str, plan: Plan, way: str = "traced") -> Contender:
+    """The same, of every model for itself: (M, P, C, H, W).
 
     "forward over reverse" is not the library's own (bench/mixed.py). Forward mode has no way
     through the library's batch norm, so this one computes with an ordinary one.
@@ -67,7 +73,7 @@ def ours(problem: Problem, strategy: str, plan: Plan, way: str = "traced") -> Co
     )
     one = partial(traced, meta_gradient, module, f, aim, how, way=way)
     run = {False: one(), True: one(in_dims=stacked)}
-    targets = problem.target, torch.tensor([ADVERSARIAL])
+    targets = problem.target, torch.tensor([ADVERSARIAL], device=problem.target.device)
 
     def work(models: slice, state, batches, lr):
         f = run[models.stop - models.start > 1]
@@ -75,7 +81,7 @@ def ours(problem: Problem, strategy: str, plan: Plan, way: str = "traced") -> Co
 
     given = problem.state, problem.batches, problem.lr
     calls = -(-(PATIENCE + 2) // -(-problem.models // plan.chunk)) if way == "traced" else 1
-    return Contender(lambda: for_models(plan, problem.models, work, *given).sum(0), calls)
+    return Contender(lambda: for_models(plan, problem.models, work, *given), calls)
 
 
 def our_plan(problem: Problem, threads: str) -> Plan:
