@@ -137,7 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if group is None:
                 options = parser.parse_args(arguments)
                 return options.run(options)
-            return _one_of_several(parser, arguments, group)
+            code = _one_of_several(parser, arguments, group)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)  # with no last word of the threads that talk to others
     except KeyboardInterrupt:
         say(STOPPED.rstrip("\n"))
         return 130

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import select
 import signal
@@ -25,12 +24,8 @@ import torch
 import torch.distributed as dist
 
 from mpkit.ranks import ALONE, Ranks
-from mpkit.signs import Seen, end_sibling, place
+from mpkit.signs import BEAT, Seen, end_sibling, patience, place
 
-BEAT = 1.0
-"""Seconds between two signs of life."""
-PATIENCE = 30.0
-"""Seconds without one after which a rank is lost; MPKIT_PATIENCE says otherwise."""
 MEETING = timedelta(minutes=5)
 """How long ranks wait for one another at the beginning."""
 FOR_EVER = timedelta(days=30)
@@ -40,18 +35,6 @@ FOR_EVER = timedelta(days=30)
 def launched() -> bool:
     """Whether a launcher made this process one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def patience() -> float:
-    """Raises ValueError for a MPKIT_PATIENCE that is no number of seconds."""
-    said = os.environ.get("MPKIT_PATIENCE", str(PATIENCE))
-    try:
-        seconds = float(said)
-    except ValueError:
-        seconds = math.nan
-    if not 3 * BEAT <= seconds <= 86_400:
-        raise ValueError(f"MPKIT_PATIENCE is {said!r}: say seconds, from {3 * BEAT:g} to 86400")
-    return seconds
 
 
 class Group:
@@ -70,7 +53,7 @@ class Group:
         self.error: BaseException | None = None
         self.signals, self._wake = os.pipe()
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch, name="mpkit group", daemon=True)
+        self.threads = [threading.Thread(target=f, daemon=True) for f in (self._watch, self._guard)]
         store.set_timeout(timedelta(seconds=self.patience))
 
     # ── a process' own life ─────────────────────────────────────────────────────────────────────
@@ -81,8 +64,8 @@ class Group:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        self.thread.start()
-        threading.Thread(target=self._guard, name="mpkit guard", daemon=True).start()
+        for thread in self.threads:
+            thread.start()
 
     def leave(self) -> None:
         """The work is done, here; the first stays until it is everywhere."""
@@ -92,7 +75,8 @@ class Group:
             self.store.append("gone", f" {self.ranks.rank}")
         self.over.set()
         os.write(self._wake, b"\0")
-        self.thread.join()
+        for thread in self.threads:
+            thread.join()
         signal.set_wakeup_fd(-1)
         if not self.ranks.first:
             self.ranks.collected("done")
@@ -266,19 +250,18 @@ def join(speak: Callable[[str], None]) -> Group:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         given = {"store": store, "rank": rank, "world_size": size, "timeout": FOR_EVER}
         dist.init_process_group(backend, **given)
+        store.set_timeout(MEETING)
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # a launcher's second try
+        words, own = (dist.PrefixStore(f"mpkit/{again}", s) for s in (store, watched))
+        found = Group(Ranks(rank, size, words), own, speak)
+        for key in ("end", "gone"):
+            own.compare_set(key, "", "")
+        found.beat()
+        found.ranks.collected("here")
+        found.ranks.told("here")
+        store.set_timeout(FOR_EVER)
     except RuntimeError as error:
-        raise ValueError(
-            f"the processes of this launch did not find each other: {error}"
-        ) from error
-    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # a launcher's second try
-    words, own = (dist.PrefixStore(f"mpkit/{again}", s) for s in (store, watched))
-    store.set_timeout(FOR_EVER)
-    found = Group(Ranks(rank, size, words), own, speak)
-    for key in ("end", "gone"):
-        own.compare_set(key, "", "")
-    found.beat()
-    found.ranks.collected("here")
-    found.ranks.told("here")
+        raise ValueError(f"the launched processes did not find each other: {error}") from error
     found.start()
     _JOINED.append(found)
     return found
@@ -290,7 +273,12 @@ def joined(speak: Callable[[str], None]) -> Iterator[Group | None]:
     if not launched():
         yield None
         return
-    found = join(speak)
+    try:
+        found = join(speak)
+    except ValueError:
+        if os.environ["RANK"] != "0":
+            time.sleep(2 * BEAT)  # the first says it, and must not be ended by the launcher before
+        raise
     try:
         yield found
         found.leave()

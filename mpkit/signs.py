@@ -5,10 +5,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+PATIENCE = 30.0
+"""Seconds without one after which a rank is lost; MPKIT_PATIENCE says otherwise."""
+
+
+def patience() -> float:
+    """Raises ValueError for a MPKIT_PATIENCE that is no number of seconds."""
+    said = os.environ.get("MPKIT_PATIENCE", str(PATIENCE))
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = math.nan
+    if not 3 * BEAT <= seconds <= 86_400:
+        raise ValueError(f"MPKIT_PATIENCE is {said!r}: say seconds, from {3 * BEAT:g} to 86400")
+    return seconds
 
 
 @dataclasses.dataclass

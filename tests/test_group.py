@@ -27,19 +27,6 @@ def test_one_process_is_in_no_group(size, monkeypatch):
     assert group.ranks() is ALONE
 
 
-def test_patience_is_as_the_variable_says(monkeypatch):
-    assert group.patience() == group.PATIENCE
-    monkeypatch.setenv("MPKIT_PATIENCE", "90")
-    assert group.patience() == 90
-
-
-@pytest.mark.parametrize("said", ["", "soon", "nan", "inf", "-1", "2.9", "86401"])
-def test_a_patience_that_is_none_is_refused(said, monkeypatch):
-    monkeypatch.setenv("MPKIT_PATIENCE", said)
-    with pytest.raises(ValueError, match=r"MPKIT_PATIENCE is .* say seconds, from 3 to 86400"):
-        group.patience()
-
-
 def test_a_process_without_a_gpu_of_its_own_is_told_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

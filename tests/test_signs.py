@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
+from mpkit import signs
 from mpkit.signs import Seen, end_sibling, place
 
 
 def test_what_was_heard_is_as_old_as_what_was_new_in_it():
     seen = Seen()
-    for now, signs, moves in ((10, 0, 0), (11, 1, 0), (12, 2, 1), (13, 3, 1), (14, 3, 1)):
-        seen.hear(json.dumps([signs, moves, "host", 7, "here"], allow_nan=False).encode(), now)
+    for now, count, moves in ((10, 0, 0), (11, 1, 0), (12, 2, 1), (13, 3, 1), (14, 3, 1)):
+        seen.hear(json.dumps([count, moves, "host", 7, "here"], allow_nan=False).encode(), now)
     assert (seen.alive, seen.moved) == (13, 12)
     assert seen.process == ["host", 7, "here"]
 
@@ -41,3 +42,17 @@ print(first.wait(30))
     end_sibling(child.pid, place())
     child.communicate(b"\n")
     assert child.returncode == 0
+
+
+def test_patience_is_as_the_variable_says(monkeypatch):
+    monkeypatch.delenv("MPKIT_PATIENCE", raising=False)
+    assert signs.patience() == signs.PATIENCE
+    monkeypatch.setenv("MPKIT_PATIENCE", "90")
+    assert signs.patience() == 90
+
+
+@pytest.mark.parametrize("said", ["", "soon", "nan", "inf", "-1", "2.9", "86401"])
+def test_a_patience_that_is_none_is_refused(said, monkeypatch):
+    monkeypatch.setenv("MPKIT_PATIENCE", said)
+    with pytest.raises(ValueError, match=r"MPKIT_PATIENCE is .* say seconds, from 3 to 86400"):
+        signs.patience()

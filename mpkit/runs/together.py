@@ -21,7 +21,13 @@ TYPES = {str(t): t for t in (torch.float32, torch.float64, torch.bfloat16, torch
 
 
 def lead(ready: Prepared, folder: Path, ranks: Ranks) -> Prepared:
-    """The first rank's attack on all `ranks`, which hear of it (see `follow`)."""
+    """The first rank's attack on all `ranks`, which hear of it (see `follow`). Raises ValueError
+    for a device that they can't share."""
+    if (device := ready.attack.device) not in ("auto", "cpu", "cuda"):
+        raise ValueError(
+            f"several processes can't share --device {device!r}: with cuda each has a GPU of its "
+            "own; or say cpu, or auto"
+        )
     plans = (ready.plan, ready.victim_plan)
     said = {
         "attack": to_dict(ready.attack),

@@ -26,7 +26,7 @@ class Launched:
     processes: list[subprocess.Popen]
     heard: list[Path]
 
-    def codes(self, seconds: float = 120) -> list[int]:
+    def codes(self, seconds: float = 150) -> list[int]:
         """Exit codes, when all have ended."""
         try:
             return [p.wait(seconds) for p in self.processes]

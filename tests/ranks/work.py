@@ -20,14 +20,14 @@ from mpkit.runs.record import flatten
 from mpkit.runs.together import handed_out, whole
 
 TINY = {
-    "data": "digits", "size": 10, "n_train": 60, "n_test": 60, "models": 3, "craft_steps": 3,
+    "data": "digits", "size": 10, "n_train": 60, "n_test": 60, "models": 4, "craft_steps": 3,
     "epochs": 2, "batch": 20, "unroll_steps": 2, "victims": 2, "target_index": 0,
     "target_class": "3", "poison_class": "8",
 }  # fmt: skip
 CASES = {
     "metapoison": {},
     "fewer models than ranks": {"models": 1, "victims": 1},
-    "a rival": {"method": "gradient-matching", "models": 2},
+    "a rival": {"method": "gradient-matching"},
     "another rival": {"method": "feature-collision", "models": 2, "victims": 1},
     "fine-tuned": {"fine_tune": "last", "data": "signs", "size": None, "victims": 1,
                    "target_class": None, "poison_class": None},

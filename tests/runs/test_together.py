@@ -48,6 +48,13 @@ def test_who_follows_has_the_first_ones_attack_and_folder(ready, two, tmp_path):
     assert origin.digest(following.scenario) == origin.digest(ready.scenario)
 
 
+@pytest.mark.parametrize("device", ["cuda:1", "mps"])
+def test_a_device_that_several_can_t_share_is_refused(device, ready, two, tmp_path):
+    attack = dataclasses.replace(ready.attack, device=device)
+    with pytest.raises(ValueError, match=f"several processes can't share --device '{device}'"):
+        together.lead(dataclasses.replace(ready, attack=attack), tmp_path, two[0])
+
+
 @pytest.mark.parametrize("local", [1, 2, 1000])
 def test_each_rank_takes_its_share_of_the_cores(local, ready, two, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
