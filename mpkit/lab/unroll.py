@@ -99,12 +99,15 @@ class UnrollLab(Sharing, Lab):
             yield move
 
     def _move(self, step: int) -> Move:
-        """Move all poisons, from where they are at this moment: the hand may have moved one."""
+        """Move all poisons, from where they are at this moment: the hand may have moved one, and
+        the one that it holds stays in it."""
         look = self.knobs()
         with self.canvas.lock:
             slope, path = self.toy.look_ahead(self.poisons, look.unroll_steps, look.lr)
             norm = slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
             moved = self.poisons - 0.08 * slope / norm * (slope.abs().max() > 0)
+            if (held := self.handles.held) is not None:
+                moved[held] = self.poisons[held]
             self.poisons = self._held(moved)
             loss = float(self.toy.adversarial_loss(path[-1]))
         return Move(step, loss, look.unroll_steps, look.lr, look.epsilon)
@@ -137,6 +140,7 @@ class UnrollLab(Sharing, Lab):
 
     def clear(self) -> None:
         self.records = []
+        self.handles.held = None  # or a page that was closed would hold it for ever
         self._start()
         self._pick(self.which + 1)  # they are back where they began
         self.kept()  # before the limits are set

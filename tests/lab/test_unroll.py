@@ -168,9 +168,10 @@ def test_a_hand_that_moves_a_poison_still_does(unroll):
 # ── the ε boxes, and the hand ─────────────────────────────────────────────────────────────────
 
 
-def drag(lab, which: int, place: list[float] | None = None) -> None:
+def drag(lab, which: int, place: list[float] | None = None, held: bool = False) -> None:
     """As a browser tells it."""
-    message = {"view": "a", "number": 1, "which": which} | ({"place": place} if place else {})
+    message = {"view": "a", "number": 1, "which": which, "held": held}
+    message |= {"place": place} if place else {}
     lab.handles._handle_custom_msg(message, [])
 
 
@@ -209,6 +210,27 @@ def test_a_point_that_is_only_taken_stays_and_is_in_the_boxes(unroll):
     assert torch.equal(lab.poisons, lab.toy.poisons)
     assert lab.controls["which"].value == 4
     assert in_boxes(lab, lab.poisons[3])
+
+
+def test_no_step_moves_the_point_that_is_in_the_hand(unroll):
+    lab = unroll()
+    x, y = lab.toy.poisons[1].tolist()
+    drag(lab, 1, [x + 0.2, y - 0.3], held=True)
+    there = lab.poisons.clone()
+    lab.transport.buttons["step"].click()
+    lab.runner.wait(10)
+    moved = (lab.poisons - there).norm(dim=1)
+    assert moved[1] == 0
+    assert (moved[[0, 2, 3]] > 0).all()
+    drag(lab, 1)  # released
+    lab.transport.buttons["step"].click()
+    lab.runner.wait(10)
+    assert not torch.equal(lab.poisons[1], there[1])
+    drag(lab, 1, held=True)
+    lab.transport.buttons["reset"].click()  # no hand holds what begins anew
+    lab.transport.buttons["step"].click()
+    lab.runner.wait(10)
+    assert not torch.equal(lab.poisons[1], lab.toy.poisons[1])
 
 
 def test_handles_follow_the_points_through_a_run_and_a_reset(unroll, until):

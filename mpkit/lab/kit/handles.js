@@ -88,7 +88,7 @@ function render({ model, el }) {
   function move(which, wanted) {
     mine = { which, place: hold(which, wanted) };
     draw();
-    tell(mine);
+    tell({ ...mine, held });
   }
 
   function listen(point, which) {
@@ -98,9 +98,10 @@ function render({ model, el }) {
       const at = point.getBoundingClientRect();
       off = [event.clientX - at.left - at.width / 2, event.clientY - at.top - at.height / 2];
       point.setPointerCapture(event.pointerId);
+      held = true;
       point.focus({ preventScroll: true });
       event.preventDefault();
-      held = true;
+      tell({ which, held });
       point.classList.add("held");
     });
     point.addEventListener("pointermove", (event) => {
@@ -112,8 +113,10 @@ function render({ model, el }) {
       move(which, [left + across * (right - left), top - down * (top - bottom)]);
     });
     const release = () => {
+      if (!held) return;
       held = false;
       point.classList.remove("held");
+      tell(mine?.which === which ? mine : { which });
       settle();
     };
     point.addEventListener("pointerup", release);

@@ -22,7 +22,8 @@ class Handles(anywidget.AnyWidget):
 
     ``moved(which, place)`` is told where the hand has put one, held within its box, (x, y) in the
     numbers of the axes; `place` is None where one was only taken. What the hand sees follows at
-    once, in the browser, and stays where it was put until `show` says otherwise.
+    once, in the browser, and stays where it was put until `show` says otherwise. ``held``: which
+    one is in the hand at this moment, or None; nothing else may move that one.
     """
 
     _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
@@ -49,6 +50,7 @@ class Handles(anywidget.AnyWidget):
         frame = [at.x0, 1 - at.y1, at.width, at.height]  # of the picture, from its upper left
         nowhere = {"places": [[0.0, 0.0]] * len(names), "boxes": [_within(limits)] * len(names)}
         self.moved = moved
+        self.held: int | None = None
         super().__init__(frame=frame, limits=limits, names=list(names), step=step, **nowhere)
         self.on_msg(self._heard)
 
@@ -72,11 +74,12 @@ class Handles(anywidget.AnyWidget):
         which, place = message.get("which"), message.get("place")
         try:
             if type(which) is int and 0 <= which < len(self.names):
-                self.moved(which, None if place is None else self._held(which, place))
+                self.held = which if message.get("held") is True else None
+                self.moved(which, None if place is None else self._within_box(which, place))
         finally:  # the next one is sent only then
             self.send({"view": message.get("view"), "heard": message.get("number")})
 
-    def _held(self, which: int, place: object) -> tuple[float, float] | None:
+    def _within_box(self, which: int, place: object) -> tuple[float, float] | None:
         """Within the box; None for what is no place."""
         if not isinstance(place, list) or len(place) != 2:
             return None

@@ -40,6 +40,15 @@ def test_a_place_is_told_held_within_its_box_and_answered(handles, heard):
     assert handles.places == [[0, 1], [0.5, 2]]  # the lab says where it is
 
 
+def test_which_one_is_in_the_hand_is_known(handles):
+    assert handles.held is None
+    sent(handles, which=1, held=True)
+    sent(handles, which=1, place=[0, 1], held=True, number=2)
+    assert handles.held == 1
+    sent(handles, which=1, number=3)
+    assert handles.held is None
+
+
 @pytest.mark.parametrize(
     "message",
     [{"which": 2, "place": [0, 0]}, {"which": -1}, {"which": True}, {"which": "0"}, {}],
