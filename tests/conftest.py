@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from mpkit.runs.attack import Attack, make_attack
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data/cifar10-images.tar.xz"
 """Pictures that do not ship."""
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: every full collection from here on may pass it over."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import urllib.error
@@ -26,6 +27,16 @@ def voila(tmp_path_factory):
     with served(tmp_path_factory.mktemp("voila"), VOILA, "api", MPKIT_SCALE="ci") as server:
         shutil.copytree(PAGES, server.root, dirs_exist_ok=True)
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_kernel_goes_on(voila):
+    """A lab runs on where its page is closed, and takes its core from the next one."""
+    yield
+    with urllib.request.urlopen(voila.url("api/kernels"), timeout=30) as answer:
+        for kernel in json.load(answer):
+            address = voila.url(f"api/kernels/{kernel['id']}")
+            urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=60)
 
 
 def test_a_page_wants_the_token(voila):

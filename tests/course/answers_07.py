@@ -1,6 +1,9 @@
-"""Chapter 07: usual wrong answers, as (exercise, answer, words of the message)."""
+"""Chapter 07: usual wrong answers, as (exercise, answer, words of the message); a partial is asked
+for its answer, which takes a model that was trained."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 
@@ -46,8 +49,8 @@ WRONG = [
     ("07.find", range(60), "row numbers"),
     ("07.find", list(range(60)), "a blind pick of all"),
     ("07.find", [*range(59), 600], "different rows"),
-    ("07.find", _of_class(), "use the target"),
-    ("07.find", _backwards(), "Is the sign right"),
+    ("07.find", partial(_of_class), "use the target"),
+    ("07.find", partial(_backwards), "Is the sign right"),
     ("07.certificate", 3, "a function of votes"),
     ("07.certificate", lambda v: "many", "a whole number"),
     ("07.certificate", _lead, "the lead falls by two"),
