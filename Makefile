@@ -16,7 +16,9 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/lecture/*.ipynb))
 BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/benchmarks/*.py)))
-# Two notebooks at a time, each as a whole; what takes longest comes first.
+# Two files at a time, each as a whole; what takes longest comes first (tests/conftest.py).
+BY_FILE = -n 2 --dist loadfile --no-loadscope-reorder
+# Two notebooks likewise.
 NBVAL = -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=120
 
 .DEFAULT_GOAL := help
@@ -103,7 +105,7 @@ lint: $(VENV)/.with-dev ## ruff: rules and layout
 	$(call stage,lint,"$(BIN)/python" -m ruff check . && "$(BIN)/python" -m ruff format --check .)
 
 test-unit: $(VENV)/.with-dev ## the unit tests
-	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser --ignore=tests/notebooks -n 2 --dist loadfile $(PYTEST_ARGS))
+	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser --ignore=tests/notebooks -p no:nbval $(BY_FILE) $(PYTEST_ARGS))
 
 test-notebooks: $(VENV)/.with-dev ## every notebook at the smallest scale: its labs run to their end (nbval), and left alone (nbconvert)
 ifneq ($(NOTEBOOKS),)
@@ -112,7 +114,7 @@ endif
 
 test-browser: $(VENV)/.with-dev ## the lab in a real browser
 ifneq ($(wildcard tests/browser),)
-	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser -n 2 --dist loadfile $(PYTEST_ARGS))
+	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser $(BY_FILE) $(PYTEST_ARGS))
 endif
 
 bench: $(VENV)/.with-bench ## the benchmarks, one after the other

@@ -19,6 +19,25 @@ SHARED = ROOT.parent / "shared/data/cifar10-images.tar.xz"
 """Pictures that do not ship."""
 
 
+LONGEST = (
+    "cli/test_attack_ranks", "lab/test_time", "browser/test_craft_lab", "browser/test_voila",
+    "browser/test_other_labs", "browser/test_why", "browser", "lab", "cli", "ranks", "",
+    "evaluation", "runs", "rivals", "data", "contest", "defenses", "course",
+)  # fmt: skip
+"""Folders and files of tests by how long they take; "" are the files beside the folders. What takes
+longest comes first, so that two processes that share the files end together."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    def place(item) -> int:
+        folder, _, file = item.nodeid.partition("::")[0].removeprefix("tests/").rpartition("/")
+        names = f"{folder}/{file[:-3]}", folder.split("/")[0], ""
+        return next(LONGEST.index(name) for name in names if name in LONGEST)
+
+    items.sort(key=place)
+
+
 def pytest_collection_finish():
     """What is loaded by now stays: every full collection from here on may pass it over."""
     gc.collect()

@@ -127,7 +127,7 @@ def test_what_diverged_is_no_success_and_says_nothing(name, goal):
     poison = "a" if goal == "targeted" else None
     scenario = make_scenario(TRAIN, TEST, "b", poison, goal=goal)
     found = trained(
-        network(name, (1, 8, 8), 3), Recipe(epochs=40, batch=5, weight_decay=1e4), scenario
+        network(name, (1, 8, 8), 3), Recipe(epochs=10, batch=5, weight_decay=1e4), scenario
     )
     assert all(r.diverged for r in found)
     for r in (*found, *(r.other_statistics for r in found if r.other_statistics)):
