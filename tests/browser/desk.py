@@ -12,8 +12,9 @@ from mpkit.lab.kit.panel import Lab
 for lab in [each for each in gc.get_objects() if issubclass(type(each), Lab)]:
     lab.close()
 get_ipython().run_line_magic("reset", "-f")
+__import__("gc").freeze()
 """
-"""Leaves a kernel as it was, but for what is imported."""
+"""Leaves a kernel as it was, but for what is imported; that is not looked through again."""
 SHOWN = "window.jupyterapp.shell.currentWidget"
 
 
