@@ -149,6 +149,13 @@ def test_the_doctor_looks_at_the_cap_on_a_gpu(text, gpu, told, monkeypatch):
     assert line_with("MPKIT_GPU_MEMORY", findings).startswith(told)
 
 
+@pytest.mark.parametrize(("text", "told"), [("1", "✓ MPKIT_TF32: "), ("yes", "✗ MPKIT_TF32 'yes'")])
+def test_the_doctor_looks_at_how_a_gpu_rounds(text, told, monkeypatch):
+    monkeypatch.setenv("MPKIT_TF32", text)
+    _, findings = examined()
+    assert line_with("MPKIT_TF32", findings).startswith(told)
+
+
 def test_the_doctor_sees_that_there_is_no_home(no_home, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", "~/mpkit")
     _, findings = examined()
