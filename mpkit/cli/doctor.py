@@ -16,6 +16,7 @@ from mpkit import finetuning
 from mpkit.cli.output import show
 from mpkit.data import DEFAULT_DATA, cache_folder, cifar10, fashion
 from mpkit.device import GPU_MEMORY, TF32, cores, describe, gpu_share, pick_device, tf32
+from mpkit.evaluation.rates import percent
 from mpkit.runs.scale import scale_name
 
 
@@ -94,7 +95,7 @@ def _cap():
         return
     try:
         share = gpu_share(device)
-        yield True, f"{GPU_MEMORY}: a process takes at most {share:.0%} of the GPU's memory", ""
+        yield True, f"{GPU_MEMORY}: a process takes at most {percent(share, 0)} of the GPU's memory", ""
     except ValueError as error:
         yield False, str(error), f"set it anew, or unset {GPU_MEMORY}"
 
