@@ -94,8 +94,8 @@ def _cap():
         yield True, f"{GPU_MEMORY} is set, and does nothing without a GPU", ""
         return
     try:
-        share = gpu_share(device)
-        yield True, f"{GPU_MEMORY}: a process takes at most {percent(share, 0)} of the GPU's memory", ""
+        share = percent(gpu_share(device), 0)
+        yield True, f"{GPU_MEMORY}: a process takes at most {share} of the GPU's memory", ""
     except ValueError as error:
         yield False, str(error), f"set it anew, or unset {GPU_MEMORY}"
 
