@@ -16,6 +16,7 @@ import itertools
 import os
 import queue
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,7 +56,8 @@ class Kernel:
     def __init__(self, environment: dict[str, str]):
         began = time.perf_counter()
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(env=environment, cwd=tempfile.gettempdir())
+        where = {"env": environment, "cwd": tempfile.gettempdir(), "stderr": subprocess.DEVNULL}
+        self.manager.start_kernel(**where)
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
