@@ -26,6 +26,7 @@ from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.front import Front
 from mpkit.lab.kit.keeping import Keeping
+from mpkit.lab.kit.memory import give_back
 from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
@@ -233,6 +234,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
             )
         if phase.ended or phase is Phase.PAUSED:
             self.canvas.draw()
+            give_back()
 
     def _before(self, action: str) -> bool:
         new = action == "reset" or self.runner.phase is Phase.READY

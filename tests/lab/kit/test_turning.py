@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpkit.lab import CraftLab, DynamicsLab
+from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished, press
 
 
@@ -35,3 +36,18 @@ def test_after_a_run_it_waits_for_the_reset(small, until):
     press(lab, "reset")
     assert lab.attack.settings.models == had + 1
     assert not lab.waiting
+
+
+def test_what_was_turned_in_mid_run_is_seen_at_the_next_step(small):
+    """However soon after the last picture that is."""
+    lab = small(CraftLab)
+    lab.canvas.interval = 1000
+    lab.canvas.draw()
+    lab.runner.phase = Phase.RUNNING
+    try:
+        assert not lab.canvas.update()
+        lab.turn(epsilon=3 / 255)
+        assert lab.canvas.update()
+        assert not lab.canvas.update()
+    finally:
+        lab.runner.phase = Phase.READY
