@@ -1,7 +1,7 @@
 """Memory that a run is done with goes back to the system.
 
 On Linux the allocator keeps what was freed in small pieces for the next time, which in a kernel
-that rests is a third of all it holds (docs/many-students.md).
+that rests after a run is a sixth of all it holds (docs/many-students.md).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def give_back() -> None:
 @functools.cache
 def _trim() -> Callable[[int], int] | None:
     try:
-        return ctypes.CDLL(None).malloc_trim  # glibc's
+        trim = ctypes.CDLL(None).malloc_trim  # glibc's
     except (AttributeError, OSError, TypeError):  # another C library; TypeError: Windows
         return None
+    trim.argtypes = [ctypes.c_size_t]
+    return trim

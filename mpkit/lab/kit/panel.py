@@ -202,6 +202,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
         self.marks.append((where, text))
+        self.canvas.hurry()  # whoever turned something waits for it
 
     # ── the run ───────────────────────────────────────────────────────────────────────────────
 

@@ -18,7 +18,6 @@ class Turning:
         """Settings that act at the next step of a run. Raises ValueError and changes nothing."""
         self.knobs.turn(**values)
         if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
-            self.canvas.hurry()  # the next one is seen as soon as it is there
             self.say(f"From the next {self.unit} on.")
         elif self.runner.phase is Phase.READY:  # its words tell what will be run
             self.canvas.draw()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from mpkit.lab import CraftLab, DynamicsLab
-from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished, press
 
 
@@ -38,16 +37,17 @@ def test_after_a_run_it_waits_for_the_reset(small, until):
     assert not lab.waiting
 
 
-def test_what_was_turned_in_mid_run_is_seen_at_the_next_step(small):
+def test_what_was_turned_in_mid_run_is_seen_with_the_step_that_has_it(small, until):
     """However soon after the last picture that is."""
     lab = small(CraftLab)
-    lab.canvas.interval = 1000
-    lab.canvas.draw()
-    lab.runner.phase = Phase.RUNNING
-    try:
-        assert not lab.canvas.update()
-        lab.turn(epsilon=3 / 255)
-        assert lab.canvas.update()
-        assert not lab.canvas.update()
-    finally:
-        lab.runner.phase = Phase.READY
+    lab.canvas.interval, drawn, take = 1000, [], lab.runner.on_item
+    lab.canvas.drawn = lambda: drawn.append((lab.runner.steps, len(lab.marks)))
+
+    def taken(item) -> None:
+        if lab.runner.steps == 3:
+            lab.turn(epsilon=3 / 255)
+        take(item)
+
+    lab.runner.on_item = taken
+    finished(lab, until)
+    assert drawn[:2] == [(1, 0), (4, 1)]
