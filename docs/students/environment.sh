@@ -1,7 +1,6 @@
 # For a class on one host: set for every student, as in /etc/profile.d/mpkit.sh (docs/many-students.md).
 # A JupyterHub sets the same in jupyterhub_config.py.
 
-export MPKIT_DATA=/srv/mpkit/data   # one folder of pictures for all; they may read it, and need not write
 export MPKIT_SCALE=laptop           # the sizes of the course, also where there is a GPU
 export MPKIT_THREADS=2              # cores that one kernel may take
 export OMP_NUM_THREADS=1            # numpy's and scikit-learn's threads: they would take all cores

@@ -18,13 +18,12 @@ c.JupyterHub.spawner_class = "systemd"
 c.SystemdSpawner.user_workingdir = "/home/{USERNAME}"
 c.SystemdSpawner.disable_user_sudo = True
 c.SystemdSpawner.isolate_tmp = True
-c.Spawner.mem_limit = "2G"  # two running labs; who takes more loses the kernel, and nobody else's
+c.Spawner.mem_limit = "2G"  # who takes more loses a kernel, and nobody else does
 c.Spawner.mem_guarantee = "500M"
 c.Spawner.cpu_limit = 2.0
 c.Spawner.default_url = "/lab/tree/notebooks/00-start-here.ipynb"
-c.Spawner.cmd = ["/opt/mpkit/.venv/bin/jupyterhub-singleuser"]  # pip install jupyterhub in there
+c.Spawner.cmd = ["/opt/mpkit/.venv/bin/jupyterhub-singleuser"]
 c.Spawner.environment = {
-    "MPKIT_DATA": "/srv/mpkit/data",
     "MPKIT_SCALE": "laptop",
     "MPKIT_THREADS": "2",
     "OMP_NUM_THREADS": "1",
