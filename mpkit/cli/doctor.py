@@ -15,7 +15,7 @@ import torch
 from mpkit import finetuning
 from mpkit.cli.output import show
 from mpkit.data import DEFAULT_DATA, cache_folder, cifar10, fashion
-from mpkit.device import GPU_MEMORY, describe, gpu_share, pick_device
+from mpkit.device import GPU_MEMORY, TF32, describe, gpu_share, pick_device, tf32
 from mpkit.runs.scale import scale_name
 
 
@@ -26,7 +26,16 @@ def run(options: argparse.Namespace) -> int:
 
 def doctor() -> bool:
     """Print a line a finding, as `run` does: False if something that attacks need is missing."""
-    findings = [_python(), *_packages(), _device(), *_cap(), _memory(), _scale(), *_data()]
+    findings = [
+        _python(),
+        *_packages(),
+        _device(),
+        *_cap(),
+        *_rounding(),
+        _memory(),
+        _scale(),
+        *_data(),
+    ]
     for ok, what, advice in findings:
         show(f"{'✓' if ok else '✗'} {what}" + (f" → {advice}" if advice else ""))
     return all(ok for ok, _, _ in findings[:2])
@@ -65,6 +74,15 @@ def _device():
         return False, str(error), ""
     threads = torch.get_num_threads()
     return True, f"device: {device.type}, {words}, torch's threads: {threads}", advice
+
+
+def _rounding():
+    """How a GPU rounds, where that is set."""
+    try:
+        if tf32():
+            yield True, f"{TF32}: products and convolutions in TF32 on a GPU", ""
+    except ValueError as error:
+        yield False, str(error), f"set it anew, or unset {TF32}"
 
 
 def _cap():
