@@ -109,10 +109,17 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def cores() -> int:
-    """The processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The processor cores this process may use, and not more than MPKIT_THREADS. Raises ValueError
+    where that is no such number."""
+    several = hasattr(os, "sched_getaffinity")
+    there = len(os.sched_getaffinity(0)) if several else os.cpu_count() or 1
+    most = os.environ.get("MPKIT_THREADS", "").strip()
+    if most and not (most.isascii() and most.isdigit() and int(most)):
+        raise ValueError(
+            f"MPKIT_THREADS must be a whole number of threads, 1 or more, not {most!r}; unset it "
+            "for as many as there are cores"
+        )
+    return min(there, int(most)) if most else there
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -232,6 +232,21 @@ def test_cores_are_those_this_process_may_use(monkeypatch):
     assert device.cores() == 1
 
 
+@pytest.mark.parametrize(("most", "found"), [("", 8), ("2", 2), (" 3 ", 3), ("20", 8)])
+def test_threads_can_be_capped(most, found, monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("MPKIT_THREADS", most)
+    assert device.cores() == found
+    assert plan_for(24, CPU) == Plan(1, found)
+
+
+@pytest.mark.parametrize("most", ["0", "-1", "many", "2.5", "²"])
+def test_a_cap_that_is_no_number_is_refused(most, monkeypatch):
+    monkeypatch.setenv("MPKIT_THREADS", most)
+    with pytest.raises(ValueError, match=f"MPKIT_THREADS must be a whole .*{most}.*; unset it"):
+        device.cores()
+
+
 # ── devices ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -15,7 +15,7 @@ import torch
 from mpkit import finetuning
 from mpkit.cli.output import show
 from mpkit.data import DEFAULT_DATA, cache_folder, cifar10, fashion
-from mpkit.device import GPU_MEMORY, TF32, cores, describe, gpu_share, pick_device, tf32
+from mpkit.device import GPU_MEMORY, TF32, describe, gpu_share, pick_device, tf32
 from mpkit.evaluation.rates import percent
 from mpkit.runs.scale import scale_name
 
@@ -69,11 +69,12 @@ def _packages():
 def _device():
     device = pick_device()
     advice = "" if device.type == "cuda" else f"no GPU: the {DEFAULT_DATA} do without one"
-    return (
-        True,
-        f"device: {device.type}, {describe(device)}, torch's threads: {torch.get_num_threads()}",
-        advice,
-    )
+    try:
+        words = describe(device)
+    except ValueError as error:  # of MPKIT_THREADS
+        return False, str(error), ""
+    threads = torch.get_num_threads()
+    return True, f"device: {device.type}, {words}, torch's threads: {threads}", advice
 
 
 def _rounding():
@@ -104,7 +105,7 @@ def _memory():
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError, OSError):
-        return True, f"memory: not told by this system, {cores()} cores", ""
+        return True, "memory: not told by this system", ""
     ok = total >= 3
     return ok, f"memory: {total:.1f} GiB", "" if ok else "close other programs, or use --scale ci"
 
