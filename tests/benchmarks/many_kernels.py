@@ -21,10 +21,10 @@ import itertools
 import os
 import queue
 import re
+import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -51,6 +51,8 @@ STEPS = 5
 """Craft steps after which a run is well under way: what is traced is then run as a graph."""
 PATIENCE = 120
 """Seconds after which a kernel that says nothing is given up."""
+MADE: list[subprocess.Popen | str] = []
+"""Processes and folders that are there as long as it runs."""
 
 
 def settings() -> dict[str, str]:
@@ -84,6 +86,7 @@ class Kernel:
         began = time.perf_counter()
         where = {"env": environment, "cwd": tempfile.gettempdir(), "stderr": subprocess.DEVNULL}
         self.manager.start_kernel(**where)
+        MADE.append(self.manager.provisioner.process)
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
@@ -261,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kernels = [Kernel() for _ in range(a.kernels)]
     with contextlib.ExitStack() as stack:  # ends all of them, whatever happens
         folder = stack.enter_context(tempfile.TemporaryDirectory())
+        MADE.append(folder)
         own = {"PYTHONPATH": str(ROOT), "MPKIT_DATA": folder, "MPKIT_SCALE": a.scale}
         environment = os.environ | settings() | own
         environment.pop("MPKIT_SYNC", None)
@@ -270,6 +274,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_json(a.json, {"given": vars(a) | {"json": None}, "load_before": load} | found)
 
 
+def stop(number: int, _: object) -> None:
+    """At once: to ask kernels, and to wait for them, may hang where one is being started. One that
+    is just born sees by itself that it is alone."""
+    for made in MADE:
+        shutil.rmtree(made, True) if isinstance(made, str) else made.kill()
+    os._exit(128 + number)
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # kernels are ended first
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     main()
