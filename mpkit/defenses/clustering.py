@@ -31,7 +31,7 @@ def cluster_scores(found: Tensor) -> Tensor:
     """Of one class's features (n, width): the silhouette of 2-means on their main components, for
     those in the smaller cluster, and its negative for the others. −1 where there is nothing to
     cluster."""
-    from sklearn.cluster import KMeans  # slow to import, and needed by this defense only
+    from sklearn.cluster import KMeans  # 60 MiB and a second, which other work does without
     from sklearn.decomposition import PCA
     from sklearn.metrics import silhouette_score
 

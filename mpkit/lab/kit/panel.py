@@ -26,6 +26,7 @@ from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.front import Front
 from mpkit.lab.kit.keeping import Keeping
+from mpkit.lab.kit.memory import give_back
 from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
@@ -201,6 +202,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
         self.marks.append((where, text))
+        self.canvas.hurry()  # whoever turned something waits for it
 
     # ── the run ───────────────────────────────────────────────────────────────────────────────
 
@@ -233,6 +235,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
             )
         if phase.ended or phase is Phase.PAUSED:
             self.canvas.draw()
+            give_back()
 
     def _before(self, action: str) -> bool:
         new = action == "reset" or self.runner.phase is Phase.READY
