@@ -20,6 +20,8 @@ import torch
 Result = TypeVar("Result")
 GPU_MEMORY = "MPKIT_GPU_MEMORY"
 """The variable that caps what a process takes of a GPU, see `gpu_share`."""
+TF32 = "MPKIT_TF32"
+"""The variable that lets a GPU take products and convolutions in TF32, see `tf32`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +109,17 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def cores() -> int:
-    """The processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The processor cores this process may use, and not more than MPKIT_THREADS. Raises ValueError
+    where that is no such number."""
+    several = hasattr(os, "sched_getaffinity")
+    there = len(os.sched_getaffinity(0)) if several else os.cpu_count() or 1
+    most = os.environ.get("MPKIT_THREADS", "").strip()
+    if most and not (most.isascii() and most.isdigit() and int(most)):
+        raise ValueError(
+            f"MPKIT_THREADS must be a whole number of threads, 1 or more, not {most!r}; unset it "
+            "for as many as there are cores"
+        )
+    return min(there, int(most)) if most else there
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -135,7 +144,8 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def make_reproducible(device: torch.device) -> None:
     """Ask for the same bits every time: of a GPU at some cost in speed, of a CPU at none. What a
-    process may take of a GPU is capped here, too (`gpu_share`, which may raise ValueError).
+    process may take of a GPU is capped here, too, and how it rounds is set (`gpu_share` and `tf32`,
+    which may raise ValueError).
 
     On a CPU torch is set to one thread an operation, whatever the number of cores: sums are then
     taken in the same order everywhere. Cores are used by a `Plan`, which spreads models over them.
@@ -148,6 +158,8 @@ def make_reproducible(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # torch allows it for convolutions alone; here one word says it of both.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32()
         if share := gpu_share(device):
             torch.cuda.set_per_process_memory_fraction(share, device.index)
 
@@ -173,6 +185,17 @@ def gpu_share(device: torch.device) -> float | None:
             f"and at most the {there:.1f} GiB of this GPU"
         )
     return share
+
+
+def tf32() -> bool:
+    """Whether a GPU may take float32's products and convolutions in TF32, by MPKIT_TF32, 1 or 0
+    (not set: 0). That is faster and keeps 10 of float32's 23 bits: other poisons come of it, so run
+    folders say it. Raises ValueError for anything else.
+    """
+    text = os.environ.get(TF32, "").strip()
+    if text not in ("", "0", "1"):
+        raise ValueError(f"{TF32} {text!r} must be 1 (TF32 on a GPU) or 0 (float32 throughout)")
+    return text == "1"
 
 
 def finish(device: torch.device) -> None:

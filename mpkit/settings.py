@@ -46,7 +46,7 @@ class Settings:
     `compute` says how the arithmetic is run: "traced" (the graph of its operations, once that is
     written down: see `mpkit.tracing`) or "plain" (function by function), which give the same bits;
     or "compiled", which is faster, needs a C++ compiler, takes a minute or so to begin, and rounds
-    differently.
+    differently; or "graphed", the traced graph as a CUDA graph, which needs a GPU of NVIDIA.
 
     `method` other than MetaPoison: see `mpkit.rivals`. They craft on surrogates that are trained to
     the end, on clean data, and look at no training steps.

@@ -30,7 +30,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from mpkit.functional import own
 from mpkit.modes import Mode
 
-WAYS = ("traced", "plain", "compiled")
+WAYS = ("traced", "plain", "compiled", "graphed")
 """How a function may run: see `Settings.compute`."""
 
 PATIENCE = 2
@@ -129,21 +129,24 @@ class Traced:
     def _note(self, form: Form, given: tuple) -> None:
         """Make the graph."""
         given, f = settled(given), self._function()
+        leaves = tree_flatten(given)[0]
         try:
-            with Recorder(tree_flatten(given)[0]) as recorder:
+            with Recorder(leaves) as recorder:
                 results, form.out = tree_flatten(f(*given))
             recorder.end(results)
             form.graph = recorder.compiled() if self.way == "compiled" else recorder.scripted()
+            if self.way == "graphed":
+                form.graph = replayed(form.graph, leaves)
             if self.way == "compiled":
-                form.run(tree_flatten(given)[0])
+                form.run(leaves)
         except Untraceable as error:
             self._fail(form, str(error))
 
     def _fail(self, form: Form, why: str) -> None:
-        """Say once that the plain function goes on alone. Raises ValueError where compiling was
-        asked for."""
-        if self.way == "compiled":
-            raise ValueError(f"compute='compiled' is not to be had here: {why}. Use 'traced'")
+        """Say once that the plain function goes on alone. Raises ValueError where another way
+        was asked for."""
+        if self.way != "traced":
+            raise ValueError(f"compute={self.way!r} is not to be had here: {why}. Use 'traced'")
         form.failed, name = True, getattr(self.f, "__name__", "a function")
         warnings.warn(f"{name} cannot be traced and runs more slowly: {why}", stacklevel=2)
 
@@ -240,6 +243,24 @@ class Recorder(Mode):
                 raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
 
         return run
+
+
+def replayed(f: Callable, leaves: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
+    """`f` as a CUDA graph: the GPU is told of all its operations at once, and no longer waits for
+    each to be called. Raises Untraceable where there is no such GPU, or it cannot be done."""
+    if not on_gpu(leaves):
+        raise Untraceable("a CUDA graph needs a GPU of NVIDIA")
+    mine = tuple(t.detach().clone() for t in leaves)  # which every call writes into
+    try:
+        g = torch.cuda.make_graphed_callables(lambda *given: tuple(f(list(given))), mine)
+    except RuntimeError as error:
+        raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
+    return lambda given: [t.clone() for t in g(*given)]  # what it gives, the next call overwrites
+
+
+def on_gpu(leaves: list[Tensor]) -> bool:
+    """Whether all of them are on a GPU of NVIDIA."""
+    return all(t.device.type == "cuda" for t in leaves)
 
 
 _SPELLING = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -233,6 +232,21 @@ def test_cores_are_those_this_process_may_use(monkeypatch):
     assert device.cores() == 1
 
 
+@pytest.mark.parametrize(("most", "found"), [("", 8), ("2", 2), (" 3 ", 3), ("20", 8)])
+def test_threads_can_be_capped(most, found, monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("MPKIT_THREADS", most)
+    assert device.cores() == found
+    assert plan_for(24, CPU) == Plan(1, found)
+
+
+@pytest.mark.parametrize("most", ["0", "-1", "many", "2.5", "²"])
+def test_a_cap_that_is_no_number_is_refused(most, monkeypatch):
+    monkeypatch.setenv("MPKIT_THREADS", most)
+    with pytest.raises(ValueError, match=f"MPKIT_THREADS must be a whole .*{most}.*; unset it"):
+        device.cores()
+
+
 # ── devices ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -331,53 +345,3 @@ def test_other_errors_in_threads_are_not_swallowed_and_threads_are_restored():
 def test_devices_that_are_not_here_are_refused():
     with pytest.raises(ValueError, match="this machine has: auto, cpu"):
         pick_device("abacus")
-
-
-# ── a card that several share ───────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def card(monkeypatch):
-    """A GPU of 80 GiB, and the caps that were set on it."""
-    caps = []
-    there = SimpleNamespace(total_memory=80 * 2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: there)
-    monkeypatch.setattr(
-        torch.cuda, "set_per_process_memory_fraction", lambda *given: caps.append(given)
-    )
-    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
-    return caps
-
-
-@pytest.mark.parametrize(
-    ("text", "share"),
-    [("20", 0.25), (" 20GiB", 0.25), ("0.8", 0.01), ("80", 1), ("25%", 0.25), ("100 %", 1)],
-)
-def test_a_process_takes_no_more_than_it_may(card, monkeypatch, text, share):
-    monkeypatch.setenv("MPKIT_GPU_MEMORY", text)
-    device.make_reproducible(torch.device("cuda", 1))
-    device.make_reproducible(GPU)
-    assert card == [(pytest.approx(share), 1), (pytest.approx(share), None)]
-    device.make_reproducible(CPU)
-    assert len(card) == 2
-
-
-@pytest.mark.parametrize("text", ["80.1", "0", "-3", "101%", "0%", "nan", "half", "GiB", "%"])
-def test_a_cap_that_is_none_is_refused(card, monkeypatch, text):
-    monkeypatch.setenv("MPKIT_GPU_MEMORY", text)
-    with pytest.raises(ValueError, match=r"must be GiB, such as 6, or .*the 80\.0 GiB") as error:
-        device.make_reproducible(GPU)
-    assert repr(text) in str(error.value)
-    assert not card
-
-
-@pytest.mark.parametrize("text", [None, "", " "])
-def test_without_the_variable_there_is_no_cap(card, monkeypatch, text):
-    monkeypatch.delenv("MPKIT_GPU_MEMORY", raising=False)
-    if text is not None:
-        monkeypatch.setenv("MPKIT_GPU_MEMORY", text)
-    device.make_reproducible(GPU)
-    assert not card

@@ -246,6 +246,37 @@ def test_compiling_that_fails_says_what_to_do(monkeypatch):
         function(module, way="compiled")(*given(module))
 
 
+def test_a_cuda_graph_without_a_gpu_is_refused():
+    module = network("mlp", (3, 8, 8), 4)
+    with pytest.raises(ValueError, match=r"compute='graphed' .*GPU of NVIDIA.*Use 'traced'"):
+        function(module, way="graphed")(*given(module))
+
+
+def test_what_a_cuda_graph_gave_stays_when_it_runs_again(monkeypatch):
+    """It writes into the same memory each time, which is imitated here."""
+
+    def graphed(f, mine):
+        out = f(*mine)
+
+        def run(*given):
+            for place, tensor in zip(mine, given, strict=True):
+                place.copy_(tensor)
+            for place, tensor in zip(out, f(*mine), strict=True):
+                place.copy_(tensor)
+            return out
+
+        return run
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    monkeypatch.setattr(tracing, "on_gpu", lambda leaves: True)
+    module = network("convnet", (3, 8, 8), 4)
+    f = function(module, way="graphed")
+    all_given = [given(module, seed=seed) for seed in range(PATIENCE + 3)]
+    found = [f(*each) for each in all_given]
+    assert has_graph(f)
+    assert all(bits(a, f.plain(*each)) for a, each in zip(found, all_given, strict=True))
+
+
 @pytest.mark.slow
 def test_compiled_equals_plain_but_for_rounding():
     pytest.importorskip("torch._inductor")

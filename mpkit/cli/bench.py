@@ -17,6 +17,7 @@ import torch
 from mpkit.cli.options import add_attack_flags, attack_from, flags, given, homed, named, several
 from mpkit.cli.output import refuse_unwritable, say, show
 from mpkit.device import describe, make_reproducible, out_of_memory, pick_device, plan_for
+from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.runs.attack import Attack
 from mpkit.runs.ceilings import CONVOLUTION, COPY, DTYPES, PRODUCT, Rate, achieved, ceilings
@@ -100,7 +101,7 @@ def table(dtype: str, rows: list[Rate]) -> list[str]:
         cells = [f"{r.what:<{wide}}", f"{1000 * r.seconds:9.2f}"]
         for rate, ceiling, wides in ((r.operations, best, (9, 8)), (r.moved, copied, (8, 8))):
             known = rate is not None
-            told = (f"{rate / 1e9:.4g}", f"{rate / ceiling:.0%}") if known else ("", "")
+            told = (f"{rate / 1e9:.4g}", percent(rate / ceiling, 0)) if known else ("", "")
             cells += [f"{text:>{width}}" for text, width in zip(told, wides, strict=True)]
         lines.append(" ".join(cells).rstrip())
     return [*lines, ""]

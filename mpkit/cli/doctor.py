@@ -15,7 +15,8 @@ import torch
 from mpkit import finetuning
 from mpkit.cli.output import show
 from mpkit.data import DEFAULT_DATA, cache_folder, cifar10, fashion
-from mpkit.device import GPU_MEMORY, cores, describe, gpu_share, pick_device
+from mpkit.device import GPU_MEMORY, TF32, describe, gpu_share, pick_device, tf32
+from mpkit.evaluation.rates import percent
 from mpkit.runs.scale import scale_name
 
 
@@ -26,7 +27,16 @@ def run(options: argparse.Namespace) -> int:
 
 def doctor() -> bool:
     """Print a line a finding, as `run` does: False if something that attacks need is missing."""
-    findings = [_python(), *_packages(), _device(), *_cap(), _memory(), _scale(), *_data()]
+    findings = [
+        _python(),
+        *_packages(),
+        _device(),
+        *_cap(),
+        *_rounding(),
+        _memory(),
+        _scale(),
+        *_data(),
+    ]
     for ok, what, advice in findings:
         show(f"{'✓' if ok else '✗'} {what}" + (f" → {advice}" if advice else ""))
     return all(ok for ok, _, _ in findings[:2])
@@ -59,11 +69,21 @@ def _packages():
 def _device():
     device = pick_device()
     advice = "" if device.type == "cuda" else f"no GPU: the {DEFAULT_DATA} do without one"
-    return (
-        True,
-        f"device: {device.type}, {describe(device)}, torch's threads: {torch.get_num_threads()}",
-        advice,
-    )
+    try:
+        words = describe(device)
+    except ValueError as error:  # of MPKIT_THREADS
+        return False, str(error), ""
+    threads = torch.get_num_threads()
+    return True, f"device: {device.type}, {words}, torch's threads: {threads}", advice
+
+
+def _rounding():
+    """How a GPU rounds, where that is set."""
+    try:
+        if tf32():
+            yield True, f"{TF32}: products and convolutions in TF32 on a GPU", ""
+    except ValueError as error:
+        yield False, str(error), f"set it anew, or unset {TF32}"
 
 
 def _cap():
@@ -75,8 +95,8 @@ def _cap():
         yield True, f"{GPU_MEMORY} is set, and does nothing without a GPU", ""
         return
     try:
-        share = gpu_share(device)
-        yield True, f"{GPU_MEMORY}: a process takes at most {share:.0%} of the GPU's memory", ""
+        share = percent(gpu_share(device), 0)
+        yield True, f"{GPU_MEMORY}: a process takes at most {share} of the GPU's memory", ""
     except ValueError as error:
         yield False, str(error), f"set it anew, or unset {GPU_MEMORY}"
 
@@ -85,7 +105,7 @@ def _memory():
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError, OSError):
-        return True, f"memory: not told by this system, {cores()} cores", ""
+        return True, "memory: not told by this system", ""
     ok = total >= 3
     return ok, f"memory: {total:.1f} GiB", "" if ok else "close other programs, or use --scale ci"
 

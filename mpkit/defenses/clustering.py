@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.metrics import silhouette_score
 from torch import Tensor, nn
 
 from mpkit.data import Dataset
@@ -34,6 +31,10 @@ def cluster_scores(found: Tensor) -> Tensor:
     """Of one class's features (n, width): the silhouette of 2-means on their main components, for
     those in the smaller cluster, and its negative for the others. −1 where there is nothing to
     cluster."""
+    from sklearn.cluster import KMeans  # 60 MiB and a second, which other work does without
+    from sklearn.decomposition import PCA
+    from sklearn.metrics import silhouette_score
+
     n, pictures = len(found), found.double().numpy()
     if n < 4 or len(np.unique(pictures, axis=0)) < 3:
         return torch.full((n,), -1.0)

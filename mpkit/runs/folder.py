@@ -18,7 +18,7 @@ from mpkit.data.archives import DataError
 from mpkit.data.datasets import NAMED
 from mpkit.data.places import exists, quoted
 from mpkit.data.schema import sealed, strict, told, value
-from mpkit.device import Plan, describe, pick_device
+from mpkit.device import Plan, cores, describe, pick_device
 from mpkit.evaluation.records import VictimRecord, victim_of
 from mpkit.evaluation.targets import Target
 from mpkit.metapoison import CraftState
@@ -143,8 +143,10 @@ class SavedRun:
                 f"the pictures of the run in {self.folder} are not at {attack.data!r}: say where "
                 "they are now with --data"
             )
+        here = cores()  # the run may have begun on a larger machine
+        plans = [dataclasses.replace(p, workers=min(p.workers, here)) for p in self.plans]
         try:
-            ready = prepare(attack, progress, *self.plans)
+            ready = prepare(attack, progress, *plans)
         except ValueError as error:  # classes or pictures that are not there
             if not data and not isinstance(error, DataError):
                 raise

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from mpkit.device import tf32
 from mpkit.scenario import Scenario
 
 
@@ -30,10 +31,12 @@ def code() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What a result may depend on: Python and the packages that compute."""
+    """What a result may depend on: Python, the packages that compute, and how a GPU rounds."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     found["mpkit"] = sys.modules["mpkit"].__version__  # also where it is not installed
     found["torch"] = torch.__version__  # with its build, which the package's version leaves out
+    if tf32() and torch.cuda.is_available():
+        found["float32"] = "TF32"
     for name in ("numpy", "scipy", "scikit-learn", "pillow", "safetensors"):
         try:
             found[name] = version(name)

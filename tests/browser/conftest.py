@@ -31,7 +31,7 @@ def browser():
         missing("there is no playwright: pip install mpkit[browser]")
     if not Path(CHROMIUM).exists():
         missing(f"there is no {CHROMIUM}: install chromium, or name one in MPKIT_CHROMIUM")
-    expect.set_options(timeout=20_000)  # others may be busy on this machine
+    expect.set_options(timeout=40_000)  # others may be busy on this machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser.new_context(viewport={"width": 1280, "height": 1000})  # one cache for all
@@ -70,7 +70,7 @@ def old_kernel(tmp_path_factory, jupyter):
 @pytest.fixture
 def page(browser):
     page = browser.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     yield page
     page.close()
 

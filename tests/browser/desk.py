@@ -30,7 +30,7 @@ class Desk:
     ) -> Notebook:
         """A notebook of these cells, or one that lies in the server's folder; nothing is run."""
         known, page = self.page is not None, self.page or self.browser.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.set_viewport_size(dict(zip(("width", "height"), screen, strict=True)))
         book, self.page = Notebook(page, self.server, name), page
         if cells is not None:

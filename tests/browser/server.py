@@ -176,7 +176,7 @@ class Notebook:
             code,
         )
 
-    def wait_for(self, expression: str, seconds: float = 20):
+    def wait_for(self, expression: str, seconds: float = 60):
         """Until an expression is true in the kernel: its value."""
         end = time.monotonic() + seconds
         while not (value := self.ask(expression)):

@@ -211,7 +211,7 @@ def test_reloading_in_mid_run_picks_the_run_up(lab):
     lab.wait_for(f"lab.runner.steps > {count}")
     seen = lab.page.locator("img[alt*='After craft step']").last
     before = seen.get_attribute("alt")
-    expect(seen).not_to_have_attribute("alt", before, timeout=30_000)
+    expect(seen).not_to_have_attribute("alt", before, timeout=60_000)
     assert lab.ask(THREADS) == 1
     lab.press("Pause", -1)
     lab.wait_for("lab.runner.phase.value == 'paused'")

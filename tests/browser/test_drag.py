@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from server import Notebook, expect
@@ -42,6 +43,13 @@ class Hand:
         self.page.mouse.move(*self.pixel(place), steps=8)
         if release:
             self.page.mouse.up()
+
+    def comes_to(self, which: int, place) -> None:
+        """Wait until the handle stands at a place."""
+        end = time.monotonic() + 30
+        while not self.near(which, place):
+            assert time.monotonic() < end, f"{self.middle(which)}, and not {self.pixel(place)}"
+            self.page.wait_for_timeout(50)
 
     def near(self, which: int, place) -> bool:
         """Whether the handle stands at a place, to two pixels."""
@@ -142,5 +150,4 @@ def test_a_point_is_dragged_while_the_lab_runs(hand):
     book.press("Pause")
     book.wait_for("lab.runner.phase.value == 'paused'")
     assert book.ask("lab.runner.error is None")
-    book.page.wait_for_timeout(500)
-    assert hand.near(3, book.ask(PLACE.format(3)))
+    hand.comes_to(3, book.ask(PLACE.format(3)))

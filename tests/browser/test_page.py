@@ -50,7 +50,7 @@ def test_it_plays_to_its_end_and_asks_for_nothing(opened):
     page.get_by_role("button", name="Again").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(when(page)).to_have_text(re.compile("craft step"))
-    expect(page.get_by_role("button", name="Again")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Again")).to_be_visible(timeout=60_000)
     expect(when(page)).to_have_text("victim 3 of 3")
     expect(page.locator(".count").first).to_contain_text("2 of 3")
     expect(page.locator("#said")).to_contain_text("trained on the poisons: 2 of 3 call it “b”")

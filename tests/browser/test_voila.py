@@ -69,7 +69,7 @@ def test_a_lab_runs_without_code(page, voila, name):
     picture = page.locator("img[src^='data:image/jpeg']").filter(visible=True).first
     before = page.locator("img[style*='max-width']").first.get_attribute("alt")
     run.click()
-    expect(page.get_by_text("running", exact=False).first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("running", exact=False).first).to_be_visible(timeout=60_000)
     expect(page.locator("img[style*='max-width']").first).not_to_have_attribute(
         "alt", before, timeout=60_000
     )

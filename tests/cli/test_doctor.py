@@ -149,6 +149,20 @@ def test_the_doctor_looks_at_the_cap_on_a_gpu(text, gpu, told, monkeypatch):
     assert line_with("MPKIT_GPU_MEMORY", findings).startswith(told)
 
 
+def test_the_doctor_says_what_is_wrong_with_a_cap_on_threads(monkeypatch):
+    monkeypatch.setenv("MPKIT_THREADS", "two")
+    code, findings = examined()
+    assert code == 0
+    assert line_with("MPKIT_THREADS", findings).startswith("✗ MPKIT_THREADS must be a whole number")
+
+
+@pytest.mark.parametrize(("text", "told"), [("1", "✓ MPKIT_TF32: "), ("yes", "✗ MPKIT_TF32 'yes'")])
+def test_the_doctor_looks_at_how_a_gpu_rounds(text, told, monkeypatch):
+    monkeypatch.setenv("MPKIT_TF32", text)
+    _, findings = examined()
+    assert line_with("MPKIT_TF32", findings).startswith(told)
+
+
 def test_the_doctor_sees_that_there_is_no_home(no_home, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", "~/mpkit")
     _, findings = examined()

@@ -15,8 +15,10 @@ from mpkit.course.defenses import (
     Comparison,
     comparison,
     draw,
+    draw_times,
     turned,
 )
+from mpkit.course.recorded import TABLES
 from mpkit.defenses.defense import DEFENSES
 from mpkit.finetuning import FINE_TUNE
 from tests.lab.kit.test_numbers import free
@@ -116,3 +118,15 @@ def test_what_ships_is_read():
 def test_names_of_published_defenses_are_ours_or_are_not_in_the_kit():
     there = {r["defense"] for rows in Beside(Comparison([])).published.values() for r in rows}
     assert there - set(DEFENSES) <= {"diffusion", "energy model", "friendly-noise", "epic-training"}
+
+
+def test_a_line_a_method_goes_through_its_rates_in_time():
+    table = TABLES["equal time"]
+    axes = draw_times(table)
+    lines = [line for line, *_ in axes.containers]
+    assert axes.get_legend_handles_labels()[1] == ["MetaPoison", "gradient matching"]
+    for line, start in zip(lines, ("MetaPoison", "gradient matching"), strict=True):
+        wanted = [r.rate.rate for r in table.results if r.label.startswith(start)]
+        assert list(line.get_ydata()) == wanted
+        assert line.get_xdata() == pytest.approx([5, 10, 20, 40], rel=0.05)
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["5", "10", "20", "40"]

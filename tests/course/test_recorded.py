@@ -61,7 +61,7 @@ def test_rows_on_the_same_targets_are_shown_and_compared_target_by_target():
     html = table._repr_html_()
     assert "title='y → &lt;x&gt;, far: 1 of 4'>1</td>" in html
     assert "Targets, with victims that turned: 1 x → y, near; 2 y → &lt;x&gt;, far." in html
-    assert html.count("<td") == 3 * (2 + 4)
+    assert html.count("<td") == 3 * (2 + 4) + 1
     with pytest.raises(ValueError, match=r"no row 'd'; there are: a, b, c"):
         table.row("d")
     with pytest.raises(ValueError, match="no pairs"):

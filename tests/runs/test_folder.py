@@ -12,6 +12,7 @@ import pytest
 
 from mpkit.data import places
 from mpkit.data.schema import SEAL, sealed
+from mpkit.device import Plan
 from mpkit.evaluation.records import VictimRecord
 from mpkit.runs import origin, record
 from mpkit.runs.attack import make_attack
@@ -39,6 +40,16 @@ def test_a_run_opens_as_it_was_begun(ready, tmp_path):
     assert origin.digest(again.scenario) == origin.digest(ready.scenario)
     assert run.victims() == []
     assert begin(ready, parent=tmp_path) != folder
+
+
+def test_a_run_goes_on_with_no_more_threads_than_there_are_cores_for_it(
+    ready, tmp_path, monkeypatch
+):
+    large = dataclasses.replace(ready, plan=Plan(1, 16), victim_plan=Plan(3))
+    run = open_run(begin(large, parent=tmp_path))
+    monkeypatch.setenv("MPKIT_THREADS", "1")
+    again = run.prepare(progress=False)
+    assert (again.plan, again.victim_plan) == (Plan(), Plan(3))
 
 
 def test_a_folder_that_is_named_is_used(ready, tmp_path):

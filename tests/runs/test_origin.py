@@ -47,6 +47,15 @@ def test_versions_name_what_computes(monkeypatch):
     json.dumps(origin.versions())
 
 
+def test_how_a_gpu_rounds_is_told_where_it_is_not_as_usual(monkeypatch):
+    monkeypatch.setenv("MPKIT_TF32", "1")
+    assert ("float32" in origin.versions()) == torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert origin.versions()["float32"] == "TF32"
+    monkeypatch.delenv("MPKIT_TF32")
+    assert "float32" not in origin.versions()
+
+
 def test_code_is_known_by_its_files(tmp_path, monkeypatch):
     package = tmp_path / "mpkit"
     (package / "runs").mkdir(parents=True)

@@ -78,6 +78,7 @@ class Canvas:
         self.failed: Exception | None = None
         """What went wrong in a frame of `later`, until somebody is told."""
         self._calls, self._asked, self._stopped = threading.Condition(), False, False
+        self._hurried = False
         self._thread: Worker | None = None
 
     def update(self) -> bool:
@@ -135,21 +136,21 @@ class Canvas:
     def hurry(self) -> None:
         """Let the next `update` or `later` draw, however soon it comes."""
         with self._calls:
-            self._ended = -float("inf")
+            self._ended, self._hurried = -float("inf"), True  # also where one is drawn just now
             self._calls.notify_all()
 
     def draw(self) -> None:
         """Draw now."""
         with self.lock:
-            self._asked, began = False, time.perf_counter()
+            self._asked, self._hurried, began = False, False, time.perf_counter()
             data = base64.b64encode(self._encoded("jpeg", quality=92, subsampling=0)).decode()
             width = round(100 * self.figure.get_figwidth())
             self.widget.value = (
                 f'<img alt="{html.escape(self.describe())}" class="mpkit-figure" '
                 f'style="width:100%;max-width:{width}px" src="data:image/jpeg;base64,{data}">'
             )
-            self._ended = time.perf_counter()
-            self.cost = self._ended - began
+            ended = time.perf_counter()
+            self.cost, self._ended = ended - began, -float("inf") if self._hurried else ended
             self.spent, self.frames = self.spent + self.cost, self.frames + 1
             self.drawn()
 

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from mpkit.lab.kit.letters import shown
+
 BESIDE = ((0, 6), (0, -6), (7, 0), (-7, 0), (6, 6), (-6, 6), (6, -6), (-6, -6), (0, 15), (0, -15))
 """Where a number may stand beside its point, in points; the first that is free is taken."""
 TOGETHER, RADIUS = 1.5, 4
@@ -36,7 +38,7 @@ def number_points(
     near = TOGETHER * unit * (notes[0].get_fontsize() if notes else 0)
     for note, (middle, numbers) in zip(notes, _groups(spots, places, near), strict=False):
         note.xy = axes.transData.inverted().transform(middle)
-        note.set_text(", ".join(map(str, sorted(numbers))))
+        note.set_text(shown(", ".join(map(str, sorted(numbers)))))
 
         def covers(beside: tuple[int, int], note=note) -> int:
             _put(note, beside)

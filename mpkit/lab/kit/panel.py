@@ -27,6 +27,7 @@ from mpkit.lab.kit.controls import Transport
 from mpkit.lab.kit.film import Filming
 from mpkit.lab.kit.front import Front
 from mpkit.lab.kit.keeping import Keeping
+from mpkit.lab.kit.memory import give_back
 from mpkit.lab.kit.notes import Speaking, notes_in
 from mpkit.lab.kit.pace import Clock
 from mpkit.lab.kit.runner import Phase, Put, Runner
@@ -204,6 +205,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
     def mark(self, where: float, text: str) -> None:
         """Remember a change at `where` on the plot's axis; it is drawn with what comes next."""
         self.marks = [*self.marks, (where, text)]  # anew: they may be drawn at this moment
+        self.canvas.hurry()  # whoever turned something waits for it
 
     # ── the run ───────────────────────────────────────────────────────────────────────────────
 
@@ -237,6 +239,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
                 self.canvas.draw()
         if phase in (Phase.PAUSED, Phase.STOPPED):  # at the end, `played` has drawn it
             self.canvas.draw()
+        if phase.ended or phase is Phase.PAUSED:
+            give_back()
 
     def _before(self, action: str) -> bool:
         new = action == "reset" or self.runner.phase is Phase.READY

@@ -117,6 +117,20 @@ def test_a_frame_drawn_meanwhile_is_the_one_that_was_asked_for():
     assert canvas.frames == 2
 
 
+def test_a_hurry_during_a_frame_is_for_the_next_one():
+    canvas, begun, go = slow(interval=1000)
+    canvas.later()
+    assert begun.acquire(timeout=30)
+    worker = canvas._thread
+    canvas.hurry()
+    canvas.later()
+    go.set()
+    assert begun.acquire(timeout=30)
+    canvas.stop()
+    assert not worker.is_alive()
+    assert canvas.frames == 2
+
+
 def test_what_is_stopped_draws_nothing_later():
     canvas = made(interval=1000)
     canvas.draw()

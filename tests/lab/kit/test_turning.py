@@ -35,3 +35,19 @@ def test_after_a_run_it_waits_for_the_reset(small, until):
     press(lab, "reset")
     assert lab.attack.settings.models == had + 1
     assert not lab.waiting
+
+
+def test_what_was_turned_in_mid_run_is_seen_with_the_step_that_has_it(small, until):
+    """However soon after the last picture that is."""
+    lab = small(CraftLab)
+    lab.canvas.interval, drawn, take = 1000, [], lab.runner.on_item
+    lab.canvas.drawn = lambda: drawn.append((lab.runner.steps, len(lab.marks)))
+
+    def taken(item) -> None:
+        if lab.runner.steps == 3:
+            lab.turn(epsilon=3 / 255)
+        take(item)
+
+    lab.runner.on_item = taken
+    finished(lab, until)
+    assert drawn[:2] == [(1, 0), (4, 1)]
