@@ -91,7 +91,9 @@ class CollisionLab(AttackLab):
         return Moment(len(self.records), self.poison, places, self._said())
 
     def show_frame(self, frame: Moment) -> None:
-        self.view.update(frame.poison, self.curve(), self.marks, frame.count)
+        records = self.so_far(self.records, frame.count)
+        curve = [r.step for r in records], [r.features for r in records]
+        self.view.update(frame.poison, curve, self.marks, frame.count)
         self.view.put(frame.places)
 
     def clear(self) -> None:

@@ -183,7 +183,7 @@ class CompareLab(Lab):
         rows = scenario.bases.tolist()
         bases = scenario.train.subset(rows)
         few = {"train": bases, "validation": bases, "bases": torch.arange(len(rows))}
-        with self.canvas.lock:
+        with self.lock:
             self.scenes[variant, pair] = dataclasses.replace(scenario, **few)
 
     def total(self) -> int:

@@ -187,7 +187,8 @@ class CraftLab(Aiming, AttackLab):
 
     def show_frame(self, frame: Moment) -> None:
         said = frame.probabilities
-        self.view.update(self.records, self.marks, said, frame.count)
+        records = self.so_far(self.records, frame.count)
+        self.view.update(records, self.marks, said, frame.count)
         called = said_of(self.scenario.train.classes, said)
         self.exhibit.show(frame.poisons, frame.used.epsilon, frame.pull, called)
 
@@ -198,6 +199,7 @@ class CraftLab(Aiming, AttackLab):
     def end(self, timeout: float | None = None) -> None:
         self.picker.close()
         self.victim.runner.close(timeout)
+        self.victim.canvas.stop(timeout)
         super().end(timeout)
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
@@ -235,7 +237,7 @@ class CraftLab(Aiming, AttackLab):
             self.waiting = {**self.waiting, "target_index": (index,)}
             return self.say("After reset (↺).")
         self.waiting = {k: v for k, v in self.waiting.items() if k != "target_index"}
-        with self.canvas.lock:  # nothing need be loaded for it
+        with self.canvas.lock, self.lock:  # nothing need be loaded for it
             self.attack = dataclasses.replace(self.attack, target_index=(index,))
             self.scenario = aimed(self.scenario, (index,))
             self._lay_out()
@@ -250,8 +252,9 @@ class CraftLab(Aiming, AttackLab):
 
         Raises ValueError while there is nothing to save, and OSError where nothing can be written.
         """
-        with self.canvas.lock:  # no step is taken over meanwhile
+        with self.lock:  # no step is taken over meanwhile
             state, records = self.state, list(self.records)
+            poisons = self.poisons() if records else None
         if state is None:
             raise ValueError("There is nothing to save yet: ▶ first.")
         attack = dataclasses.replace(self.ready.attack, settings=self.knobs())
@@ -263,13 +266,13 @@ class CraftLab(Aiming, AttackLab):
             begin(ready, targets, out=folder)
             record.append(folder / "records.jsonl", records)
             record.save_state(folder, state)
-            record.save_poisons(folder, self.poisons(), ready.scenario.bases)
+            record.save_poisons(folder, poisons, ready.scenario.bases)
         return folder
 
     def story(self) -> Story:
         """The run so far, with the victims that were trained on the poisons as they are now. Raises
         ValueError while there is nothing to tell."""
-        with self.canvas.lock:
+        with self.lock:
             records, moments = list(self.records), list(self.film.frames.values())
         if not records:
             raise ValueError("There is nothing to tell yet: ▶ first.")

@@ -33,7 +33,7 @@ class Aiming:
 
     def _aim(self, attack: Attack, index: tuple[int, ...]) -> None:
         """Take the target that was found for `attack`, if that is still asked for."""
-        with self.canvas.lock:
+        with self.canvas.lock, self.lock:
             if self.attack is not attack:  # found by another thread, or not asked for any more
                 return
             self.attack = dataclasses.replace(attack, target_index=index)

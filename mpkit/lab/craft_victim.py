@@ -54,7 +54,7 @@ class VictimNow(Filming):
         self.axes = self.figure.add_axes((0.075, 0.28, 0.5, 0.56))
         self.levels = self.figure.add_axes((0.655, 0.28, 0.33, 0.56))
         self.canvas = Canvas(self.figure, self.describe, moving=self.moving)
-        self.runner = Runner(self.items, self.take, self._changed)
+        self.runner = Runner(self.played, self.take, self._changed)
         self.button = widgets.Button(
             description="Train a victim on these poisons now",
             layout=widgets.Layout(width="auto", flex="0 0 auto"),
@@ -72,8 +72,8 @@ class VictimNow(Filming):
             with beside(self.note):
                 return self.lab.say("There are no poisons yet: ▶ or ⏭ first.")
         self.note.tell("")
-        with self.lab.canvas.lock:  # all of one step
-            ready, moment = self.lab.ready, self.lab.seen
+        with self.lab.lock:  # all of one step
+            ready, moment = self.lab.ready, self.lab.film.seen
             step, poisons = self.lab.records[moment.count - 1].step, moment.poisons
             self.crafted = self.lab.records[: moment.count]
             pictures = arm_pictures(ready.scenario, poisons)
@@ -106,13 +106,12 @@ class VictimNow(Filming):
             yield Point(record.epoch, true, wish.chance(true, adversarial), *levels, (victim, twin))
 
     def take(self, item: Point) -> None:
-        with self.canvas.lock:
+        with self.lock:
             self.points.append(item)
             if item.epoch == self._run[0].attack.victim_recipe.epochs:
                 self._done(item)
-            shown = self.keep_frame(item.epoch)
-        if shown:
-            self.canvas.update()
+            self.keep_frame(item.epoch)
+        self.show_later()
 
     def _done(self, item: Point) -> None:
         """The victim is trained: why it did not do what it should, if it did not."""
@@ -133,14 +132,15 @@ class VictimNow(Filming):
         return len(self.points)
 
     def show_frame(self, frame: int) -> None:
-        epochs = [p.epoch for p in self.points]
+        points = self.so_far(self.points, frame)
+        epochs = [p.epoch for p in points]
         for name, line in self.lines.items():
-            line.set_data(epochs[:frame], [getattr(p, name) for p in self.points[:frame]])
+            line.set_data(epochs[:frame], [getattr(p, name) for p in points[:frame]])
         for head, name in self.heads:
-            head.put(epochs, [getattr(p, name) for p in self.points], frame)
+            head.put(epochs, [getattr(p, name) for p in points], frame)
 
     def describe(self) -> str:
-        if not self.points:
+        if not self.seen:
             return "No victim has been trained yet."
         p = self.points[self.seen - 1]
         about = f"A victim trained on the poisons of {self.step}: after epoch {p.epoch} "

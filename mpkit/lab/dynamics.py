@@ -101,14 +101,13 @@ class DynamicsLab(Sourced, AttackLab):
         return self.source.put(look)
 
     def _begin(self, look: Look, ready: Prepared) -> None:
-        with self.canvas.lock:
+        with self.canvas.lock, self.lock:
             if self._take_over(look, ready):
                 self._lay_out()
 
     def _start(self, batch: Batch, strongest: float) -> None:
-        with self.canvas.lock:
+        with self.lock:
             self.batch, self._strongest = batch, strongest
-            self.view.tell(batch.words)
         self.exhibit.show(batch.pictures, strongest)
         if self.epsilon is None:  # not chosen by hand: as strong as the poisons came
             self.epsilon = strongest
@@ -149,7 +148,6 @@ class DynamicsLab(Sourced, AttackLab):
     def take(self, item: CraftRecord | tuple[State, TwinRecord]) -> None:
         if isinstance(item, CraftRecord):
             self.crafting = item
-            self.view.say(f"crafting first: step {item.step}")
             return
         self.state, record = item
         if self.records and record.epsilon != self.records[-1].epsilon and record.epoch > 1:
@@ -167,8 +165,14 @@ class DynamicsLab(Sourced, AttackLab):
     def frame(self) -> Moment | None:
         return Moment(len(self.records), self.places) if self.records else None
 
+    def catch_up(self, again: bool = False) -> None:
+        if self.crafting and not self.seen:
+            self.view.say(f"crafting first: step {self.crafting.step}")
+        super().catch_up(again)
+
     def show_frame(self, frame: Moment) -> None:
-        self.view.update(self.records, self.marks, frame.count)
+        self.view.tell(self.batch.words)
+        self.view.update(self.so_far(self.records, frame.count), self.marks, frame.count)
         now, most = self.records[frame.count - 1].epsilon, self._strongest
         given = rescaled(self.ready.scenario, self.poisons, now, most)
         self.exhibit.show(given, max(now, most))
@@ -224,11 +228,11 @@ class DynamicsLab(Sourced, AttackLab):
     def describe(self) -> str:
         wish = wish_of(self.ready.scenario)
         true, wanted = wish.true, wish.wanted
-        if not self.records:
+        if not (moment := self.seen):
             return f"A clean and a poisoned twin; a {true} is to be called {wanted}. " + (
                 f"Crafting, step {self.crafting.step}." if self.crafting else "Nothing has run yet."
             )
-        r = self.records[self.seen.count - 1]
+        r = self.records[moment.count - 1]
         return (
             f"After epoch {r.epoch}, at epsilon {255 * r.epsilon:.0f}/255, {self.batch.words}: "
             f"{r.words(true, wanted)}."

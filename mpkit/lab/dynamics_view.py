@@ -86,7 +86,10 @@ class TwinsView:
         ]
         (self.begin,) = self.plane.plot([], [], "X", color=BLACK, ms=9)
         self.hills: list = []
-        self.at = np.empty((0, 2, 2))  # both twins after every epoch, in the plane
+        # Both twins after every epoch, in the plane; its corners; and the landscape over it. Whole,
+        # as it may be drawn while another one is made.
+        self.ground = np.empty((0, 2, 2)), (0, 1, 0, 1), None
+        self._land: tuple | None = None  # that was drawn
 
     def say(self, words: str) -> None:
         """Words over the first plot while there is nothing to plot."""
@@ -102,7 +105,8 @@ class TwinsView:
         return vmap(flatten)(state).cpu()
 
     def update(self, records: Sequence, marks: Sequence, count: int | None = None) -> None:
-        """Curves up to the last record, pale after `count` of them, and paths up to there."""
+        """Curves up to the last record, pale after `count` of them, and paths up to there; the
+        plane as it was last followed, with its hills."""
         epochs, names = [r.epoch for r in records], ("losses", "accuracies", "adversarial")
         for lines, heads, name in zip(self.lines, self.heads, names, strict=True):
             for twin, line in enumerate(lines):
@@ -114,9 +118,13 @@ class TwinsView:
             legends.hold(self.axes[0], 0, 1.08 * max(losses))
         self.axes[0].set_title("training loss", loc="left", fontsize=font_size(self.figure, 10))
         views.show_marks(self.axes[2], self._marks, marks)
+        at, corners, land = self.ground
+        self.plane.set(xlim=corners[:2], ylim=corners[2:])
+        if land is not self._land:
+            self._draw_hills(land)
         for twin in range(2):
-            self.paths[twin].set_data(*self.at[:count, twin].T)
-            self.ends[twin].set_data(*self.at[:count][-1:, twin].T)
+            self.paths[twin].set_data(*at[:count, twin].T)
+            self.ends[twin].set_data(*at[:count][-1:, twin].T)
         self.begin.set_data([0], [0])
 
     def follow(self, path: Sequence[Tensor]) -> None:
@@ -126,21 +134,27 @@ class TwinsView:
         start, ends = path[0, 0], path[-1]
         self.flatland = plane_through(start, ends[0], ends[1])
         at = self.flatland.coordinates(path)
-        self.at = at.numpy()
         low, high = at.flatten(0, 1).amin(0), at.flatten(0, 1).amax(0)
         room = 0.25 * (high - low).clamp(min=1e-3) + 0.1 * (high - low).max()
-        self.corners = [
+        corners = [
             float(v)
             for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])
         ]
-        self.plane.set(xlim=self.corners[:2], ylim=self.corners[2:])
-        while self.hills:
-            self.hills.pop().remove()
+        self.ground = at.numpy(), corners, None
 
     def contours(self, losses: Losses, like: State) -> None:
-        """The training loss (grey) and L_adv (coloured lines) over the plane of the last update;
-        `like` is any one model."""
-        xs, ys, train, adv = landscape(losses, like, self.flatland, self.corners)
+        """The training loss (grey) and L_adv (coloured lines) over the plane that was followed
+        last, for the next update; `like` is any one model."""
+        at, corners, _ = self.ground
+        self.ground = at, corners, landscape(losses, like, self.flatland, corners)
+
+    def _draw_hills(self, land: tuple | None) -> None:
+        while self.hills:
+            self.hills.pop().remove()
+        self._land = land
+        if land is None:
+            return
+        xs, ys, train, adv = land
         ground = self.plane.contourf(
             xs, ys, train.log().numpy(), 10, cmap="Greys", alpha=0.55, zorder=0
         )

@@ -91,7 +91,14 @@ class LookaheadLab(Sharing, Lab):
             gradient = gradient + item.share if isinstance(item, Home) else gradient
         h = 10.0**-s.digits
         yield from checks(scene, gradient, s.unroll_steps, s.lr, h, s.seed)
-        yield from costs(scene, s.unroll_steps, s.lr)
+        measured = costs(scene, s.unroll_steps, s.lr)
+        while cost := self._alone(measured):
+            yield cost
+
+    def _alone(self, measured: Iterator[Cost]) -> Cost | None:
+        """The next one: what is drawn meanwhile would be in its times."""
+        with self.canvas.lock:
+            return next(measured, None)
 
     def take(self, item: Ahead | Home | Check | Cost) -> None:
         self.records.append(item)

@@ -66,7 +66,7 @@ class Sourced:
         return self.source.attack
 
     def _start_from(self, look: Look) -> None:
-        with self.canvas.lock:
+        with self.canvas.lock, self.lock:
             if self.source.put(look):  # the CraftLab has another attack than when it was drawn
                 self._lay_out()
 
@@ -114,7 +114,7 @@ class PoisonSource:
         attack, batch = self.attack, None
         if live := self.live:
             own = {name: getattr(attack, name) for name in OF_VICTIMS}
-            with live.canvas.lock:
+            with live.lock:
                 attack = dataclasses.replace(live.attack, settings=live.knobs(), **own)
                 if live.records:
                     step = live.records[-1].step

@@ -95,7 +95,7 @@ class ReplayLab(Lab):
     def show_frame(self, frame: tuple[int, bool]) -> None:
         """So many records, and the victims or not yet."""
         count, counted = frame
-        self.view.update(self.records, self.marks, count)
+        self.view.update(self.so_far(self.records, count), self.marks, count)
         self._count(counted)
         self._grow(count)
 

@@ -102,7 +102,7 @@ class UnrollLab(Sharing, Lab):
         """Move all poisons, from where they are at this moment: the hand may have moved one, and
         the one that it holds stays in it."""
         look = self.knobs()
-        with self.canvas.lock:
+        with self.lock:
             slope, path = self.toy.look_ahead(self.poisons, look.unroll_steps, look.lr)
             norm = slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
             moved = self.poisons - 0.08 * slope / norm * (slope.abs().max() > 0)
@@ -132,7 +132,9 @@ class UnrollLab(Sharing, Lab):
         self.view.points(self.toy, frame.poisons, self.arrows)
         self.view.bounds(self._boxes(look))
         self.view.trained(path[-1], f"after K = {look.unroll_steps} steps")
-        self.view.curves(self.losses, self.curve(), getattr(self, "marks", []), frame.count)
+        records = self.so_far(self.records, frame.count)
+        curve = [r.step for r in records], [r.loss for r in records]
+        self.view.curves(self.losses, curve, getattr(self, "marks", []), frame.count)
 
     def scrub(self, step: int) -> None:
         super().scrub(step)
@@ -205,7 +207,7 @@ class UnrollLab(Sharing, Lab):
 
     def turn(self, **values: object) -> None:
         self.knobs.turn(**values)
-        with self.canvas.lock:
+        with self.lock:
             self.poisons = self._held(self.poisons)
         self._redraw()
         self._pick(self.which + 1)
@@ -244,7 +246,7 @@ class UnrollLab(Sharing, Lab):
         return self.frame() if self.live else self.shown
 
     def _put(self, which: int, place: Sequence[float]) -> None:
-        with self.canvas.lock:
+        with self.canvas.lock, self.lock:
             self.follow()
             poisons = self.poisons.clone()
             poisons[which] = torch.tensor(place)

@@ -18,7 +18,7 @@ class Telling:
     def story(self) -> Story:
         """The victims so far, and the poisons that they were trained on. Raises ValueError while
         there are none."""
-        with self.canvas.lock:
+        with self.lock:
             records, batch, share = self.records, self.batch, self.strength
         if not records:
             raise ValueError("There is nothing to tell yet: ▶ first.")

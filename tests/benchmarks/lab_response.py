@@ -29,12 +29,12 @@ def drawing(seconds: float) -> dict:
     from mpkit.lab import CraftLab
 
     lab = CraftLab(data="digits", craft_steps=10_000)
-    update, frame, take = lab.canvas.update, lab.frame, lab.runner.on_item
+    later, frame, take = lab.canvas.later, lab.frame, lab.runner.on_item
     took, last = {True: [], False: []}, []
 
     def timed(item) -> None:
         drawn = lab.runner.steps // 6 % 2 == 0
-        lab.canvas.update = update if drawn else (lambda: False)
+        lab.canvas.later = later if drawn else (lambda: None)
         lab.frame = frame if drawn else (lambda: None)  # asked, kept, lines, strip, bars
         take(item)
         now = time.perf_counter()

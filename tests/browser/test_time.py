@@ -40,7 +40,7 @@ def settled(book, lab: str = "lab") -> int:
 
 def test_back_and_on_while_it_runs_and_live_again(lab):
     lab.press("Run")
-    lab.wait_for("lab.runner.steps > 6")
+    lab.wait_for("lab.bar.last > 6")  # with the picture, which comes a little later
     lab.do("heard = []; lab.bar.on_msg(lambda w, content, b: heard.append(content))")
     pull(lab, 0.4)
     lab.wait_for("not lab.film.live")

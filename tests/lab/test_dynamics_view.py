@@ -78,6 +78,7 @@ def test_hills_are_drawn_under_the_paths_and_taken_away_with_them(view):
     view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [])
     losses = losses_on(net, s.train.x[:8], s.train.y[:8], lambda state, _: torch.tensor(1.0))
     view.contours(losses, states[0])
+    view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [])
     assert view.hills
     view.follow(path)
     view.update([record(0, 0, 0), record(1, 0.5, 0.4)], [])

@@ -22,6 +22,7 @@ from PIL import Image
 
 from mpkit.lab.kit.dark import Screen
 from mpkit.lab.kit.letters import find_letters
+from mpkit.lab.kit.threads import Worker
 
 # Okabe and Ito's colours, told apart by nearly everybody: https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -50,8 +51,9 @@ class Canvas:
     """`figure`, shown in `widget`; ``describe()`` gives the alt text for the state of the moment.
 
     Drawing takes at most `load` of the wall time, and no two frames are less than `interval`
-    seconds apart; frames that come too early are dropped (`update`). `draw` draws in any case.
-    Whoever changes what is in the figure holds `lock`, and takes no other lock inside it.
+    seconds apart; frames that come too early are dropped (`update`), or drawn by a thread when one
+    is due (`later`). `draw` draws in any case. ``fresh()`` brings the figure up to date before.
+    Whoever changes what is in the figure holds `lock`; other locks are taken after it.
 
     ``moving()`` may name the artists that change from frame to frame. Everything else (axes, ticks,
     letters: four fifths of the time) is then drawn only when limits, titles or legends change.
@@ -68,36 +70,87 @@ class Canvas:
         self.figure, self.describe, self.load, self.interval = figure, describe, load, interval
         self.moving, self._ground, self._look = moving, None, None
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
+        self.fresh: Callable[[], object] = lambda: None  # called before every frame
         self.drawn: Callable[[], object] = lambda: None  # told of every frame
         self.widget.canvas = self  # for whoever finds it in a panel
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
         self._ended, self.lock = -float("inf"), threading.RLock()
+        self.failed: Exception | None = None
+        """What went wrong in a frame of `later`, until somebody is told."""
+        self._calls, self._asked, self._stopped = threading.Condition(), False, False
+        self._hurried = False
+        self._thread: Worker | None = None
 
     def update(self) -> bool:
         """Draw if a frame is due: True if it was drawn."""
+        if due := self._early() <= 0:
+            self.draw()
+        return due
+
+    def _early(self) -> float:
+        """In how many seconds a frame is due."""
         # At most a second: on a machine that is busy otherwise a run must still look alive.
         pause = max(self.interval, min(1.0, self.cost * (1 / self.load - 1)))
-        if time.perf_counter() - self._ended < pause:
-            return False
-        self.draw()
-        return True
+        return self._ended + pause - time.perf_counter()
+
+    def later(self) -> None:
+        """Draw once a frame is due, in a thread that nobody waits for: what there will be then.
+        Raises what went wrong in the frame before."""
+        self.check()
+        with self._calls:
+            self._asked = True
+            if self._thread is None and not self._stopped:
+                self._thread = Worker(self._draw_later, "mpkit picture", lambda: self.stop(0))
+                self._thread.start()
+
+    def check(self) -> None:
+        """Raise what went wrong in a frame of `later`."""
+        failed, self.failed = self.failed, None
+        if failed:
+            raise failed
+
+    def stop(self, timeout: float | None = None) -> None:
+        """No more frames of `later`; waits for the one under way, at most so many seconds."""
+        with self._calls:
+            self._stopped, thread = True, self._thread
+            self._calls.notify_all()
+        if thread:
+            thread.join(timeout)
+
+    def _draw_later(self) -> None:
+        while self._wanted():
+            try:
+                self.draw()
+            except Exception as error:  # for `check`
+                self.failed = error
+
+    def _wanted(self) -> bool:
+        """Whether a frame is asked for, once one is due; if not, the thread is no longer needed."""
+        with self._calls:
+            while not self._stopped and (early := self._early()) > 0:
+                self._calls.wait(early)
+            if not (wanted := self._asked and not self._stopped):
+                self._thread = None
+            return wanted
 
     def hurry(self) -> None:
-        """Let the next `update` draw, however soon it comes."""
-        self._ended = -float("inf")
+        """Let the next `update` or `later` draw, however soon it comes."""
+        with self._calls:
+            self._ended, self._hurried = -float("inf"), True  # also where one is drawn just now
+            self._calls.notify_all()
 
     def draw(self) -> None:
         """Draw now."""
         with self.lock:
-            began = time.perf_counter()
+            self._asked, self._hurried, began = False, False, time.perf_counter()
             data = base64.b64encode(self._encoded("jpeg", quality=92, subsampling=0)).decode()
             width = round(100 * self.figure.get_figwidth())
             self.widget.value = (
                 f'<img alt="{html.escape(self.describe())}" class="mpkit-figure" '
                 f'style="width:100%;max-width:{width}px" src="data:image/jpeg;base64,{data}">'
             )
-            self._ended = time.perf_counter()
-            self.cost = self._ended - began
+            ended = time.perf_counter()
+            self.cost, self._ended = ended - began, -float("inf") if self._hurried else ended
             self.spent, self.frames = self.spent + self.cost, self.frames + 1
             self.drawn()
 
@@ -123,6 +176,7 @@ class Canvas:
 
     def _encoded(self, kind: str, **options) -> bytes:
         # JPEG for frames: it takes a seventh of the time, and at this quality nobody can tell.
+        self.fresh()
         self._render()
         file = io.BytesIO()
         pixels = np.asarray(self.figure.canvas.buffer_rgba())

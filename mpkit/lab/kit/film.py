@@ -7,12 +7,16 @@ how much is kept, and which moment is looked at. The run goes on meanwhile, and 
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import anywidget
 import numpy as np
 from torch import Tensor
 from traitlets import Bool, Int, Unicode
+
+from mpkit.lab.kit.runner import Put
 
 MEGABYTES = 64
 """What the film of one run may take; where it would take more, every second frame goes."""
@@ -132,12 +136,17 @@ class FilmBar(anywidget.AnyWidget):
 
 
 class Filming:
-    """The part of a lab, or of what stands in one, that can be looked back at; it has a `canvas`.
+    """The part of a lab, or of what stands in one, that can be looked back at; it has a `canvas`
+    and a `runner`.
 
     `unit` is what its steps are called, and `lead` how many items come before the first.
+    `lock` is held, for moments, by whoever changes or reads what is recorded, or the film. What the
+    picture shows is changed under the canvas's lock alone, which a drawing holds: so a run never
+    waits for its picture. Who needs both takes the canvas's first.
     """
 
     lead = 0
+    _shown: object | None = None
 
     def frame(self) -> object | None:
         """What `show_frame` needs of this moment: pictures as bytes, numbers, nothing that changes
@@ -145,7 +154,8 @@ class Filming:
         return None
 
     def show_frame(self, frame: object) -> None:
-        """Bring the picture's lines up to date with a frame, be it the last one or an older one."""
+        """Bring the picture's lines up to date with a frame, be it the last one or an older one.
+        The run may be further by then: see `so_far`."""
 
     @property
     def filmed(self) -> bool:
@@ -154,8 +164,8 @@ class Filming:
 
     @property
     def seen(self):
-        """The frame that is looked at; None before there is any."""
-        return self.film.seen if hasattr(self, "film") else None
+        """The frame that is looked back at, or else shown; None before there is any."""
+        return self._shown if self.live else self.film.seen
 
     @property
     def live(self) -> bool:
@@ -164,37 +174,72 @@ class Filming:
 
     def make_film(self) -> None:
         """An empty film, and a slider where there will be frames."""
+        self.lock, self.canvas.fresh = threading.RLock(), self.catch_up
         self.film, self.bar = Film(), FilmBar(self.scrub, self.unit) if self.filmed else None
 
-    def keep_frame(self, step: int) -> bool:
-        """Keep this moment, and show it: True unless somebody looks back. Under the canvas's
-        lock."""
+    def played(self) -> Iterator:
+        """For a runner: the `items`, and at their end the picture of the last one."""
+        yield from self.items()
+        yield Put(self.canvas.check)
+        yield Put(self.canvas.draw)
+
+    def keep_frame(self, step: int) -> None:
+        """Keep this moment. Under the lock."""
         if (frame := self.frame()) is not None:
             self.film.add(step, frame)
-            if self.film.live:
-                self.show_frame(frame)
+            if not self.film.live:  # else the picture brings it along
+                self._show_bar()
+
+    def show_later(self) -> None:
+        """After an item: have the picture drawn by a thread when it is due, unless somebody looks
+        back. Where the run rests now, all is brought up to date before."""
+        if not self.film.live:
+            return
+        if self.runner.mode != "thread":
+            self.canvas.update()
+        elif not self.runner.resting:
+            self.canvas.later()
+        else:
+            self.canvas.check()
+            with self.canvas.lock:
+                self.catch_up()
+
+    def catch_up(self, again: bool = False) -> None:
+        """Bring the picture up to date with the moment that is looked at, if it is another one than
+        before, or `again`. Under the canvas's lock."""
+        with self.lock:
+            frame = self.film.seen
+            if frame is None or (frame is self._shown and not again):
+                return
+            self._shown = frame
             self._show_bar()
-        return self.film.live
+        self.show_frame(frame)
+
+    def so_far(self, items: Sequence, count: int) -> Sequence:
+        """For `show_frame`, of what the run goes on with: the first `count`, which the frame is of;
+        all, where somebody looks back."""
+        return items[: count if self.live else None]
 
     def no_film(self) -> None:
-        """Forget all that was kept."""
+        """Forget all that was kept. Under both locks."""
         self.film.clear()
+        self._shown = self.canvas.failed = None
         self._show_bar()
 
     def scrub(self, step: int) -> None:
         """Look at a step; at the last one, follow the run. Nothing else is changed."""
         with self.canvas.lock:
-            if not self.film.frames:
-                return
-            self.film.seek(step)
-            self.show_frame(self.film.seen)
-            self._show_bar()
+            with self.lock:
+                if not self.film.frames:
+                    return
+                self.film.seek(step)
+            self.catch_up(again=True)
             self.canvas.draw()
         self._tell()
 
     def follow(self) -> None:
         """Back to the end: what comes next is shown."""
-        with self.canvas.lock:
+        with self.canvas.lock, self.lock:
             self.film.back = None
             self._show_bar()
 

@@ -30,7 +30,8 @@ class Keeping:
             self.guessed()
 
     def _keep(self, name: str) -> None:
-        x, y = self.curve()
+        with self.lock:
+            x, y = self.curve()
         if not len(x):
             return self.say("There is nothing to keep yet: ▶ first.")
         label = name or f"run {len(self.named) + 1}"

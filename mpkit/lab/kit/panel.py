@@ -11,6 +11,7 @@ ShareError and ValueError) for share codes, `save() -> Path` for writing the run
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -70,7 +71,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
     @abstractmethod
     def take(self, item) -> None:
         """Note an item; the picture is drawn when it is due. A lab that keeps a film brings the
-        picture's lines up to date in `show_frame`, and others do it here."""
+        picture's lines up to date in `show_frame` alone, while the run goes on. Others do it here,
+        and wait while a frame is drawn."""
 
     @abstractmethod
     def clear(self) -> None:
@@ -92,7 +94,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         """For `items`, to be yielded: these become attributes of the lab."""
 
         def do() -> None:
-            with self.canvas.lock:
+            with self.lock:
                 vars(self).update(values)
 
         return Put(do)
@@ -151,7 +153,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         self.marks: list[tuple[float, str]] = []
         self.canvas = Canvas(figure, self._words, moving=self.moving)
         # Items hold whole ensembles: what is to be kept of them, `take` keeps.
-        self.runner = Runner(self.items, self._taken, self._changed, history=0)
+        self.runner = Runner(self.played, self._taken, self._changed, history=0)
         self.transport = Transport(self.runner, self._before)
         self.clock = Clock(self)
         self.make_film()
@@ -193,6 +195,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         """Stop whatever runs for this panel, for good, and close what is in no box; waits for the
         step under way, at most so many seconds."""
         self.runner.close(timeout)
+        self.canvas.stop(timeout)
         for button in self.transport.buttons.values():
             button.disabled = True
         self.status.value = (
@@ -200,8 +203,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         )
 
     def mark(self, where: float, text: str) -> None:
-        """Remember a change at `where` on the plot's axis; `take` and `clear` draw them."""
-        self.marks.append((where, text))
+        """Remember a change at `where` on the plot's axis; it is drawn with what comes next."""
+        self.marks = [*self.marks, (where, text)]  # anew: they may be drawn at this moment
         self.canvas.hurry()  # whoever turned something waits for it
 
     # ── the run ───────────────────────────────────────────────────────────────────────────────
@@ -212,11 +215,10 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
 
     def _taken(self, item) -> None:
         self.clock.batches = None
-        with self.canvas.lock:
+        with contextlib.nullcontext() if self.filmed else self.canvas.lock, self.lock:
             self.take(item)
-            shown = self.keep_frame(self.runner.steps)
-        if shown:
-            self.canvas.update()
+            self.keep_frame(self.runner.steps)
+        self.show_later()
         self._tell()
 
     def _changed(self) -> None:
@@ -233,8 +235,11 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
                 f"{type(error).__name__}: {error}. What was recorded is kept; ↺ starts anew.",
                 bad=True,
             )
-        if phase.ended or phase is Phase.PAUSED:
+            with contextlib.suppress(Exception):  # it may have been the picture
+                self.canvas.draw()
+        if phase in (Phase.PAUSED, Phase.STOPPED):  # at the end, `played` has drawn it
             self.canvas.draw()
+        if phase.ended or phase is Phase.PAUSED:
             give_back()
 
     def _before(self, action: str) -> bool:
@@ -242,7 +247,8 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         for note in notes_in(self.panel if new else self.panel.children[-1]):
             note.tell("")  # it was said of what was before
         if action == "reset":
-            x, y = self.curve()
+            with self.lock:
+                x, y = self.curve()
             if len(x):
                 self.ghost = Line("last run", list(x), list(y))
             self.runner.reset()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import functools
 import math
 import os
 import sys
@@ -110,8 +109,7 @@ class Runner(Generic[Item]):
         self.phase, self.steps, self.error = Phase.READY, 0, None
         self._condition = threading.Condition()
         self._delivery = threading.RLock()  # held while an item is taken, and while all is reset
-        # Apart from it, so that a press is answered during a draw.
-        self._telling = threading.RLock()
+        self._telling = threading.RLock()  # another one: a press is answered meanwhile
         self._job: _Job[Item] | None = None
         self._thread: threading.Thread | None = None
         self._here = threading.local()  # .job: whose items this thread makes
@@ -173,6 +171,11 @@ class Runner(Generic[Item]):
             self.history.clear()
             yield
 
+    @property
+    def resting(self) -> bool:
+        """For whoever takes an item: whether no other one is asked for."""
+        return self.phase is not Phase.RUNNING or getattr(self._job, "owed", 0) <= 0
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is being computed: True if that is so."""
         rest = (Phase.READY, Phase.PAUSED, Phase.STOPPED, Phase.DONE, Phase.FAILED)
@@ -196,8 +199,7 @@ class Runner(Generic[Item]):
             job, job.owed, self.phase = self._job, count, Phase.RUNNING
             new = self.mode == "thread" and self._thread is None
             if new:
-                work = functools.partial(self._work, job)
-                self._thread = Worker(work, "mpkit lab", lambda: self.close(0))
+                self._thread = Worker(lambda: self._work(job), "mpkit lab", lambda: self.close(0))
             self._condition.notify_all()
         self._changed()
         if new:

@@ -27,17 +27,18 @@ class Worker(threading.Thread):
 
 def end_all() -> None:
     """Stop all workers, and wait for the steps that are under way. Ctrl-C ends the process."""
-    workers = [t for t in threading.enumerate() if isinstance(t, Worker)]
     try:
-        for worker in workers:
-            worker.stop()
-        for worker in workers:
-            worker.join(PATIENCE)
-        if slow := [w for w in workers if w.is_alive()]:
-            text = "mpkit: a lab is in the middle of a step; waiting for its end (Ctrl-C: no more)"
-            print(text, file=sys.stderr, flush=True)
-            for worker in slow:
-                worker.join()
+        # Again and again: one that is asked to stop may still start another one.
+        while workers := [t for t in threading.enumerate() if isinstance(t, Worker)]:
+            for worker in workers:
+                worker.stop()
+            for worker in workers:
+                worker.join(PATIENCE)
+            if slow := [w for w in workers if w.is_alive()]:
+                text = "mpkit: a lab is in the middle of a step; waiting for it (Ctrl-C: no more)"
+                print(text, file=sys.stderr, flush=True)
+                for worker in slow:
+                    worker.join()
     except KeyboardInterrupt:
         os._exit(130)  # without what follows, which aborts
 

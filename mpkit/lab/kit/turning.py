@@ -50,8 +50,8 @@ class Turning:
 
     def start_over(self) -> None:
         """Back to the beginning, with the settings that waited for it."""
-        with self.canvas.lock:
-            self.marks.clear()
+        with self.canvas.lock, self.lock:
+            self.marks = []
             self.no_film()
             waiting, self.waiting = self.waiting, {}
             self.apply(waiting)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
+
+import pytest
 
 from mpkit.lab.kit import canvas as canvas_of_a_lab
 from mpkit.lab.kit.canvas import Canvas, new_figure
@@ -76,3 +79,76 @@ def test_what_moves_over_a_kept_ground_is_what_a_whole_drawing_shows():
         assert moved == fresh
         pictures.append(moved)
     assert len(set(pictures)) == 4
+
+
+def slow(**options):
+    """A canvas whose frames wait for an event; and when one has begun."""
+    canvas, begun, go = made(**options), threading.Semaphore(0), threading.Event()
+
+    def render() -> None:
+        begun.release()
+        assert go.wait(30)
+        canvas.figure.canvas.draw()
+
+    canvas._render = render
+    return canvas, begun, go
+
+
+def test_nobody_waits_for_a_frame_of_later_and_what_is_overtaken_is_dropped():
+    canvas, begun, go = slow(interval=0, load=1)
+    canvas.later()
+    assert begun.acquire(timeout=30)
+    for _ in range(20):
+        canvas.later()
+    worker = canvas._thread
+    go.set()
+    worker.join(30)
+    assert (canvas.frames, canvas._thread) == (2, None)
+
+
+def test_a_frame_drawn_meanwhile_is_the_one_that_was_asked_for():
+    canvas = made(interval=1000)
+    canvas.draw()
+    canvas.later()
+    canvas.draw()
+    worker = canvas._thread
+    canvas.hurry()
+    worker.join(30)
+    assert canvas.frames == 2
+
+
+def test_a_hurry_during_a_frame_is_for_the_next_one():
+    canvas, begun, go = slow(interval=1000)
+    canvas.later()
+    assert begun.acquire(timeout=30)
+    worker = canvas._thread
+    canvas.hurry()
+    canvas.later()
+    go.set()
+    assert begun.acquire(timeout=30)
+    canvas.stop()
+    assert not worker.is_alive()
+    assert canvas.frames == 2
+
+
+def test_what_is_stopped_draws_nothing_later():
+    canvas = made(interval=1000)
+    canvas.draw()
+    canvas.later()
+    worker = canvas._thread
+    canvas.stop()
+    assert not worker.is_alive()
+    canvas.later()
+    assert (canvas.frames, canvas._thread) == (1, None)
+    canvas.draw()  # by hand as ever
+
+
+def test_what_went_wrong_later_is_raised_once():
+    canvas = made()
+    canvas.fresh = lambda: 1 / 0
+    canvas.later()
+    if worker := canvas._thread:
+        worker.join(30)
+    with pytest.raises(ZeroDivisionError):
+        canvas.later()
+    assert (canvas.failed, canvas._thread, canvas.frames) == (None, None, 0)

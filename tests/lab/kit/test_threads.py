@@ -107,6 +107,17 @@ def test_it_is_said_what_the_end_waits_for(slow, capsys):
     assert "in the middle of a step" in capsys.readouterr().err
 
 
+def test_one_that_is_started_at_the_end_is_stopped_as_well():
+    asked, end = threading.Event(), threading.Event()
+    second = threads.Worker(lambda: end.wait(WAIT), "second", end.set)
+    first = threads.Worker(lambda: asked.wait(WAIT) and second.start(), "first", asked.set)
+    first.start()
+    threads.end_all()
+    assert end.is_set()
+    assert not first.is_alive()
+    assert not second.is_alive()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_control_c_ends_what_the_end_waits_for():
     script = """
