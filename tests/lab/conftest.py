@@ -97,6 +97,7 @@ def finished(lab, until, limit: float = 120) -> None:
     """Runs a lab to its end."""
     press(lab, "run")
     until(lambda: lab.runner.phase.ended, limit)
+    until(lambda: f"<b>{lab.runner.phase.value}</b>" in lab.status.value)  # which is told after it
     assert lab.runner.error is None, lab.runner.error
 
 

@@ -20,7 +20,7 @@ def test_a_run_from_start_to_end(lab, until):
     assert len(losses) == 6
     assert f"is {losses[-1]:.2f}" in lab.describe()
     until(lambda: "After craft step 6 " in lab.canvas.widget.value)  # the last frame is drawn
-    assert "<b>done</b> · craft step 6 of 6" in lab.status.value
+    until(lambda: "<b>done</b> · craft step 6 of 6" in lab.status.value)
     assert lab.poisons().shape == lab.scenario.base_images.shape
 
 
