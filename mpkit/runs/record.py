@@ -38,6 +38,7 @@ from mpkit.setting import settings_of
 from mpkit.settings import Settings
 
 Row = TypeVar("Row")
+PARTS = ("parameters", "moment1", "moment2", "surrogates.params", "stats", "kept")
 MAX_JSON, MAX_LINES, MAX_TENSORS, ROOM = 1 << 23, 1 << 25, 1 << 30, 1 << 20
 """Bytes of a file that are read: of JSON, of lines of it, of tensors where it is not known how many
 there are; and what names them, beside their numbers, where it is."""
@@ -132,22 +133,20 @@ def _step(about: dict[str, str]) -> int:
 
 def flatten(state: CraftState) -> dict[str, Tensor]:
     """All of a state's tensors, by names that `unflatten` knows."""
-    parts = {k: getattr(state, k) for k in ("parameters", "moment1", "moment2")}
-    parts |= {"surrogates.params": state.surrogates.params, "stats": state.surrogates.stats}
-    parts["kept"] = state.kept
+    own, (params, stats) = (state.parameters, state.moment1, state.moment2), state.surrogates
+    parts = zip(PARTS, (*own, params, stats, state.kept), strict=True)
     # Cloned, since safetensors refuses tensors that share memory, as fresh moments do.
-    return {f"{a}/{k}": v.contiguous().clone() for a, d in parts.items() for k, v in d.items()}
+    return {f"{a}/{k}": v.contiguous().clone() for a, d in parts for k, v in d.items()}
 
 
 def unflatten(step: int, flat: dict[str, Tensor]) -> CraftState:
-    def part(name: str) -> dict[str, Tensor]:
-        return {k.split("/", 1)[1]: v for k, v in flat.items() if k.split("/", 1)[0] == name}
-
-    surrogates = State(part("surrogates.params"), part("stats"))
-    found = [part(k) for k in ("parameters", "moment1", "moment2")]
-    if not all([*found, surrogates.params]):
+    """What was flattened after craft step `step`. Raises ValueError where tensors are missing."""
+    named = [(*name.partition("/"), tensor) for name, tensor in flat.items()]
+    found = [{name: tensor for part, _, name, tensor in named if part == own} for own in PARTS]
+    *own, params, stats, kept = found
+    if not all([*own, params]):
         raise ValueError("tensors are missing")
-    return CraftState(step, *found, surrogates, part("kept"))
+    return CraftState(step, *own, State(params, stats), kept)
 
 
 def append(path: Path, records: Iterable[object]) -> None:
