@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def pytest_collection_finish():
     """What is loaded by now stays: every full collection from here on may pass it over."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def until():
+    """Waits for a condition; fails after a while."""
+
+    def wait(condition, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it never came"
+            time.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,7 +9,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -45,19 +44,6 @@ def started(monkeypatch):
 
     monkeypatch.setattr(many_kernels.KernelManager, "start_kernel", noted)
     return pids
-
-
-@pytest.fixture
-def until():
-    """Waits for a condition; fails after a while."""
-
-    def wait(condition, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it never came"
-            time.sleep(0.02)
-
-    return wait
 
 
 def alive(pid: int) -> bool:

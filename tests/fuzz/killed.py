@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from mpkit.data.schema import SEAL
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from watching import arguments
+from watching import killing
 
 HOW = [
     "attack", "--scale", "ci", "--data", "digits", "--size", "10", "--n-train", "60", "--n-test",
@@ -128,11 +127,5 @@ def fuzz(count: int, seed: int, first: int, parent: Path) -> list[str]:
     return failures
 
 
-def main() -> int:
-    options = arguments(__doc__, 20).parse_args()
-    with tempfile.TemporaryDirectory() as parent:
-        return bool(fuzz(options.count, options.seed, options.first, Path(parent)))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(killing(__doc__, fuzz))

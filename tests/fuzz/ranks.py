@@ -13,7 +13,6 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[2]))
 
 from killed import HOW, computed
-from watching import arguments
+from watching import killing
 
 from tests.ranks.launch import Launched, launch
 
@@ -99,11 +98,5 @@ def fuzz(count: int, seed: int, first: int, parent: Path) -> list[str]:
     return failures
 
 
-def main() -> int:
-    options = arguments(__doc__, 20).parse_args()
-    with tempfile.TemporaryDirectory() as parent:
-        return bool(fuzz(options.count, options.seed, options.first, Path(parent)))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(killing(__doc__, fuzz))

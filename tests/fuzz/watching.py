@@ -6,8 +6,10 @@ import argparse
 import random
 import resource
 import signal
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 SECONDS, GROWTH = 5, 500_000  # of the processor's time; kB
 ASLEEP = 60
@@ -79,3 +81,11 @@ def arguments(doc: str, count: int) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     return parser
+
+
+def killing(doc: str, fuzz: Callable[[int, int, int, Path], list[str]]) -> int:
+    """For scripts that kill runs: as asked for on the command line, 20 times by default, in a
+    folder that goes afterwards; 1 if any failed."""
+    options = arguments(doc, 20).parse_args()
+    with tempfile.TemporaryDirectory() as parent:
+        return bool(fuzz(options.count, options.seed, options.first, Path(parent)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import ipywidgets as widgets
 import pytest
@@ -105,19 +104,6 @@ def crafted(lab, until) -> list[float]:
     """Runs a lab to its end: the losses that it recorded."""
     finished(lab, until)
     return [r.loss for r in lab.records]
-
-
-@pytest.fixture
-def until():
-    """Waits for a condition; fails after a while."""
-
-    def wait(condition, seconds: float = 30) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it never came"
-            time.sleep(0.005)
-
-    return wait
 
 
 @pytest.fixture
