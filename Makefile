@@ -19,7 +19,7 @@ BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/b
 # Two files at a time, each as a whole; what takes longest comes first (tests/conftest.py).
 BY_FILE = -n 2 --dist loadfile --no-loadscope-reorder
 # Two notebooks likewise.
-NBVAL = -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=120
+NBVAL = -p tests.notebooks.once -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=120
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -107,9 +107,9 @@ lint: $(VENV)/.with-dev ## ruff: rules and layout
 test-unit: $(VENV)/.with-dev ## the unit tests
 	$(call stage,unit tests,"$(BIN)/python" -m pytest tests --ignore=tests/browser --ignore=tests/notebooks -p no:nbval $(BY_FILE) $(PYTEST_ARGS))
 
-test-notebooks: $(VENV)/.with-dev ## every notebook at the smallest scale: its labs run to their end (nbval), and left alone (nbconvert)
+test-notebooks: $(VENV)/.with-dev ## every notebook at the smallest scale, its labs left alone and run to their end (nbval), and as a page (nbconvert)
 ifneq ($(NOTEBOOKS),)
-	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=1 "$(BIN)/python" -m pytest $(NBVAL) tests/notebooks $(NOTEBOOKS) $(PYTEST_ARGS))
+	$(call stage,notebooks,MPKIT_SCALE=ci MPKIT_SYNC=0 "$(BIN)/python" -m pytest $(NBVAL) tests/notebooks $(NOTEBOOKS) $(PYTEST_ARGS))
 endif
 
 test-browser: $(VENV)/.with-dev ## the lab in a real browser

@@ -177,11 +177,13 @@ class Notebook:
         )
 
     def wait_for(self, expression: str, seconds: float = 60):
-        """Until an expression is true in the kernel: its value."""
-        end = time.monotonic() + seconds
+        """Until an expression is true in the kernel: its value. The longer it takes, the less often
+        it is asked: page, server and kernel have work with every question."""
+        began = time.monotonic()
         while not (value := self.ask(expression)):
-            assert time.monotonic() < end, f"never came true: {expression}"
-            time.sleep(0.05)
+            waited = time.monotonic() - began
+            assert waited < seconds, f"never came true: {expression}"
+            time.sleep(min(0.05 + waited / 10, 0.5))
         return value
 
     def button(self, label: str, panel: int = 0):

@@ -48,7 +48,7 @@ def book(one_desk):
         fold.click()
     page.wait_for_timeout(1000)
     yield book
-    one_desk.throw_away()
+    one_desk.clear()
 
 
 def panel(book, name: str):
