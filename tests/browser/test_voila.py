@@ -19,6 +19,7 @@ VOILA = [
     "jupyter_server", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1",
     "--ServerApp.port={port}", "--ServerApp.root_dir={root}", "--IdentityProvider.token={token}",
     "--ServerApp.jpserver_extensions=voila.server_extension=True",
+    "--KernelManager.shutdown_wait_time=1",  # seconds, where a lab still runs
 ]  # fmt: skip
 
 
