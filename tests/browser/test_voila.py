@@ -30,6 +30,15 @@ def voila(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def page(browser):
+    """One for all: a new one loads and compiles all scripts anew."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
 @pytest.fixture(autouse=True)
 def no_kernel_goes_on(voila):
     """A lab runs on where its page is closed, and takes its core from the next one."""
@@ -100,6 +109,7 @@ def test_the_index_leads_to_every_page(page, voila):
     assert not serious(page)
     cards.first.press("Enter")
     page.wait_for_url(f"**/{LABS[0]}.ipynb*", wait_until="commit", timeout=60_000)
+    page.get_by_role("button", name=re.compile("Run$")).first.wait_for(timeout=60_000)
 
 
 def test_two_labs_of_one_page_both_live(page, voila):
