@@ -77,11 +77,14 @@ class Page(pytest.Item):
         book = self.parent.nb.copy()
         book.cells = book.cells + [item.cell for item in self.ran]
         page, _ = HTMLExporter().from_notebook_node(book)
-        assert "Traceback" not in page
+        assert "Traceback" not in page, "the page tells of an error"
         outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
         printed = "".join(out.text for out in outputs if out.output_type == "stream")
-        assert printed
-        assert not [line for line in printed.splitlines() if len(line) > WIDE]
+        wide = [line for line in printed.splitlines() if len(line) > WIDE]
+        assert not wide, wide
+
+    def repr_failure(self, excinfo):
+        return str(excinfo.value) or super().repr_failure(excinfo)
 
     def reportinfo(self):
         return self.path, 0, f"{self.path.name}::{self.name}"
