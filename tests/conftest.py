@@ -24,7 +24,7 @@ SHARED = ROOT.parent / "shared/data/cifar10-images.tar.xz"
 
 
 LONGEST = (
-    "cli/test_attack_ranks", "lab/test_time", "browser/test_craft_lab", "browser/test_voila",
+    "cli/test_attack_ranks", "lab/test_actions", "browser/test_craft_lab", "browser/test_voila",
     "browser/test_other_labs", "browser/test_why", "browser", "lab", "cli", "ranks", "",
     "evaluation", "runs", "rivals", "data", "contest", "defenses", "course",
 )  # fmt: skip

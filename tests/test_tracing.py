@@ -278,8 +278,9 @@ def test_what_a_cuda_graph_gave_stays_when_it_runs_again(monkeypatch):
 
 
 @pytest.mark.slow
-def test_compiled_equals_plain_but_for_rounding():
-    pytest.importorskip("torch._inductor")
+def test_compiled_equals_plain_but_for_rounding(monkeypatch):
+    config = pytest.importorskip("torch._inductor.config")
+    monkeypatch.setattr(config, "compile_threads", 1)  # or processes begin that load torch anew
     module = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 4))
     f, arguments = function(module, way="compiled"), given(module, steps=1, dtype=torch.float64)
     try:
