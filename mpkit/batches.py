@@ -22,11 +22,14 @@ class Batches(NamedTuple):
     y: Tensor
     slot: Tensor
 
-    def rows(self, poisons: Tensor) -> Tensor:
-        """(K, R, C, H, W) the first R rows of every batch, poisons (P, C, H, W) in their places."""
+    def rows(self, poisons: Tensor, k: int | slice = slice(None)) -> Tensor:
+        """(K, R, C, H, W) the first R rows of every batch, or (R, C, H, W) those of batch k, with
+        poisons (P, C, H, W) in their places."""
         extended = torch.cat([poisons, poisons.new_zeros(1, *poisons.shape[1:])])
         is_poison = (self.slot < len(poisons))[:, None, None, None]
-        return torch.where(is_poison, extended[self.slot], self.x[:, : len(self.slot)])
+        return torch.where(
+            is_poison, extended[self.slot], self.x[k][..., : len(self.slot), :, :, :]
+        )
 
     def fill(self, rows: Tensor, k: int) -> Tensor:
         """(B, C, H, W) batch k with its first R rows replaced."""

@@ -134,11 +134,12 @@ class Traced:
             with Recorder(leaves) as recorder:
                 results, form.out = tree_flatten(f(*given))
             recorder.end(results)
-            form.graph = recorder.compiled() if self.way == "compiled" else recorder.scripted()
+            if self.way == "compiled":
+                form.graph = recorder.compiled(leaves)
+            else:
+                form.graph = recorder.scripted()
             if self.way == "graphed":
                 form.graph = replayed(form.graph, leaves)
-            if self.way == "compiled":
-                form.run(leaves)
         except Untraceable as error:
             self._fail(form, str(error))
 
@@ -232,17 +233,19 @@ class Recorder(Mode):
 
         return run
 
-    def compiled(self) -> Callable[[list[Tensor]], list[Tensor]]:
-        """The same operations fused by torch.compile. Raises Untraceable where that fails."""
-        f = torch.compile(GraphModule(nn.Module(), self.graph), fullgraph=True, dynamic=False)
+    def compiled(self, leaves: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
+        """The same operations fused by torch's compiler, which is handed the graph itself: what
+        torch.compile would ask at each call is known here. Raises Untraceable where it fails."""
+        given = [*self.constants, *leaves]
+        module = GraphModule(nn.Module(), self.graph)
+        try:
+            from torch._inductor import standalone_compile  # a second of imports, only here
 
-        def run(leaves: list[Tensor]) -> list[Tensor]:
-            try:
-                return f(*self.constants, *leaves)
-            except Exception as error:
-                raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
-
-        return run
+            f = standalone_compile(module, given, dynamic_shapes="from_example_inputs")
+            f(*given)
+        except Exception as error:
+            raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
+        return lambda leaves: f(*self.constants, *leaves)
 
 
 def replayed(f: Callable, leaves: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:

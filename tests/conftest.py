@@ -6,6 +6,7 @@ import gc
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ import torch
 from mpkit.data import Dataset, load_dataset
 from mpkit.data.datasets import Splits
 from mpkit.evaluation import margins
+from mpkit.runs import workers
 from mpkit.runs.attack import Attack, make_attack
+from tests.forks import forking_workers
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data/cifar10-images.tar.xz"
@@ -21,7 +24,7 @@ SHARED = ROOT.parent / "shared/data/cifar10-images.tar.xz"
 
 
 LONGEST = (
-    "cli/test_attack_ranks", "lab/test_time", "browser/test_craft_lab", "browser/test_voila",
+    "cli/test_attack_ranks", "lab/test_actions", "browser/test_craft_lab", "browser/test_voila",
     "browser/test_other_labs", "browser/test_why", "browser", "lab", "cli", "ranks", "",
     "evaluation", "runs", "rivals", "data", "contest", "defenses", "course",
 )  # fmt: skip
@@ -79,6 +82,14 @@ def own_surroundings(cache, monkeypatch):
     monkeypatch.setenv("MPKIT_DATA", str(cache))
     for name in ("MPKIT_SCALE", "MPKIT_SYNC"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Processes that work is spread over begin in no time; tests/runs/test_workers.py has those
+    that users have."""
+    own = SimpleNamespace(get_context=forking_workers)
+    monkeypatch.setattr(workers, "multiprocessing", own)
 
 
 @pytest.fixture

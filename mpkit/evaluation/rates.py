@@ -43,12 +43,16 @@ class Rate:
 
 def rate(successes: int, n: int) -> Rate:
     """A success rate with its interval. Raises ValueError unless 0 ≤ successes ≤ n and n ≥ 1."""
-    if not 0 <= successes <= n or n < 1:
-        raise ValueError(f"{successes} successes of {n} is no rate")
+    _check(successes, n)
     from scipy.stats import binomtest  # slow to import, and needed at the end of a run only
 
     ci = binomtest(successes, n).proportion_ci(method="wilson")
     return Rate(successes, n, float(ci.low), float(ci.high))
+
+
+def _check(successes: int, n: int) -> None:
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} successes of {n} is no rate")
 
 
 DOUBT = 2.0
@@ -68,7 +72,7 @@ def clustered_rate(successes: Sequence[int], ns: Sequence[int]) -> Rate:
     if not ns or len(successes) != len(ns):
         raise ValueError(f"{len(successes)} counts of successes for {len(ns)} targets")
     for k, n in zip(successes, ns, strict=True):
-        rate(k, n)
+        _check(k, n)
     total, won, targets = sum(ns), sum(successes), len(ns)
     p, each = won / total, [k / n for k, n in zip(successes, ns, strict=True)]
     within = sum(n * q * (1 - q) for q, n in zip(each, ns, strict=True)) / max(1, total - targets)

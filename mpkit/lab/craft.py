@@ -71,7 +71,7 @@ class CraftLab(Aiming, AttackLab):
         self.knobs = Knobs(self.attack.settings)
         self.records: list[CraftRecord] = []
         self.state: CraftState | None = None
-        self.view, self.exhibit = CraftView(large), Exhibit(self.say, lambda: self.canvas.draw())
+        self.view, self.exhibit = CraftView(large), Exhibit(self.say, self.redraw)
         self.page = self.exhibit.page
         self.picker = TargetPicker(self._pick, self.say)
         self._load()
@@ -242,7 +242,7 @@ class CraftLab(Aiming, AttackLab):
             self.scenario = aimed(self.scenario, (index,))
             self._lay_out()
         self.show_controls()
-        self.canvas.draw()
+        self.redraw()
 
     # ── keeping and sharing ───────────────────────────────────────────────────────────────
 

@@ -40,7 +40,7 @@ class Aiming:
             self.scenario = aimed(self.scenario, index)
             self._lay_out()
         self.show_controls()
-        self.canvas.draw()
+        self.redraw()
         self.say("")
 
     def _aim_later(self) -> None:

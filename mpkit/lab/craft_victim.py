@@ -65,7 +65,8 @@ class VictimNow(Filming):
         self.make_film()
         row = widgets.HBox([self.button, self.words])
         self.widget = widgets.VBox([row, self.note, self.bar, self.canvas.widget])
-        self.clear()
+        self._forget()
+        self.canvas.draw()
 
     def start(self) -> None:
         if not self.lab.records:
@@ -158,12 +159,18 @@ class VictimNow(Filming):
 
     def clear(self) -> None:
         """Forget the victim."""
+        self._forget()
+        self.redraw()
+
+    def _forget(self) -> None:
         self.points: list[Point] = []
         self.trained: list[tuple[int, tuple[VictimRecord, ...]]] = []
         self.count, self.words.value = 0, ""
         self.runner.reset()
         self._lay_out()
-        self.canvas.draw()
+
+    def complain(self, text: str) -> None:
+        self.note.tell(text, bad=True)
 
     def _lay_out(self) -> None:
         self.points, self.reason = [], ""

@@ -181,7 +181,7 @@ class LookaheadLab(Sharing, Lab):
         with self.canvas.lock:
             self.which = which - 1
             self.view.update(self.records[: self.seen or 0], self.which)
-            self.canvas.draw()
+        self.redraw()
 
     def show_controls(self) -> None:
         show(self.controls, vars(self.knobs()), JOURNEY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -209,7 +209,7 @@ class UnrollLab(Sharing, Lab):
         self.knobs.turn(**values)
         with self.lock:
             self.poisons = self._held(self.poisons)
-        self._redraw()
+        self._redraw(self.redraw)
         self._pick(self.which + 1)
 
     def check(self, values: dict[str, object]) -> None:
@@ -218,12 +218,12 @@ class UnrollLab(Sharing, Lab):
     def apply(self, values: dict[str, object]) -> None:
         self.knobs.turn(**values)
 
-    def _redraw(self) -> None:
+    def _redraw(self, draw: Callable[[], object]) -> None:
         if self.runner.phase not in (Phase.RUNNING, Phase.PAUSING):  # else its next step draws it
             with self.canvas.lock:
                 self.follow()  # who changes something is in the present
                 self.show_frame(self.frame())
-                self.canvas.draw()
+                draw()
 
     def _pick(self, which: int) -> None:
         self.which = which - 1
@@ -251,7 +251,7 @@ class UnrollLab(Sharing, Lab):
             poisons = self.poisons.clone()
             poisons[which] = torch.tensor(place)
             self.poisons = self._held(poisons)
-        self._redraw()
+        self._redraw(self.canvas.draw)
         self._show_handles()  # also where the next step draws the picture
 
     # ── the hand ──────────────────────────────────────────────────────────────────────────────

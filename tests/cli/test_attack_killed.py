@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import shlex
@@ -24,6 +23,7 @@ from mpkit.runs import record
 from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict
 from tests.cli.conftest import FILES, Killed, call, flags, interrupt, lines, numbers, refused
+from tests.forks import forking
 
 
 def killed_at(operation: int, monkeypatch, *arguments: str) -> bool:
@@ -111,11 +111,7 @@ def child(arguments, folder, cache):
 @pytest.fixture(scope="module")
 def processes():
     """Processes that begin with torch loaded, where the system has them: real ones, and quick."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["pytest", "torch", "mpkit.__main__", "mpkit.runs.summary"])
-    return context
+    return forking()
 
 
 def started(processes, cache, *arguments):

@@ -192,7 +192,7 @@ def test_bad_comparisons_get_one_clear_line_before_the_work(arguments, words, mo
     assert not lines("compare.jsonl")
 
 
-def test_a_whole_one_over_processes():
+def test_a_whole_one_over_processes(forked):
     how = ["--pairs", "1", "--methods", "metapoison", "--defenses", "loss", "--workers", "2"]
     said = call("compare", *flags(**DRAWN), *how)
     assert said.code == 0, said.err

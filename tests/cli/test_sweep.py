@@ -234,7 +234,7 @@ def test_a_sweep_of_defended_victims_counts_every_arm():
     assert row["attack"]["defense"]["defense"] == "jpeg"
 
 
-def test_a_whole_one_over_processes_is_that_of_one():
+def test_a_whole_one_over_processes_is_that_of_one(forked):
     usual = flags(epsilon=None, unroll_steps=None, **DRAWN)
     found = {}
     for workers in ("1", "2"):

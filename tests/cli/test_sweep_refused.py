@@ -94,7 +94,7 @@ def test_a_sweep_whose_clean_models_diverge_is_refused():
     assert "the training of the clean models diverged" in line
 
 
-def test_a_sweep_names_them_as_well(monkeypatch):
+def test_a_sweep_names_them_as_well(monkeypatch, forked):
     def sound(attack: Attack, scenario, *_) -> Margins:
         labels = whole_test_set(scenario).y
         return measure(torch.eye(10)[labels].expand(8, -1, -1), labels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import threading
 import warnings
 from pathlib import Path
@@ -34,6 +33,7 @@ from mpkit.runs.prepared import clean_setup, load_scenario
 from mpkit.scenario import adversarial_loss, make_scenario
 from mpkit.training import train
 from tests.conftest import SMALL_DIGITS
+from tests.forks import forking
 
 pytestmark = pytest.mark.usefixtures("nothing_known")
 RECIPE = Recipe(epochs=4, batch=20, lr=0.2)
@@ -267,7 +267,7 @@ def _in_a_process(folder: str, gate) -> None:
 
 
 def test_two_processes_at_once(clean, tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = forking()
     gate = context.Barrier(2)
     both = [context.Process(target=_in_a_process, args=(str(tmp_path), gate)) for _ in range(2)]
     for process in both:

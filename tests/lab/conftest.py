@@ -9,6 +9,7 @@ import pytest
 
 from mpkit import lab as labs
 from mpkit.lab import CraftLab, LookaheadLab, UnrollLab
+from mpkit.lab.kit.canvas import Canvas
 from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.notes import notes_in
 from mpkit.runs.attack import Attack, make_attack
@@ -92,6 +93,12 @@ def press(lab, name: str) -> None:
     button.click()
 
 
+def settled(lab) -> bool:
+    """Whether the picture shows all that was turned."""
+    with lab.canvas.lock:  # none is drawn at this moment
+        return not lab.canvas._asked
+
+
 def finished(lab, until, limit: float = 120) -> None:
     """Runs a lab to its end."""
     press(lab, "run")
@@ -124,6 +131,14 @@ def small(monkeypatch, tmp_path):
     for lab in labs:
         lab.close()
         lab.runner.close(30)
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """For tests that look at words, numbers and lines: all of a frame but its pixels, which take a
+    tenth of a second each time. What is painted is looked at in test_pictures, test_time and
+    test_actions, for every lab."""
+    monkeypatch.setattr(Canvas, "_encoded", lambda canvas, *_, **__: canvas.fresh() or b"")
 
 
 SIGNS = {

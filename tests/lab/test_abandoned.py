@@ -15,6 +15,8 @@ from mpkit.lab import (
 from mpkit.lab.kit.runner import Put
 from tests.lab.conftest import LABS, finished, press
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def held(lab) -> dict:
     """Everything that a lab and its parts hold, by identity, and lists by what is in them."""

@@ -11,6 +11,8 @@ from mpkit.metapoison import poisons_of
 from mpkit.runs.prepared import Prepared, prepare
 from tests.lab.conftest import finished, said
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 PAIRS = [("1", "7", 0), ("7", "1", 1)]
 
 

@@ -25,6 +25,8 @@ from mpkit.lab.kit.controls import Number, Thumbnails
 from mpkit.lab.poison_source import PoisonSource
 from tests.lab.conftest import LABS, Browser, finished, numbers, press, said, small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 SKIP = {"craft_steps", "victims", "pairs", "steps"}
 """What only makes a run longer."""
 

@@ -12,6 +12,8 @@ from mpkit.lab.kit.runner import Phase
 from mpkit.runs.share import encode
 from tests.lab.conftest import crafted, finished, press, said
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def test_a_run_from_start_to_end(lab, until):
     assert "Nothing has run yet" in lab.describe()
@@ -163,7 +165,7 @@ def test_the_line_in_words_keeps_up_with_what_is_asked_for(small, until):
     lab.controls["craft_steps"].box.value = 5
     assert "of 5" in lab.status.value
     lab.controls["epsilon"].box.value = 20
-    assert "ε = 20/255" in lab.canvas.widget.value
+    until(lambda: "ε = 20/255" in lab.canvas.widget.value)
     finished(lab, until)
     lab.controls["epsilon"].box.value = 60
     assert "ε = 20/255" in lab.describe()

@@ -16,6 +16,8 @@ from mpkit.runs.folder import hold
 from mpkit.runs.record import RecordError, load_poisons, replay
 from tests.lab.conftest import press, said
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def test_a_run_saved_in_the_middle_can_be_resumed(lab, until, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

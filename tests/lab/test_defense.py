@@ -14,6 +14,8 @@ from mpkit.metapoison import poisons_of
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import finished, press, said, small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 CHOSEN = ("none", "loss", "jpeg")
 
 

@@ -14,6 +14,8 @@ from mpkit.lab.defense_judged import ARMS, Judged, among, judged
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def record(arm: str, victim: int, won: bool, accuracy: float = 0.9) -> VictimRecord:
     return VictimRecord(arm, victim, (1,), (won,), (0.5,), (0.5,), accuracy)

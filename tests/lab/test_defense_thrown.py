@@ -14,6 +14,8 @@ from mpkit.lab.defense_thrown import PAGE, SIZE, Thrown
 from mpkit.runs.prepared import load_scenario
 from tests.lab.conftest import small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 @pytest.fixture
 def scenario():

@@ -11,6 +11,8 @@ from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import SMALL, finished
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 # ── DynamicsLab ───────────────────────────────────────────────────────────────────────────────
 
 

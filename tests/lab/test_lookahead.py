@@ -58,7 +58,7 @@ def test_another_poison_shows_what_has_come_home_to_it(look, until):
     finished(lab, until)
     words, picture = lab.describe(), lab.canvas.widget.value
     lab.controls["which"].box.value = 3
-    assert lab.canvas.widget.value != picture
+    until(lambda: lab.canvas.widget.value != picture)
     assert "poison 3" in lab.describe()
     assert lab.describe() != words
     lab.scrub(1)

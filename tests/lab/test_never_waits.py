@@ -115,6 +115,47 @@ def test_a_victim_does_not_wait_for_its_picture(lab, gate, until):
     assert "after epoch 3 " in alt(lab.victim)
 
 
+# ── nor does a hand ───────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_turned_quickly_is_drawn_once_with_all_of_it(lab, gate, until):
+    shut, frames = gate(lab), lab.canvas.frames
+    shut.shut()
+    for n in range(10, 30):  # nothing is drawn meanwhile, and nobody waits
+        lab.controls["epsilon"].box.value = n
+    assert lab.canvas.frames == frames
+    shut.open.set()
+    until(lambda: "ε = 29/255" in alt(lab))
+    assert lab.canvas.frames <= frames + 2  # the one under way, and the last
+    until(lambda: not drawing())
+    assert "ε = 29/255" in alt(lab)
+
+
+def test_where_nothing_runs_beside_it_is_drawn_at_once(small, monkeypatch):
+    monkeypatch.setenv("MPKIT_SYNC", "1")
+    lab = small(CraftLab)
+    lab.controls["epsilon"].box.value = 20
+    assert "ε = 20/255" in alt(lab)
+    assert not drawing()
+
+
+@pytest.mark.parametrize("of", ["the lab", "its victim"])
+def test_a_picture_that_fails_while_nothing_runs_is_told_of(of, lab, until):
+    def broken() -> None:
+        raise RuntimeError("out of <ink>")
+
+    victim = of == "its victim"
+    canvas = lab.victim.canvas if victim else lab.canvas
+    line = lab.victim.note.line if victim else lab.message
+    canvas._render, turn = broken, lab.victim.clear if victim else lambda: lab.turn(epsilon=0.1)
+    turn()
+    until(lambda: "The picture failed: RuntimeError: out of &lt;ink&gt;" in line.value)
+    del canvas._render
+    frames = canvas.frames
+    turn()
+    until(lambda: canvas.frames == frames + 1)
+
+
 # ── the picture is of the last step ───────────────────────────────────────────────────────────
 
 
@@ -142,6 +183,7 @@ def test_a_reset_during_a_frame_shows_the_beginning_from_then_on(lab, gate, unti
         shut.open.set()
         hand.join(WAIT)
         assert not hand.is_alive()
+        until(lambda: "Nothing has run yet" in alt(lab))
         for _ in range(2):
             assert "Nothing has run yet" in alt(lab)
             assert not len(lab.view.losses.mean.get_xdata())
@@ -199,7 +241,7 @@ def test_a_slow_picture_bears_what_is_done_meanwhile(kind, until, monkeypatch, t
                 driver.act()
             assert not wrong
         driver.rest()
-        assert alt(lab) == lab.describe()
+        until(lambda: alt(lab) == lab.describe())
         ended = (Phase.DONE, Phase.FAILED) if kind is ContestBoard else (Phase.DONE,)
         assert driver.run()[0] in ended, lab.runner.error  # a contest may still be in use
         until(lambda: alt(lab) == lab.describe())

@@ -10,6 +10,8 @@ from mpkit.lab.kit.runner import Phase
 from mpkit.lab.poison_source import PoisonSource
 from tests.lab.conftest import finished, press, small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 BOTH = pytest.mark.parametrize("kind", [VictimsLab, DynamicsLab], ids=lambda kind: kind.__name__)
 
 

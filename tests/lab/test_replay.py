@@ -18,6 +18,8 @@ from mpkit.runs.folder import open_run
 from mpkit.runs.record import RecordError
 from tests.lab.conftest import finished
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 FLAGS = (
     "attack --scale ci --data digits --n-train 60 --n-test 60 --classes 1,7 --size 8 --models 2 "
     "--epochs 3 --craft-steps 4 --batch 20 --victims 2 --quiet"

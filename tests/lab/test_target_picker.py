@@ -23,7 +23,7 @@ LEARNT = {"noise": 0, "epochs": 10, "lr": 0.2, "n_test": 200, "victim_epochs": 1
 
 RULE = {"target_index": None}
 
-pytestmark = pytest.mark.usefixtures("nothing_known")
+pytestmark = pytest.mark.usefixtures("nothing_known", "unpainted")
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from mpkit.runs.scale import BY_METHOD
 from mpkit.settings import METHODS, STILL
 from tests.lab.conftest import SIGNS, finished, said, small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 @pytest.mark.parametrize("kind", [CraftLab, VictimsLab, DynamicsLab, CollisionLab, CompareLab])
 @pytest.mark.parametrize("fine_tune", ["last", "all"])

@@ -22,6 +22,8 @@ from mpkit.runs.attack import make_attack
 from mpkit.runs.prepared import prepare
 from tests.lab.conftest import SMALL, finished, said
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def reset(lab) -> None:
     lab.transport.buttons["reset"].click()
@@ -176,7 +178,7 @@ def test_the_guess_is_a_line_and_waits_for_an_answer(small, until, changed):
     assert not lab.transport.buttons["run"].disabled
     for _ in range(2):  # it stays after a reset
         assert list(lab.view.line.get_xdata()) == [6 / 8] * 2
-        assert "The guess was 6" in lab.canvas.widget.value
+        until(lambda: "The guess was 6" in lab.canvas.widget.value)
         finished(lab, until)
         reset(lab)
 

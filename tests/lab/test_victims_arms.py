@@ -14,6 +14,8 @@ from mpkit.runs.prepared import prepare
 from mpkit.settings import Settings
 from tests.lab.conftest import small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 @pytest.fixture(scope="module")
 def ready():

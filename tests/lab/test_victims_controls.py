@@ -9,6 +9,8 @@ from mpkit.lab.kit.attack_lab import TRAINING
 from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from tests.lab.conftest import small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 OWN = {"wanted": 4, "share": 100, "seed": 2}
 
 

@@ -11,6 +11,8 @@ from mpkit.lab import CollisionLab, CompareLab, CraftLab, DefenseLab, DynamicsLa
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished, press
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 class Gate:
     """Stands in the way of every batch, once it is shut, and lets one through at a time."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import runpy
 import socket
-import subprocess
 import sys
 import tempfile
+import warnings
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forks import ROOT, Forked
 
 
 def free_port() -> int:
@@ -23,7 +25,7 @@ def free_port() -> int:
 class Launched:
     """Processes by rank, and the files that have their stderr."""
 
-    processes: list[subprocess.Popen]
+    processes: list[Forked]
     heard: list[Path]
 
     def codes(self, seconds: float = 150) -> list[int]:
@@ -45,19 +47,25 @@ class Launched:
             process.wait()
 
 
+def as_python(how: str, what: str, *arguments: str) -> None:
+    """`python -m module …`, or `python -c code …`, in this process."""
+    sys.argv = [what if how == "-m" else how, *arguments]
+    warnings.simplefilter("ignore")  # such as that the module is loaded already
+    if how == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(what, {"__name__": "__main__"})
+
+
 def launch(ranks: int, *command: str, folder: Path, **environment: str) -> Launched:
     """`python *command` as so many ranks; the first has the store, as there is no torchrun."""
     about = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks),
         "LOCAL_WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
     }  # fmt: skip
     about, outside = os.environ | about | environment, tempfile.mkdtemp(dir=folder)
     processes, heard = [], [Path(outside, str(r)) for r in range(ranks)]
     for r, path in enumerate(heard):
         own = about | {"RANK": str(r), "LOCAL_RANK": str(r)}
-        given = {"cwd": folder, "env": own, "stdout": subprocess.DEVNULL}
-        with path.open("wb") as file:
-            arguments = [sys.executable, *map(str, command)]
-            processes.append(subprocess.Popen(arguments, stderr=file, **given))
+        processes.append(Forked(partial(as_python, *map(str, command)), folder, own, path))
     return Launched(processes, heard)

@@ -39,7 +39,7 @@ class AttackLab(Lab):
     def taken_out(self) -> None:
         """A poison is taken out for the next run's victims, or put back."""
         self.say("" if self.runner.phase is Phase.READY else "For the next run, after reset (↺).")
-        self.canvas.draw()
+        self.redraw()
 
     def code(self) -> str:
         """A share code of the settings as they are now."""

@@ -52,8 +52,9 @@ class Canvas:
 
     Drawing takes at most `load` of the wall time, and no two frames are less than `interval`
     seconds apart; frames that come too early are dropped (`update`), or drawn by a thread when one
-    is due (`later`). `draw` draws in any case. ``fresh()`` brings the figure up to date before.
-    Whoever changes what is in the figure holds `lock`; other locks are taken after it.
+    is due (`later`, and `soon` for what a hand changes). `draw` draws in any case. ``fresh()``
+    brings the figure up to date before. Whoever changes what is in the figure holds `lock`; other
+    locks are taken after it.
 
     ``moving()`` may name the artists that change from frame to frame. Everything else (axes, ticks,
     letters: four fifths of the time) is then drawn only when limits, titles or legends change.
@@ -72,13 +73,14 @@ class Canvas:
         self.widget = widgets.HTML(layout=widgets.Layout(overflow="hidden"))
         self.fresh: Callable[[], object] = lambda: None  # called before every frame
         self.drawn: Callable[[], object] = lambda: None  # told of every frame
+        self.broken: Callable[[], object] = lambda: None  # told of what is in `failed`
         self.widget.canvas = self  # for whoever finds it in a panel
         self.frames, self.spent, self.cost = 0, 0.0, 0.0
         self._ended, self.lock = -float("inf"), threading.RLock()
         self.failed: Exception | None = None
-        """What went wrong in a frame of `later`, until somebody is told."""
+        """What went wrong in a frame of the thread, until somebody is told."""
         self._calls, self._asked, self._stopped = threading.Condition(), False, False
-        self._hurried = False
+        self._hurried = self._hand = False
         self._thread: Worker | None = None
 
     def update(self) -> bool:
@@ -91,6 +93,7 @@ class Canvas:
         """In how many seconds a frame is due."""
         # At most a second: on a machine that is busy otherwise a run must still look alive.
         pause = max(self.interval, min(1.0, self.cost * (1 / self.load - 1)))
+        pause = min(pause, self.cost) if self._hand else pause
         return self._ended + pause - time.perf_counter()
 
     def later(self) -> None:
@@ -98,13 +101,24 @@ class Canvas:
         Raises what went wrong in the frame before."""
         self.check()
         with self._calls:
-            self._asked = True
-            if self._thread is None and not self._stopped:
-                self._thread = Worker(self._draw_later, "mpkit picture", lambda: self.stop(0))
-                self._thread.start()
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked = True
+        if self._thread is None and not self._stopped:
+            self._thread = Worker(self._draw_later, "mpkit picture", lambda: self.stop(0))
+            self._thread.start()
+
+    def soon(self) -> None:
+        """Draw what a hand has changed, in that thread: at once, or where one change follows upon
+        the other, half of the time. So a frame shows many changes, and the last one all of them."""
+        with self._calls:
+            self._hand = True
+            self._calls.notify_all()
+            self._ask()
 
     def check(self) -> None:
-        """Raise what went wrong in a frame of `later`."""
+        """Raise what went wrong in a frame of the thread."""
         failed, self.failed = self.failed, None
         if failed:
             raise failed
@@ -123,6 +137,8 @@ class Canvas:
                 self.draw()
             except Exception as error:  # for `check`
                 self.failed = error
+                if not self._stopped:
+                    self.broken()
 
     def _wanted(self) -> bool:
         """Whether a frame is asked for, once one is due; if not, the thread is no longer needed."""
@@ -142,7 +158,9 @@ class Canvas:
     def draw(self) -> None:
         """Draw now."""
         with self.lock:
-            self._asked, self._hurried, began = False, False, time.perf_counter()
+            with self._calls:
+                self._asked = self._hurried = self._hand = False
+            began = time.perf_counter()
             data = base64.b64encode(self._encoded("jpeg", quality=92, subsampling=0)).decode()
             width = round(100 * self.figure.get_figwidth())
             self.widget.value = (

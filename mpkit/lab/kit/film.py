@@ -6,6 +6,7 @@ how much is kept, and which moment is looked at. The run goes on meanwhile, and 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,8 @@ import numpy as np
 from torch import Tensor
 from traitlets import Bool, Int, Unicode
 
-from mpkit.lab.kit.runner import Put
+from mpkit.lab.kit.closing import Closed
+from mpkit.lab.kit.runner import Phase, Put
 
 MEGABYTES = 64
 """What the film of one run may take; where it would take more, every second frame goes."""
@@ -175,6 +177,7 @@ class Filming:
     def make_film(self) -> None:
         """An empty film, and a slider where there will be frames."""
         self.lock, self.canvas.fresh = threading.RLock(), self.catch_up
+        self.canvas.broken = self._broken
         self.film, self.bar = Film(), FilmBar(self.scrub, self.unit) if self.filmed else None
 
     def played(self) -> Iterator:
@@ -203,6 +206,25 @@ class Filming:
             self.canvas.check()
             with self.canvas.lock:
                 self.catch_up()
+
+    def redraw(self) -> None:
+        """After a hand has changed something: have the picture drawn by a thread, one for all that
+        is changed meanwhile. Where nothing runs beside, it is drawn at once."""
+        if self.runner.mode == "thread":
+            self.canvas.soon()
+        else:
+            self.canvas.draw()
+
+    def _broken(self) -> None:
+        """The picture has failed in its thread: a run under way fails of it, or else it is told."""
+        if self.runner.phase not in (Phase.RUNNING, Phase.PAUSING, Phase.STOPPING):
+            with contextlib.suppress(Closed):
+                error, self.canvas.failed = self.canvas.failed, None
+                if error:  # a reset may have forgotten it meanwhile
+                    self.complain(f"The picture failed: {type(error).__name__}: {error}")
+
+    def complain(self, text: str) -> None:
+        """Say what went wrong."""
 
     def catch_up(self, again: bool = False) -> None:
         """Bring the picture up to date with the moment that is looked at, if it is another one than

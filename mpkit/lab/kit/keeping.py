@@ -40,7 +40,7 @@ class Keeping:
         self.say(f"Kept as “{name or label}”; the last two kept runs stay on the plot.")
         with self.canvas.lock:
             self.kept()
-        self.canvas.draw()
+        self.redraw()
 
     def _save(self) -> None:
         try:

@@ -257,6 +257,9 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
             return False
         return True
 
+    def complain(self, text: str) -> None:
+        self.say(text, bad=True)
+
     def _waiting(self) -> bool:
         return bool(self.question) and not self._asked and self.runner.mode != "sync"
 
@@ -265,7 +268,7 @@ class Lab(Closing, Speaking, Keeping, Filming, Turning, ABC):
         with self.canvas.lock:
             self.guessed()
         self._changed()
-        self.canvas.draw()
+        self.redraw()
 
     def _tell(self) -> None:
         self.status.value = (

@@ -20,7 +20,7 @@ class Turning:
         if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
             self.say(f"From the next {self.unit} on.")
         elif self.runner.phase is Phase.READY:  # its words tell what will be run
-            self.canvas.draw()
+            self.redraw()
         self._tell()
 
     def later(self, **values: object) -> None:
@@ -58,4 +58,4 @@ class Turning:
             self.clear()
         self.show_controls()
         self._changed()
-        self.canvas.draw()
+        self.redraw()

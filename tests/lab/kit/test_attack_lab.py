@@ -8,6 +8,8 @@ from mpkit.lab import CollisionLab, CraftLab, DefenseLab, DynamicsLab, VictimsLa
 from mpkit.runs.share import attack_code
 from tests.lab.conftest import finished
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 # ── all of them ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -106,6 +106,20 @@ def test_nobody_waits_for_a_frame_of_later_and_what_is_overtaken_is_dropped():
     assert (canvas.frames, canvas._thread) == (2, None)
 
 
+def test_what_a_hand_changes_is_drawn_at_once_and_what_follows_half_of_the_time(monkeypatch, until):
+    clock = [10.0]
+    monkeypatch.setattr(canvas_of_a_lab, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    canvas = made(interval=1000)
+    canvas._ended, canvas.cost = 10.0, 0.5
+    assert canvas._early() == 1000
+    canvas._hand = True
+    assert canvas._early() == 0.5
+    clock[0] = 10.5
+    canvas.soon()
+    until(lambda: canvas.frames == 1)
+    canvas.stop()
+
+
 def test_a_frame_drawn_meanwhile_is_the_one_that_was_asked_for():
     canvas = made(interval=1000)
     canvas.draw()

@@ -16,6 +16,8 @@ from mpkit.runs.share import ShareError, attack_code, decode
 from mpkit.settings import Settings
 from tests.lab.conftest import said, small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 # Made when the digits were the default and a code left the default's name out.
 OLD = [
     ("craft", "mpkit1.craft.eNqrrgUAAXUA-Q.5b758d0c", Attack("digits", target_index=(0,))),

@@ -15,6 +15,8 @@ from mpkit.lab.replay import ReplayLab
 from mpkit.runs.share import attack_code
 from tests.lab.conftest import LABS, Browser, numbers
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 ODD = {"lr": 0.033, "epsilon": 0.77}
 """Settings between the places of their sliders."""
 

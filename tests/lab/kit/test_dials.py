@@ -12,6 +12,8 @@ from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.recipe import Recipe
 from mpkit.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 EVERY = {**CRAFTING, **TRAINING, **ATTACK}
 TURNED = [name for name, s in EVERY.items() if s.dial.label]
 NUMBERS = [name for name in TURNED if EVERY[name].dial.low is not None]

@@ -13,6 +13,8 @@ from mpkit.lab.kit.film import MEGABYTES, Film, FilmBar, weight
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import crafted, finished, press
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def film_of(count: int, megabytes: float, size: int = 1000) -> Film:
     film = Film(megabytes)

@@ -14,6 +14,8 @@ from mpkit.lab.kit.notes import Note, beside, notes_in, place
 from mpkit.lab.kit.runner import Phase
 from tests.lab.conftest import finished, press
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def test_a_note_takes_no_room_while_it_says_nothing():
     note = Note()

@@ -14,6 +14,8 @@ from mpkit.networks import NETWORKS, network
 from mpkit.runs.attack import make_attack
 from tests.lab.conftest import SIGNS, finished
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 @pytest.mark.parametrize("kind", [CraftLab, DynamicsLab, VictimsLab])
 def test_the_time_of_a_run_is_foretold_by_the_one_before(small, until, kind):

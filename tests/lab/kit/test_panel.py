@@ -7,7 +7,7 @@ import pytest
 from mpkit.lab import CollisionLab, CompareLab, CraftLab, DynamicsLab, UnrollLab, VictimsLab
 from mpkit.lab.kit.panel import Question
 from mpkit.lab.kit.runner import Phase
-from tests.lab.conftest import crafted, finished, press
+from tests.lab.conftest import crafted, finished, press, settled
 
 GUESSES = {
     CollisionLab: lambda lab: lab.view.guess,
@@ -31,6 +31,7 @@ def test_a_guess_comes_before_the_run_and_stays_on_the_plot(kind, small, until):
         finished(lab, until)
         for _ in range(2):
             assert list(GUESSES[kind](lab).get_xdata()) == [where] * 2
+            until(lambda: settled(lab))
             assert "The guess was 7." in lab.canvas.widget.value
             lab.transport.buttons["reset"].click()  # lays some pictures out anew
     finally:
@@ -45,6 +46,7 @@ def test_a_skipped_guess_draws_nothing(kind, small, until):
         lab._answered(None)
         assert not lab.transport.buttons["run"].disabled
         assert list(GUESSES[kind](lab).get_xdata()) == [-1, -1]
+        until(lambda: settled(lab))
         assert "guess" not in lab.canvas.widget.value
     finally:
         lab.close()
@@ -75,7 +77,7 @@ def test_a_name_that_is_no_formula_stays_a_name(name, until):
         text.value = name
         frames = lab.canvas.frames
         keep.click()
-        assert lab.canvas.frames > frames
+        until(lambda: lab.canvas.frames > frames)
         shown = [t.get_text() for t in lab.view.history.get_legend().get_texts()]
         assert any(name[:3] in label.replace("\\$", "$") for label in shown)
         assert all(len(label) < 60 for label in shown)

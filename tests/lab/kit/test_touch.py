@@ -11,6 +11,8 @@ from mpkit.metapoison import Pull
 from mpkit.runs.prepared import load_scenario
 from tests.lab.conftest import small_attack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 @pytest.fixture(scope="module")
 def scenario():

@@ -7,6 +7,8 @@ import pytest
 from mpkit.lab import CraftLab, DynamicsLab
 from tests.lab.conftest import finished, press
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 def test_a_setting_of_the_next_run_is_taken_over_at_once_while_nothing_has_run(small):
     lab = small(CraftLab)
