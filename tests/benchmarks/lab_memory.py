@@ -47,7 +47,11 @@ SMALL = {
 }  # fmt: skip
 
 
-GIVEN = {"ReplayLab": {"rate": 1000}, "UnrollLab": {}, "LookaheadLab": {"pace": 0, "unroll_steps": 2}}
+GIVEN = {
+    "ReplayLab": {"rate": 1000},
+    "UnrollLab": {},
+    "LookaheadLab": {"pace": 0, "unroll_steps": 2},
+}
 """What labs are made with that are on no attack."""
 
 
