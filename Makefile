@@ -18,7 +18,9 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/lecture/*.ipynb))
 BENCHMARKS := $(sort $(filter-out %/__init__.py %/conftest.py,$(wildcard tests/benchmarks/*.py)))
 # Two files at a time, each as a whole; what takes longest comes first (tests/conftest.py).
 BY_FILE = -n 2 --dist loadfile --no-loadscope-reorder
-# Two notebooks likewise; and three files in browsers, where much is waited for.
+# Three in browsers, where much is waited for.
+BROWSED = -n 3 --dist loadfile --no-loadscope-reorder
+# Two notebooks likewise.
 NBVAL = -p tests.notebooks.once -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=120
 
 .DEFAULT_GOAL := help
@@ -114,7 +116,7 @@ endif
 
 test-browser: $(VENV)/.with-dev ## the lab in a real browser
 ifneq ($(wildcard tests/browser),)
-	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser $(subst -n 2,-n 3,$(BY_FILE)) $(PYTEST_ARGS))
+	$(call stage,browser,"$(BIN)/python" -m pytest tests/browser $(BROWSED) $(PYTEST_ARGS))
 endif
 
 bench: $(VENV)/.with-bench ## the benchmarks, one after the other

@@ -239,13 +239,20 @@ class Recorder(Mode):
         given = [*self.constants, *leaves]
         module = GraphModule(nn.Module(), self.graph)
         try:
-            from torch._inductor import standalone_compile  # a second of imports, only here
+            with _COMPILING:
+                from torch._inductor import standalone_compile  # seconds to import: only here
 
-            f = standalone_compile(module, given, dynamic_shapes="from_example_inputs")
-            f(*given)
+                f = standalone_compile(module, given, dynamic_shapes="from_example_inputs")
+                f(*given)
+        except ImportError as error:
+            raise Untraceable("that takes torch 2.8 or later") from error
         except Exception as error:
             raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
         return lambda leaves: f(*self.constants, *leaves)
+
+
+_COMPILING = threading.Lock()
+"""The compiler has settings of the whole process, and no lock of its own."""
 
 
 def replayed(f: Callable, leaves: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:

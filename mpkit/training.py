@@ -61,8 +61,8 @@ def sgd_step(
 
     x (B, C, H, W), y (B,). The new state is a differentiable function of all arguments.
     """
-    moves, after, loss = gradient(module, state, x, y, -lr)
-    return State({k: w + moves[k] for k, w in state.params.items()}, after.stats), loss
+    down, after, loss = gradient(module, state, x, y, -lr)
+    return State({k: w + down[k] for k, w in state.params.items()}, after.stats), loss
 
 
 def unroll(

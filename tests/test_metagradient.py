@@ -15,6 +15,7 @@ from torch.func import functional_call, grad, vmap
 from mpkit.batches import Batches
 from mpkit.device import Plan
 from mpkit.functional import State, for_models, init, logits, own, stack
+from mpkit.lab.kit.measure import peak_bytes
 from mpkit.layers import BatchNorm2d, by_batch
 from mpkit.metagradient import adjoint, reverse
 from mpkit.networks import NETWORKS, network
@@ -286,3 +287,12 @@ def test_one_step_meta_gradient_is_an_inner_product_of_gradients():
     inner = sum((a * b).sum() for a, b in zip(near, far, strict=True))
     expected = -problem.lr[0] * torch.autograd.grad(inner, poisons)[0]
     assert difference(found.gradient[0], expected) < 1e-12
+
+
+def test_memory_is_flat_in_k_where_weights_are_most_of_it():
+    def peak(steps: int, strategy: str) -> int:
+        problem = Problem("mlp", steps, models=1)
+        return peak_bytes(lambda: problem.run(STRATEGIES[strategy]))
+
+    assert peak(8, "adjoint, no weights kept") < 1.1 * peak(3, "adjoint, no weights kept")
+    assert peak(8, "adjoint, one graph kept") > 1.5 * peak(3, "adjoint, one graph kept")

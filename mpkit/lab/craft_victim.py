@@ -83,7 +83,8 @@ class VictimNow(Filming):
         self.step = f"craft step {step} of {max(step, self.lab.total())}{left_out}"
         self.count += 1
         self.runner.reset()
-        self._lay_out()
+        with self.canvas.lock, self.lock:
+            self._lay_out()
         self.runner.run()
 
     def items(self) -> Iterator[Point]:
@@ -163,17 +164,18 @@ class VictimNow(Filming):
         self.redraw()
 
     def _forget(self) -> None:
-        self.points: list[Point] = []
-        self.trained: list[tuple[int, tuple[VictimRecord, ...]]] = []
-        self.count, self.words.value = 0, ""
-        self.runner.reset()
-        self._lay_out()
+        self.runner.reset()  # it waits for who waits for the canvas: before the locks
+        with self.canvas.lock, self.lock:
+            self.trained: list[tuple[int, tuple[VictimRecord, ...]]] = []
+            self.count, self.words.value = 0, ""
+            self._lay_out()
 
     def complain(self, text: str) -> None:
         self.note.tell(text, bad=True)
 
     def _lay_out(self) -> None:
-        self.points, self.reason = [], ""
+        self.points: list[Point] = []
+        self.reason = ""
         self.no_film()
         wish = wish_of(self.lab.scenario)
         about = f" ({self.step})" if self.count else ""

@@ -224,6 +224,17 @@ def drive(kind, seed: int, folder: Path, actions: int = 30) -> str:
         return _driven(kind, seed, folder, actions)
 
 
+def told_of(filming, lost: list[str]):
+    """For a canvas: a picture that failed in its thread counts, and is told as always."""
+    broken = filming.canvas.broken
+
+    def told() -> None:
+        lost.append("".join(traceback.format_exception(filming.canvas.failed)))
+        broken()
+
+    return told
+
+
 def _driven(kind, seed: int, folder: Path, actions: int) -> str:
     lost, before = [], threading.excepthook
     threading.excepthook = lambda args: lost.append(
@@ -231,6 +242,9 @@ def _driven(kind, seed: int, folder: Path, actions: int) -> str:
     )
     torch.manual_seed(seed)
     driver = Driver(kind, seed, folder)
+    driver.lab.canvas.broken = told_of(driver.lab, lost)
+    if isinstance(driver.lab, CraftLab):
+        driver.lab.victim.canvas.broken = told_of(driver.lab.victim, lost)
     try:
         for _ in range(actions):
             driver.act()

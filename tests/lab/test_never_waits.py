@@ -153,7 +153,23 @@ def test_a_picture_that_fails_while_nothing_runs_is_told_of(of, lab, until):
     del canvas._render
     frames = canvas.frames
     turn()
-    until(lambda: canvas.frames == frames + 1)
+    until(lambda: canvas.frames > frames)
+
+
+def test_a_victims_picture_is_not_laid_out_anew_while_it_is_drawn(lab, gate, until):
+    shut, axes = gate(lab.victim), lab.victim.axes
+    shut.shut()
+    lab.victim.clear()
+    assert shut.reached.wait(WAIT)
+    lines, hand = list(axes.lines), threading.Thread(target=lab.victim.clear)
+    hand.start()
+    hand.join(0.5)
+    assert hand.is_alive()
+    assert list(axes.lines) == lines
+    shut.open.set()
+    hand.join(WAIT)
+    assert list(axes.lines) != lines
+    until(lambda: not drawing())
 
 
 # ── the picture is of the last step ───────────────────────────────────────────────────────────

@@ -62,11 +62,12 @@ def unlike(lab) -> float:
         return np.asarray(canvas.figure.canvas.buffer_rgba())[..., :3].astype(int)
 
     quick, parts, moving = pixels(), canvas.moving(), canvas.moving
+    ground = canvas._ground, canvas._look  # the next moment is drawn on this one's
     for part in parts:
         part.set_animated(False)
     canvas.moving = None
     whole = pixels()
-    canvas.moving = moving
+    canvas.moving, (canvas._ground, canvas._look) = moving, ground
     for part in parts:
         part.set_animated(True)
     return (abs(whole - quick).max(-1) > 40).mean()

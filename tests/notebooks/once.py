@@ -24,6 +24,13 @@ alone = [name for name, value in list(globals().items()) if not name.startswith(
          if getattr(getattr(value, "runner", value), "mode", None) == "thread"]
 assert not alone, alone
 """
+NONE_FAILED = """
+import gc as _gc
+from mpkit.lab.kit.runner import Runner as _Runner
+_errors = [each.error for each in _gc.get_objects() if type(each) is _Runner and each.error]
+assert not _errors, _errors
+"""
+"""A lab that fails tells it in its panel, and its cell ends as if nothing had been."""
 RUNS = ("Lab", "Board", "SpotThePoison")
 """How the names of what runs, or is played, end."""
 KEPT = tempfile.TemporaryDirectory(prefix="mpkit-progress-")
@@ -42,7 +49,14 @@ def with_labs(sources: list[str]) -> list[int]:
     return found
 
 
-class Chapter(IPyNbFile):
+class Notebook(IPyNbFile):
+    def like(self, item: IPyNbCell, name: str, source: str) -> IPyNbCell:
+        """A cell more, as `item` is."""
+        cell, known = nbformat.v4.new_code_cell(source), {"options": item.options}
+        return IPyNbCell.from_parent(self, name=name, cell_num=item.cell_num, cell=cell, **known)
+
+
+class Chapter(Notebook):
     """The cells of a chapter, those with labs once more, and its page."""
 
     def setup(self):
@@ -56,12 +70,8 @@ class Chapter(IPyNbFile):
         yield self.like(alone[0], "labs run to their end from here on", SYNC)
         ran = [self.like(alone[i], f"Cell {i}, its lab run", alone[i].cell.source) for i in again]
         yield from ran
-        yield self.like(alone[0], "no lab is left alone", ALL_RAN)
+        yield self.like(alone[0], "no lab is left alone", ALL_RAN + NONE_FAILED)
         yield Page.from_parent(self, name="page", alone=alone, ran=ran)
-
-    def like(self, item: IPyNbCell, name: str, source: str) -> IPyNbCell:
-        cell, known = nbformat.v4.new_code_cell(source), {"options": item.options}
-        return IPyNbCell.from_parent(self, name=name, cell_num=item.cell_num, cell=cell, **known)
 
 
 class Page(pytest.Item):
@@ -90,10 +100,15 @@ class Page(pytest.Item):
         return self.path, 0, f"{self.path.name}::{self.name}"
 
 
-class Lecture(IPyNbFile):
+class Lecture(Notebook):
     """A page for lecturers, in a kernel that all have."""
 
     shared = None
+
+    def collect(self):
+        cells = list(super().collect())
+        yield from cells
+        yield self.like(cells[0], "no lab has failed", NONE_FAILED)
 
     def setup(self):
         if Lecture.shared is None:
@@ -101,6 +116,7 @@ class Lecture(IPyNbFile):
             Lecture.shared = self.kernel
             self.kernel.kc.execute_interactive(SYNC)
         self.kernel = Lecture.shared
+        self.kernel.kc.execute_interactive("%reset -f")  # what another page has imported
 
     def teardown(self):
         """The next page has the kernel."""

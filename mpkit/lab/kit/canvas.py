@@ -110,8 +110,8 @@ class Canvas:
             self._thread.start()
 
     def soon(self) -> None:
-        """Draw what a hand has changed, in that thread: at once, or where one change follows upon
-        the other, half of the time. So a frame shows many changes, and the last one all of them."""
+        """Draw what a hand has changed, in that thread: at once; while changes keep coming, drawing
+        takes at most half of the time. So a frame shows many changes, the last one all of them."""
         with self._calls:
             self._hand = True
             self._calls.notify_all()
@@ -124,7 +124,7 @@ class Canvas:
             raise failed
 
     def stop(self, timeout: float | None = None) -> None:
-        """No more frames of `later`; waits for the one under way, at most so many seconds."""
+        """No more frames of the thread; waits for the one under way, at most so many seconds."""
         with self._calls:
             self._stopped, thread = True, self._thread
             self._calls.notify_all()
@@ -132,13 +132,18 @@ class Canvas:
             thread.join(timeout)
 
     def _draw_later(self) -> None:
-        while self._wanted():
-            try:
-                self.draw()
-            except Exception as error:  # for `check`
-                self.failed = error
-                if not self._stopped:
-                    self.broken()
+        try:
+            while self._wanted():
+                try:
+                    self.draw()
+                except Exception as error:  # for `check`
+                    self.failed = error
+                    if not self._stopped:
+                        self.broken()
+        finally:  # whatever `broken` does, the next frame finds a thread
+            with self._calls:
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
     def _wanted(self) -> bool:
         """Whether a frame is asked for, once one is due; if not, the thread is no longer needed."""
@@ -170,6 +175,7 @@ class Canvas:
             ended = time.perf_counter()
             self.cost, self._ended = ended - began, -float("inf") if self._hurried else ended
             self.spent, self.frames = self.spent + self.cost, self.frames + 1
+            self.failed = None  # what failed before is drawn now
             self.drawn()
 
     def turn(self, dark: bool) -> None:
