@@ -147,7 +147,7 @@ def make_reproducible(device: torch.device) -> None:
     process may take of a GPU is capped here, too, and how it rounds is set (`gpu_share` and `tf32`,
     which may raise ValueError).
 
-    On a CPU torch is set to one thread an operation, whatever the number of cores: sums are then
+    On a CPU torch is set to one thread per operation, whatever the number of cores: sums are then
     taken in the same order everywhere. Cores are used by a `Plan`, which spreads models over them.
     It matters for speed as well: two processes whose operations each want all cores wait for one
     another at every one of them (two notebooks at once took 18 times as long as one).
