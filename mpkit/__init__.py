@@ -26,7 +26,7 @@ _FROM = {
     "metapoison": "craft poisons_of target_loss",
     "networks": "network",
     "recipe": "Recipe",
-    "runs.attack": "make_attack",
+    "runs.idle": "make_attack",
     "runs.pairs": "draw_pairs",
     "runs.prepared": "load_scenario prepare",
     "scenario": "adversarial_loss make_scenario",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from mpkit.cli.output import say
 from mpkit.data.datasets import NAMED
 from mpkit.data.places import at, exists
 from mpkit.defenses.defense import Defense
-from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.runs.attack import Attack, make_attack
 from mpkit.runs.grid import DRAWN
+from mpkit.runs.idle import idle
 from mpkit.runs.scale import SCALES, by_scale
 from mpkit.setting import Setting, settings_of
 from mpkit.settings import Settings
@@ -140,50 +140,19 @@ def given(options: argparse.Namespace) -> dict:
     return {k: v for k in flags() if (v := getattr(options, k, None)) is not None}
 
 
-def _idle(attack: Attack, asked: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Flags that do nothing beside all the others, and why; as far as they are asked for."""
-    for name in ("train", "test"):
-        if getattr(attack, f"n_{name}"):
-            yield f"max_{name}", f"beside --n-{name}"
-    if not attack.tuned:
-        yield "weights", "where all is trained from scratch (--fine-tune no)"
-    if attack.settings.method == "label-flip":
-        yield "epsilon", "with --method label-flip, which changes labels and no pixel"
-    if attack.settings.method != "metapoison":
-        yield "kappa", f"with --method {attack.settings.method}, only with metapoison"
-    if "batch_norm" in asked:
-        networks = attack.networks((3, 32, 32), 2)
-        if all(None in evaluations(module) for module in networks):
-            yield "batch_norm", "where no batch norm is trained"
-
-
-def _holder(attack: Attack, name: str) -> object:
-    """What has the setting that a flag sets, or else the attack."""
-    parts = {part: getattr(attack, part) for part in ("settings", "defense")}
-    return next((parts[part] for part in parts if name in settings_of(PARTS[part])), attack)
-
-
-def _useless(attack: Attack, asked: Collection[str]) -> dict[str, str]:
-    """Of the flags that were given, those that do nothing, and what is said of each."""
-    found = {}
-    for name in asked:
-        s, holder = flags()[name], _holder(attack, name)
-        if not s.acts(holder):
-            other, values = s.only
-            now = f"with --{other.replace('_', '-')} {getattr(holder, other)}"
-            found[name] = f"{now}, only with {' or '.join(values)}"
-    return found | {name: why for name, why in _idle(attack, asked) if name in asked}
-
-
 def refuse_idle(attacks: Sequence[Attack], asked: Collection[str]) -> None:
     """Raises ValueError for a flag that does nothing in any of these attacks."""
     first = attacks[0]
     if first.data not in NAMED and not (first.data and exists(first.data)):
         return  # loading says what is wrong
-    useless = [_useless(attack, asked) for attack in attacks]
+    useless = [idle(attack, asked, _flag) for attack in attacks]
     for name, why in useless[0].items():
         if all(name in one for one in useless):
-            raise ValueError(f"--{name.replace('_', '-')} does nothing {why}: leave it out")
+            raise ValueError(f"{_flag(name)} does nothing {why}: leave it out")
+
+
+def _flag(name: str, value: object = None) -> str:
+    return f"--{name.replace('_', '-')}" + (f" {value}" if value is not None else "")
 
 
 def attack_from(options: argparse.Namespace) -> Attack:

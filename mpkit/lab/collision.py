@@ -19,7 +19,8 @@ from mpkit.lab.kit.attack_lab import ATTACK, CRAFTING, AttackLab
 from mpkit.lab.kit.dials import ClassDial, dial, dials, show
 from mpkit.lab.kit.knobs import Knobs
 from mpkit.lab.kit.panel import Question
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import Attack
+from mpkit.runs.idle import make_attack
 from mpkit.runs.prepared import load_scenario
 from mpkit.setting import changes, settings_of
 from mpkit.training import stream, train

@@ -31,9 +31,10 @@ from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
 from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs import record
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import Attack
 from mpkit.runs.folder import begin, hold, name_of
 from mpkit.runs.frames import FrameKeeper
+from mpkit.runs.idle import make_attack
 from mpkit.runs.prepared import (
     clean_setup,
     loaded_at_once,

@@ -20,7 +20,8 @@ from mpkit.lab.kit.runner import Put
 from mpkit.lab.poison_source import Batch, PoisonSource, Sourced
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import Attack
+from mpkit.runs.idle import make_attack
 from mpkit.runs.prepared import prepare
 
 

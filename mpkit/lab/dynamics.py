@@ -25,7 +25,8 @@ from mpkit.lab.landscape import losses_on
 from mpkit.lab.poison_source import Batch, Look, PoisonSource, Sourced, rescaled, strength
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, target_loss
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import Attack
+from mpkit.runs.idle import make_attack
 from mpkit.runs.prepared import Prepared, prepare
 from mpkit.training import train
 

@@ -24,7 +24,8 @@ from mpkit.lab.victims_controls import changed, show_victims, victim_controls
 from mpkit.lab.victims_story import Telling
 from mpkit.lab.victims_view import CountsView, said_by
 from mpkit.metapoison import CraftRecord
-from mpkit.runs.attack import Attack, make_attack
+from mpkit.runs.attack import Attack
+from mpkit.runs.idle import make_attack
 from mpkit.runs.prepared import prepare
 from mpkit.settings import bounds_told
 
@@ -41,8 +42,7 @@ class Epoch(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What there was to be shown: so many groups of victims and a group in training, or a step of
-    crafting."""
+    """What there was to be shown: groups of victims and one in training, or a step of crafting."""
 
     groups: int
     crafting: CraftRecord | None
