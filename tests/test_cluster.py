@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -46,7 +47,7 @@ def test_the_slurm_script_runs_one_attack_on_two_hosts_and_goes_on(tmp_path):
     for name, text in {"srun": SRUN, "scontrol": SCONTROL}.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
-    python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    python = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
     (tools / "python").write_text(python)
     (tools / "python").chmod(0o755)
     env = os.environ | {

@@ -165,7 +165,7 @@ class TwinsView:
         names = self.plane.clabel(lines, fontsize=font_size(self.figure, 7), fmt="%g")
         self.hills += [*names, ground, lines]
         self.plane.set_title(
-            "weights; dark: high loss; lines: L_adv",
+            "weights; grey: high loss; lines: L_adv",
             loc="left",
             fontsize=font_size(self.figure, 10),
         )
