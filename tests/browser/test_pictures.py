@@ -56,7 +56,9 @@ def test_a_poison_is_pressed_taken_out_and_the_next_victim_trains_without_its_ch
     button(lab, "^poison 3,").click()
     expect(button(lab, "^poison 3,")).to_have_attribute("aria-pressed", "true")
     expect(
-        lab.page.get_by_text(re.compile(r"Without its change L_adv would (rise|fall)"))
+        lab.page.get_by_role("status").filter(  # they are spoken, too
+            has_text=re.compile(r"Without its change L_adv would (rise|fall)")
+        )
     ).to_be_visible()
     expect(lab.page.get_by_role("img", name=re.compile("gradient of poison 3"))).to_be_visible()
     lab.page.get_by_role("button", name=re.compile("Take it out")).click()
