@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from types import NoneType
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -133,6 +133,14 @@ class Setting:
     def acts(self, holder: object) -> bool:
         """Whether it does anything beside the other settings of `holder`."""
         return self.only is None or getattr(holder, self.only[0]) in self.only[1]
+
+    def why_idle(self, holder: object, spell: Callable[[str, object], str]) -> str:
+        """Why it does nothing in `holder`, as words after "does nothing"; "" where it acts.
+        ``spell(name, value)`` says how a setting with its value is written."""
+        if self.acts(holder):
+            return ""
+        other, values = self.only
+        return f"with {spell(other, getattr(holder, other))}, only with {' or '.join(values)}"
 
     def shown(self, value: object) -> object:
         """A value in the unit that people see, whole where it is."""

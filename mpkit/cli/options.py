@@ -145,13 +145,14 @@ def refuse_idle(attacks: Sequence[Attack], asked: Collection[str]) -> None:
     first = attacks[0]
     if first.data not in NAMED and not (first.data and exists(first.data)):
         return  # loading says what is wrong
-    useless = [idle(attack, asked, _flag) for attack in attacks]
+    useless = [idle(attack, asked, as_flag) for attack in attacks]
     for name, why in useless[0].items():
         if all(name in one for one in useless):
-            raise ValueError(f"{_flag(name)} does nothing {why}: leave it out")
+            raise ValueError(f"{as_flag(name)} does nothing {why}: leave it out")
 
 
-def _flag(name: str, value: object = None) -> str:
+def as_flag(name: str, value: object = None) -> str:
+    """How a setting is written, with its value or without."""
     return f"--{name.replace('_', '-')}" + (f" {value}" if value is not None else "")
 
 

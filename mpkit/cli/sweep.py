@@ -19,6 +19,7 @@ from torch import Tensor
 from mpkit.cli.options import (
     add_drawing,
     add_workers,
+    as_flag,
     attack_from,
     filled,
     given,
@@ -37,12 +38,11 @@ from mpkit.metapoison import poisons_of
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.grid import Pair, drawable, key_of, rows_by_key, with_pair
+from mpkit.runs.idle import idle
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict, to_dict
 from mpkit.runs.workers import done_by, follow, processes_for
-from mpkit.setting import settings_of
-from mpkit.settings import Settings
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -98,15 +98,11 @@ def _run(options: argparse.Namespace, out: Path) -> int:
 def _grid(base: Attack, options: argparse.Namespace) -> list[Attack]:
     """The cells, without a target yet. Raises ValueError for flags that a sweep can't follow."""
     refuse_drawn(options, "a sweep")
-    axes, s = [], base.settings
+    axes = []
     for name, values in (("epsilon", options.epsilons), ("unroll_steps", options.unrolls)):
-        about = settings_of(Settings)[name]
-        other = "method" if s.method == "label-flip" else about.only[0]
-        if values and not (about.acts(s) and s.method != "label-flip"):
-            flag = "--epsilons" if name == "epsilon" else "--unrolls"
-            raise ValueError(
-                f"{flag} does nothing with --{other} {getattr(s, other)}: leave it out"
-            )
+        if values and (why := idle(base, (name,), as_flag).get(name)):
+            what = "--epsilons" if name == "epsilon" else "--unrolls"
+            raise ValueError(f"{what} does nothing {why}: leave it out")
         if values is not None and name in given(options):
             raise ValueError(f"--{name.replace('_', '-')} beside a list of its values: give one")
         if values == ():

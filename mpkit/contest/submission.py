@@ -148,9 +148,5 @@ def attack_of(limits: Limits, given: dict, **target: object) -> Attack:
 def _refuse_idle(given: dict, holder: Settings | Defense) -> None:
     about = settings_of(type(holder))
     for name in given:
-        if not about[name].acts(holder):
-            other, when = about[name].only
-            raise ValueError(
-                f"{name} does nothing with {other} {getattr(holder, other)!r} (but with "
-                f"{', '.join(when)}): leave it out"
-            )
+        if why := about[name].why_idle(holder, lambda other, value: f"{other} {value!r}"):
+            raise ValueError(f"{name} does nothing {why}: leave it out")

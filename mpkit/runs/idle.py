@@ -34,14 +34,9 @@ def _argument(name: str, value: object = None) -> str:
 def idle(attack: Attack, asked: Collection[str], spell: Callable[..., str]) -> dict[str, str]:
     """Of the settings that are asked for, those that do nothing, and why: what comes after "does
     nothing". ``spell(name)`` and ``spell(name, value)`` say how settings are written."""
-    found = {}
-    for name in asked:
-        if name not in ALL or ALL[name].acts(holder := _holder(attack, name)):
-            continue
-        other, values = ALL[name].only
-        now = spell(other, getattr(holder, other))
-        found[name] = f"with {now}, only with {' or '.join(values)}"
-    return found | {name: why for name, why in _beside(attack, asked, spell) if name in asked}
+    declared = {n: ALL[n].why_idle(_holder(attack, n), spell) for n in asked if n in ALL}
+    found = declared | dict(_beside(attack, asked, spell))
+    return {name: why for name, why in found.items() if why and name in asked}
 
 
 def _holder(attack: Attack, name: str) -> object:

@@ -28,7 +28,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
     work()  # whatever is set up once and kept does not count
     with (
         _one_at_a_time,
-        warnings.catch_warnings(action="ignore"),  # some versions say that they keep no old events
+        warnings.catch_warnings(action="ignore"),  # some versions of torch say that old events go
         profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen,
     ):
         work()
