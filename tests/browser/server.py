@@ -37,6 +37,30 @@ SMALL = (
 """A lab whose steps take about a tenth of a second, and of which there are many."""
 
 
+THREADS = """
+import sys, threading, traceback
+for thread in threading.enumerate():
+    print("\\n" + thread.name)
+    print(*traceback.format_stack(sys._current_frames().get(thread.ident)), sep="")
+if "lab" in globals():
+    print(vars(lab.runner), lab.message.value, lab.status.value)
+if channel := getattr(get_ipython().kernel, "shell_channel_thread", None):
+    print("subshells:", channel.manager.list_subshell())
+"""
+"""Says what every thread of a kernel is doing, and how its lab stands."""
+COMMS = """async () => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const over = {};
+    for (const comm of kernel._comms.values()) {
+        const way = `${comm.targetName} over subshell ${comm.subshellId}`;
+        over[way] = (over[way] || 0) + 1;
+    }
+    return JSON.stringify(over);
+}"""
+"""By which of a kernel's subshells the page sends what is pressed: the kernel drops what is sent to
+one that is no more."""
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -182,9 +206,13 @@ class Notebook:
         began = time.monotonic()
         while not (value := self.ask(expression)):
             waited = time.monotonic() - began
-            assert waited < seconds, f"never came true: {expression}"
+            assert waited < seconds, f"never came true: {expression}\n{self.standing()}"
             time.sleep(min(0.05 + waited / 10, 0.5))
         return value
+
+    def standing(self) -> str:
+        """How kernel and page stand, for a test that waits in vain."""
+        return f"{self.do(THREADS)}\ncomms: {self.page.evaluate(COMMS)}"
 
     def button(self, label: str, panel: int = 0):
         # The icon before the word counts as a letter of the button's name.

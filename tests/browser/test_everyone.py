@@ -141,6 +141,10 @@ def test_figures_follow_the_theme(book):
         book.wait_for(f"all({canvases})", 60)
         book.page.wait_for_timeout(1000)
         assert not serious(book.page, ".mpkit-lab")
+        look = "all => all.map(each => getComputedStyle(each).backgroundImage)"
+        arrows = book.page.locator(".mpkit-lab select").evaluate_all(look)
+        assert arrows
+        assert all("221, 221, 221" in arrow for arrow in arrows)  # light ones
     finally:
         book.command("apputils:change-theme", {"theme": "JupyterLab Light"})
     book.wait_for(f"not any({canvases})", 60)

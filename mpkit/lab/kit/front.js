@@ -114,8 +114,10 @@ function start(model, panel, region) {
     named ??= setTimeout(() => { named = null; name(panel); keep(); }, 100);
   };
   const themed = () => {
-    if (model.get("dark") === dark(panel)) return;
-    model.set("dark", dark(panel));
+    const now = dark(panel);
+    panel.classList.toggle("mpkit-dark", now);
+    if (model.get("dark") === now) return;
+    model.set("dark", now);
     model.save_changes();
   };
   const changed = speaker(panel, region), keep = keeper(panel);

@@ -17,9 +17,11 @@ class Turning:
     def turn(self, **values: object) -> None:
         """Settings that act at the next step of a run. Raises ValueError and changes nothing."""
         self.knobs.turn(**values)
-        if self.runner.phase in (Phase.RUNNING, Phase.PAUSING):
+        phase = self.runner.phase
+        within = phase is Phase.PAUSED and self.clock.batches  # a step that goes on as it began
+        if within or phase in (Phase.RUNNING, Phase.PAUSING):
             self.say(f"From the next {self.unit} on.")
-        elif self.runner.phase is Phase.READY:  # its words tell what will be run
+        elif phase is Phase.READY:  # its words tell what will be run
             self.redraw()
         self._tell()
 

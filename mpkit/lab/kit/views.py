@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from threadpoolctl import threadpool_limits
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, RED, font_size
@@ -170,19 +171,42 @@ class CloudView:
 
 
 def show_marks(axes: Axes, artists: list, marks: Sequence[tuple[float, str]]) -> None:
-    """Dotted vertical lines with words; `artists` keeps those that stand already."""
+    """Dotted vertical lines with words; `artists` keeps those that stand already. Where there is no
+    room for all words, those of the last changes are seen."""
     while len(artists) > 2 * len(marks):
         artists.pop().remove()
-    for i in range(len(artists) // 2, len(marks)):
-        x, text = marks[i]
+    size = font_size(axes.figure, 8)
+    for x, text in marks[len(artists) // 2 :]:
         artists.append(axes.axvline(x, color=GREY, ls=":", lw=1))
         artists.append(
             axes.text(
-                x, 0.02 + 0.07 * (i % 4), f" {shown(text)}", transform=axes.get_xaxis_transform(),
-                fontsize=font_size(axes.figure, 8), color=BLACK,
+                x, 0, f" {shown(text)} ", transform=axes.get_xaxis_transform(),
+                fontsize=size, color=BLACK,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )
         )  # fmt: skip
+    _seat(axes, artists[1::2], FontProperties(size=size))
+
+
+ROWS = 4
+"""Of words at marks, one above the other: more would hide what is plotted."""
+
+
+def _seat(axes: Axes, words: Sequence[Text], font: FontProperties) -> None:
+    """Each in the lowest row with room beside its line, the last one first."""
+    ask, (wide, high) = axes.figure.canvas.get_renderer(), axes.bbox.size
+    first, last = axes.get_xlim()
+    rows: list[list[tuple[float, float]]] = [[] for _ in range(ROWS)]
+    for word in reversed(words):
+        width, height, _ = ask.get_text_width_height_descent(word.get_text(), font, False)
+        x = wide * (word.get_position()[0] - first) / (last - first)
+        left = x + width > wide  # it would reach beyond the plot
+        begin, end = (x - width, x) if left else (x, x + width)
+        free = [row for row in rows if all(b <= begin or end <= a for a, b in row)]
+        word.set(visible=bool(free), ha="right" if left else "left")
+        if free:
+            free[0].append((begin, end))
+            word.set_y(0.02 + 1.4 * rows.index(free[0]) * height / high)
 
 
 def marks_told(marks: Sequence[tuple[float, str]], unit: str, now: float) -> str:

@@ -53,7 +53,7 @@ def test_a_run_longer_than_planned_has_room(axes):
 def test_marks_come_and_go_with_their_words(axes):
     artists = []
     views.show_marks(axes, artists, [(1.5, "ε 26 → 13"), (3.5, "K 2 → 1")])
-    assert [a.get_text() for a in artists[1::2]] == [" ε 26 → 13", " K 2 → 1"]
+    assert [a.get_text() for a in artists[1::2]] == [" ε 26 → 13 ", " K 2 → 1 "]
     assert list(artists[0].get_xdata()) == [1.5, 1.5]
     first = artists[0]
     views.show_marks(axes, artists, [(1.5, "ε 26 → 13")])
@@ -62,6 +62,21 @@ def test_marks_come_and_go_with_their_words(axes):
     views.show_marks(axes, artists, [])
     assert artists == []
     assert len(axes.lines) == 0
+
+
+def test_words_at_marks_never_lie_over_one_another_and_the_last_are_seen(axes):
+    axes.set_xlim(0, 40.5)
+    marks, artists = [(i + 0.5, f"ε {i} → {i + 1}") for i in range(0, 40, 3)], []
+    for count in range(1, len(marks) + 1):  # as they come
+        views.show_marks(axes, artists, marks[:count])
+    seen = [word for word in artists[1::2] if word.get_visible()]
+    boxes = [word.get_window_extent() for word in seen]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+    assert artists[-1] in seen
+    assert len(seen) >= 4
+    views.show_marks(axes, artists, marks[:1])
+    assert artists[1].get_visible()
 
 
 def test_what_is_counted_has_ticks_at_whole_numbers(axes):
