@@ -33,19 +33,22 @@ assert not _errors, _errors
 """A lab that fails tells it in its panel, and its cell ends as if nothing had been."""
 RUNS = ("Lab", "Board", "SpotThePoison")
 """How the names of what runs, or is played, end."""
+DEFINED = ast.FunctionDef | ast.ClassDef
 KEPT = tempfile.TemporaryDirectory(prefix="mpkit-progress-")
 """Where the notebooks keep what was solved; nothing of the user's."""
 
 
 def with_labs(sources: list[str]) -> list[int]:
-    """Which cells make a lab, or read what such a cell has bound."""
+    """Which cells make a lab, or read what such a cell has bound or defined."""
     found, bound = [], set()
     for place, source in enumerate(sources):
-        names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+        nodes = list(ast.walk(ast.parse(source)))
+        names = [node for node in nodes if isinstance(node, ast.Name)]
         read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
         if read & bound or any(name.endswith(RUNS) for name in read):
             found.append(place)
             bound |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            bound |= {node.name for node in nodes if isinstance(node, DEFINED)}
     return found
 
 

@@ -10,6 +10,8 @@ import pytest
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 
+from tests.notebooks.once import with_labs
+
 FIRST = Path(__file__).parents[2] / "notebooks" / "00-start-here.ipynb"
 
 
@@ -23,3 +25,8 @@ def test_nbconvert_executes_the_first_chapter(monkeypatch):
     page, _ = HTMLExporter().from_notebook_node(book, resources)
     assert "Traceback" not in page
     assert "mpkit-lab" in page  # its panels' widgets are in it
+
+
+def test_whatever_looks_at_a_lab_is_executed_again():
+    cells = ["lab = CraftLab()\ndef rate(): return lab.rate", "rate()", "one = 1", "print(one)"]
+    assert with_labs(cells) == [0, 1]
