@@ -118,5 +118,5 @@ def notebook(request, desk, kernel):
 def lab(notebook):
     """A notebook with a CraftLab, all cells run, nothing started."""
     book = notebook(["from mpkit.lab import CraftLab", f"lab = {SMALL}\nlab"])
-    book.button("Run").wait_for()
+    book.settled()
     return book

@@ -218,6 +218,15 @@ class Notebook:
         # The icon before the word counts as a letter of the button's name.
         return self.page.get_by_role("button", name=re.compile(rf"{label}$")).nth(panel)
 
+    def settled(self, label: str = "Run", panel: int = 0) -> None:
+        """Wait until a button has come and stands still. While a busy page still moves, a press may
+        begin on a button and end beside it, which is none; a hand would press again."""
+        button, places = self.button(label, panel), []
+        button.wait_for(timeout=120_000)
+        while len(places) < 5 or any(place != places[-1] for place in places[-5:]):
+            places.append(button.bounding_box())
+            time.sleep(0.06)
+
     def press(self, label: str, panel: int = 0) -> None:
         self.button(label, panel).click()
 

@@ -23,7 +23,7 @@ board = lab = ContestBoard(folder, draw=5)
 
 def test_a_round_is_played_and_told(notebook):
     book = notebook(["from mpkit.lab import ContestBoard", f"{MAKE}\nlab"])
-    book.button("Run").wait_for()
+    book.settled()
     assert book.ask("[lab.runner.steps, lab.runner.phase.value]") == [0, "ready"]
     book.press("Run")
     book.wait_for("lab.runner.phase.value == 'done'", 240)

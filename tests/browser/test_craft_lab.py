@@ -221,7 +221,7 @@ def test_reloading_in_mid_run_picks_the_run_up(lab):
 def test_two_panels_at_once(notebook):
     cells = [f"one = {SMALL}\none", f"two = {SMALL}\ntwo"]
     book = notebook(["from mpkit.lab import CraftLab", *cells])
-    book.button("Run", 1).wait_for()
+    book.settled(panel=1)
     book.press("Run", 0)
     book.press("Run", 1)
     book.wait_for("min(one.runner.steps, two.runner.steps) > 3")

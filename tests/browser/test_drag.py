@@ -61,7 +61,7 @@ class Hand:
 @pytest.fixture
 def hand(notebook):
     book = notebook(CELLS)
-    book.button("Run").wait_for()
+    book.settled()
     found = Hand(book)
     found.handle(0).wait_for()
     return found

@@ -55,7 +55,7 @@ def opened(notebook):
 
     def opened(name: str, make: str) -> Notebook:
         book = notebook([f"from mpkit.lab import {name}", f"{make}\nlab"])
-        book.button("Run").wait_for()
+        book.settled()
         return book
 
     return opened

@@ -37,7 +37,7 @@ def opened(notebook):
 
     def opened(make: str) -> Notebook:
         book = notebook([f"from mpkit.lab import *\n{make}\nlab"])
-        book.button("Run").wait_for(timeout=120_000)
+        book.settled()
         return book
 
     return opened

@@ -170,8 +170,9 @@ class Clock:
                 parts.append(f"roughly {told(guess)} here, by the size of the network")
         if phase is Phase.READY and waiting:
             parts.append("guess first, or skip")
-        if phase is Phase.RUNNING and total and done > self.steps:
-            each = (time.perf_counter() - self.began) / (done - self.steps)
+        before = self.steps  # once: a press may count anew meanwhile
+        if phase is Phase.RUNNING and total and done > before:
+            each = (time.perf_counter() - self.began) / (done - before)
             parts.append(f"about {told(each * (total - done))} left")
         if phase.ended:
             parts.append("↺ to start over")

@@ -49,10 +49,9 @@ def how_to_run() -> str:
 
 
 class Put(NamedTuple):
-    """Yielded among the items by whoever has something to put in before it is done with the next
-    one: `do` is called by the runner, if the run is still its own, and ``yield Put(do)`` gives what
-    it returns. A run that was left goes no further. It is no step and takes no time of one; without
-    `do` it only asks whether to go on."""
+    """Yielded among the items by whoever has something to put in before the next one is done: `do`
+    is called by the runner, if the run is still its own, and ``yield Put(do)`` gives what it
+    returns. A run that was left goes no further. It is no step; without `do` it only asks that."""
 
     do: Callable[[], object] = lambda: None
 
@@ -86,12 +85,10 @@ class Runner(Generic[Item]):
     Whoever makes items changes nothing that others see: it hands over, as items and as `Put`, and
     the runner takes that from its present run only. So a step that was under way when a run was
     left is finished unseen.
-
     `on_change` is called after every change of `phase`, by the worker or by whoever pressed, but
     not by two at once; it must be quick. An exception in making or taking items ends the run and is
-    kept in `error`.
-    `history` holds the last items: give a small number where items are large. `chunk` is how many
-    items a press of ▶ brings where nothing can run in the background (see `how_to_run`).
+    kept in `error`. `history` holds the last items: give a small number where items are large.
+    `chunk`: how many a press of ▶ brings where nothing runs in the background (see `how_to_run`).
     """
 
     def __init__(
@@ -197,15 +194,18 @@ class Runner(Generic[Item]):
                 return
             self._job = self._job or _Job(self.make)
             job, job.owed, self.phase = self._job, count, Phase.RUNNING
-            new = self.mode == "thread" and self._thread is None
-            if new:
-                self._thread = Worker(lambda: self._work(job), "mpkit lab", lambda: self.close(0))
+            new = None
+            if self.mode == "thread" and self._thread is None:
+                new = Worker(lambda: self._work(job), "mpkit lab", lambda: self.close(0))
+                self._thread = new
             self._condition.notify_all()
-        self._changed()
-        if new:
-            self._thread.start()
-        elif self.mode != "thread":
-            self._work(job)
+        try:
+            self._changed()
+        finally:  # whatever became of telling it
+            if new:
+                new.start()
+            elif self.mode != "thread":
+                self._work(job)
 
     def _abandon(self) -> None:
         """Part with the job: its worker will find out, and nothing it does is seen any more."""

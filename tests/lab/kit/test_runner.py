@@ -149,6 +149,21 @@ def test_an_error_is_kept_and_reset_helps(made, where):
     assert (runner.phase, runner.steps) == (Phase.DONE, 2)
 
 
+def test_a_run_begins_whatever_becomes_of_telling_it(made):
+    told = []
+
+    def tell():
+        told.append(None)
+        if len(told) == 1:
+            raise ZeroDivisionError
+
+    runner = made(lambda: iter(range(3)), on_change=tell)
+    with pytest.raises(ZeroDivisionError):
+        runner.run()
+    assert runner.wait(10)
+    assert (runner.phase, runner.steps) == (Phase.DONE, 3)
+
+
 def test_the_iterator_is_closed_when_a_run_is_stopped_or_reset(made):
     closed = []
 
