@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -262,8 +263,12 @@ def predict(
         x = seen(network, x)
     beside = company[:125] if company is not None and by_batch(network) else x[:0]
 
+    mine = threading.local()  # a thread's own module: to copy one takes longer than to ask it
+
     def work(models: slice, state: State) -> Tensor:
-        ask = partial(logits, own(network), train=False)
+        if not hasattr(mine, "module"):
+            mine.module = own(network)
+        ask = partial(logits, mine.module, train=False)
         ask = ask if models.stop - models.start == 1 else vmap(ask, (0, None))
         # In equal parts: a short last one would have statistics of a few pictures.
         some = x.tensor_split(max(1, -(-len(x) // 500)))

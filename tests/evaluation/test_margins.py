@@ -54,7 +54,7 @@ def same(a: Margins, b: Margins) -> bool:
 @pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
 def test_margins_are_those_of_models_trained_one_by_one(small_digits, name):
     found = compute_margins(Clean(*small_digits, name, recipe=RECIPE))
-    module = network(name, small_digits.train.shape, 10)
+    module = network(name, small_digits.train.shape, 10, fused=True)  # as `Clean` has it
     margin, votes = torch.zeros(100, 10), torch.zeros(100, 10, dtype=torch.long)
     for seed in margins.clean_seeds():
         *_, (state, _) = train(module, small_digits.train.x, small_digits.train.y, RECIPE, [seed])

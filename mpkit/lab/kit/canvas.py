@@ -229,7 +229,7 @@ class Canvas:
         return tuple(words), *(
             (
                 id(axes), axes.get_xlim(), axes.get_ylim(),
-                *(label.get_text() for label in axes.get_yticklabels()),
+                axes.yaxis.get_major_locator(), axes.yaxis.get_major_formatter(),
                 *(text.get_text() for text in (axes.get_legend() or _Nothing).get_texts()),
             )
             for axes in self.figure.axes
