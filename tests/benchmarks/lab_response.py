@@ -3,10 +3,10 @@
     python tests/benchmarks/lab_response.py [--presses 30]
 
 Drawing: craft steps a second of a `CraftLab` on the digits and on the signs, with its picture and
-without, in turns of ten seconds or so, as the first frame of a turn comes at once. Answering (where there is a
-Chromium): from a press to the first visible change of the panel's words, and from an arrow key on a
-slider to the number box that the kernel sets, in a real JupyterLab, while crafting runs; and from ▶
-to the first point.
+without, in turns of ten seconds or so, as the first frame of a turn comes at once. Answering (where
+there is a Chromium): from a press to the first visible change of the panel's words, and from an
+arrow key on a slider to the number box that the kernel sets, in a real JupyterLab, while crafting
+runs; and from ▶ to the first point.
 """
 
 from __future__ import annotations
