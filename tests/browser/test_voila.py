@@ -75,7 +75,7 @@ def test_a_lab_runs_without_code(page, voila, name):
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(voila.url(f"voila/render/{name}.ipynb"), timeout=90_000)
     run = page.get_by_role("button", name=re.compile("Run$")).first
-    run.wait_for(timeout=60_000)
+    run.wait_for(timeout=120_000)
     assert page.locator("text=from mpkit.lab import").count() == 0
     size = run.evaluate("e => getComputedStyle(e).fontSize")
     assert float(size.removesuffix("px")) >= 20

@@ -18,15 +18,15 @@ FAR = (
     "pair = int(scenario.target_labels[0]), int(scenario.adversarial[0])\n"
     "far = [t.index for t in margins.targets(*pair) if t.third][-1]\n"
 )
-ONE_LIFE = (
-    "data='digits', size=10, n_train=150, n_test=200, classes=('1', '7', '3'), models=1, epochs=10,"
-    "stagger=False, craft_steps=9, craft_rate=0.3, budget=0.04, network='convnet-bn', batch=25, "
-    "victims=4"
+ONE_LIFE = (  # of the next seeds the first that gives it: which one does, rounding decides
+    "from tests.runs.test_facts import ONE_LIFE, USUAL, judged\n"
+    "found = (s for s in range(8) if 'too few models' in judged(**ONE_LIFE, seed=s)[0])\n"
+    "given = USUAL | ONE_LIFE | {'seed': next(found)}\n"
 )
 FAILURES = {
     "the losses did not fall": f"lab = VictimsLab({DIGITS}, epsilon=2/255)",
     "the target is far": f"{FAR}lab = VictimsLab({DIGITS}, target_index=(far,))",
-    "too few models": f"lab = VictimsLab({ONE_LIFE})",
+    "too few models": f"{ONE_LIFE}lab = VictimsLab(**given)",
     "the victim differs": f"lab = VictimsLab({DIGITS}, victim_augment=True)",
 }
 
