@@ -206,7 +206,7 @@ def _seat(axes: Axes, words: Sequence[Text], font: FontProperties) -> None:
         word.set(visible=bool(free), ha="right" if left else "left")
         if free:
             free[0].append((begin, end))
-            word.set_y(0.02 + 1.4 * rows.index(free[0]) * height / high)
+            word.set_y(0.04 + 1.4 * rows.index(free[0]) * height / high)
 
 
 def marks_told(marks: Sequence[tuple[float, str]], unit: str, now: float) -> str:
