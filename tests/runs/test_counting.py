@@ -73,9 +73,10 @@ def test_a_meta_gradient_has_hardly_more_than_by_hand(name, work):
 @NETWORKS
 def test_the_peak_is_what_the_profiler_sees(name, work):
     f, given, _ = work(name)
-    seen = peak_bytes(lambda: f(*given))
-    # Some processors' convolutions take room of their own: without AVX-512, a tenth.
-    assert counted(f, *made_up(given)).peak == pytest.approx(seen, rel=0.15)
+    # oneDNN's convolutions take room of their own, which depends on the processor and the moment.
+    with torch.backends.mkldnn.flags(enabled=False):
+        seen = peak_bytes(lambda: f(*given))
+    assert counted(f, *made_up(given)).peak == pytest.approx(seen, rel=0.1)
 
 
 @NETWORKS
