@@ -113,21 +113,23 @@ def rest(book) -> None:
 
 def start_over(book) -> None:
     """Stop, reset, and the same seed gives the same curve."""
-    book.press("Stop")
-    book.wait_for("lab.runner.phase.value == 'stopped'")
-    book.press("Reset")
-    book.wait_for("lab.runner.phase.value == 'ready' and not lab.curve()[0]")
+    stop_and_reset(book, "")
     for k in range(2):
         book.press("Run")
         book.wait_for("len(lab.curve()[0]) > 2", 60)
-        book.press("Stop")
-        book.wait_for("lab.runner.phase.value == 'stopped'")
-        book.do(f"curve{k} = lab.curve()[1]")
-        book.press("Reset")
-        book.wait_for("lab.runner.phase.value == 'ready'")
+        stop_and_reset(book, f"curve{k} = lab.curve()[1]")
     common = book.ask("min(len(curve0), len(curve1))")
     assert common > 2
     assert book.ask(f"curve0[:{common}] == curve1[:{common}]")
+
+
+def stop_and_reset(book, kept: str) -> None:
+    """In between it keeps what is asked for. `ready` is said a moment before the curve is gone."""
+    book.press("Stop")
+    book.wait_for("lab.runner.phase.value == 'stopped'")
+    book.do(kept)
+    book.press("Reset")
+    book.wait_for("lab.runner.phase.value == 'ready' and not lab.curve()[0]")
 
 
 def test_compare_lab_counts_and_says_so(opened):

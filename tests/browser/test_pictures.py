@@ -18,6 +18,17 @@ def some_steps(lab) -> None:
     lab.wait_for("lab.runner.steps > 2")
     lab.press("Pause")
     lab.wait_for("lab.runner.phase.value == 'paused'")
+    drawn(lab)
+
+
+def drawn(lab) -> None:
+    """The page shows the last step: it is drawn a moment after the pause."""
+    lab.page.wait_for_function(
+        f"""expected => String([...document.querySelectorAll(".mpkit-gallery button")]
+            .filter(b => b.ariaLabel.startsWith("poison 2,"))
+            .map(b => ({SEEN})(b.querySelector("canvas")))[0]) === String(expected)""",
+        arg=lab.ask("lab.poisons()[1, 0].flatten().tolist()"),
+    )
 
 
 def button(lab, name: str):
@@ -35,12 +46,6 @@ def test_target_and_poisons_are_large_and_are_the_pictures_of_the_lab(lab):
     sides = lab.page.locator(".mpkit-target canvas").bounding_box()
     assert sides["width"] >= 168
     expected = lab.ask("lab.poisons()[1, 0].flatten().tolist()")
-    lab.page.wait_for_function(
-        f"""expected => String([...document.querySelectorAll(".mpkit-gallery button")]
-            .filter(b => b.ariaLabel.startsWith("poison 2,"))
-            .map(b => ({SEEN})(b.querySelector("canvas")))[0]) === String(expected)""",
-        arg=expected,
-    )
     base = lab.ask("(255 * lab.scenario.base_images[1, 0]).round().int().flatten().tolist()")
     assert levels(lab, "^base 2,") == base
     factor = lab.ask("0.5 / lab.used.epsilon")
