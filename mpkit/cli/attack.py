@@ -204,7 +204,8 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
     names = s.train.classes
     adversarial = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
     return (
-        f"{_scenario(a)}{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned; "
+        f"{_scenario(a)}{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned"
+        f"{', the nearest to the target' * (a.bases == 'nearest')}; "
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
         f"that shall be called {adversarial}{''.join(f'; {target}' for target in targets)}\n"

@@ -15,10 +15,10 @@ DAY = 86_400
 NAMED = ("target_class", "poison_class", "target_index")
 DRAWN = {*NAMED, "adversarial_class", "goal", "seed", "settings", "victim_recipe", "victims"}
 """What the draw decides, or the limits, and neither a team nor the ground."""
-RED = {*SETTINGS, *RECIPE, "budget"} - DRAWN - {"compute"}
+RED = {*SETTINGS, *RECIPE, "bases", "budget"} - DRAWN - {"compute"}
 """What a red team may set."""
 GROUND = {*settings_of(Attack), *SETTINGS, *RECIPE, *(f"victim_{name}" for name in RECIPE)}
-GROUND -= {*DRAWN, "budget", "epsilon", "method", "perturbation", *settings_of(Defense)}
+GROUND -= {*DRAWN, "bases", "budget", "epsilon", "method", "perturbation", *settings_of(Defense)}
 GROUND -= {"scenario"}  # which draws nothing, and sets all of these
 """What holds for all."""
 

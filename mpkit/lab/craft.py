@@ -29,9 +29,9 @@ from mpkit.lab.kit.views import marks_told
 from mpkit.lab.target_picker import TargetPicker
 from mpkit.lab.wish import wish_of
 from mpkit.metapoison import CraftRecord, CraftState, Pull, poisons_of
-from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs import record
 from mpkit.runs.attack import Attack
+from mpkit.runs.bases import based
 from mpkit.runs.folder import begin, hold, name_of
 from mpkit.runs.frames import FrameKeeper
 from mpkit.runs.idle import make_attack
@@ -174,7 +174,7 @@ class CraftLab(Aiming, AttackLab):
 
     def _lay_out(self) -> None:
         s = self.knobs()
-        self.scenario = as_method_has_it(self.scenario, s.method)
+        self.scenario = based(self.attack, self.scenario)
         self.view.lay_out(self.scenario, self.total(), s.recipe.epochs, s.method)
         self.exhibit.lay_out(self.scenario, wish_of(self.scenario).true)
         self.redraw_kept()

@@ -32,7 +32,7 @@ def craft_controls(
     next_run = dials(LATER, attack.settings, later, say)
     next_run |= dials(TRAINED, attack.settings.recipe, later, say)
     next_run["poisons"] = Number(ATTACK["budget"].dial.label, 1, 1, 1, count, say, near=True)
-    for name in ("fine_tune", "network"):
+    for name in ("bases", "fine_tune", "network"):
         told = lambda v, name=name: later(**{name: v})  # noqa: E731
         next_run[name] = dial(ATTACK[name], getattr(attack, name), told, say)
     for name in ("target_class", "poison_class"):
@@ -49,7 +49,7 @@ def show_crafting(controls: dict, attack: Attack, scenario: Scenario) -> None:
     controls["poisons"].limit(1, most_poisons(attack, train), count)
     show(controls, vars(s), CRAFTING)
     show(controls, {name: getattr(s.recipe, name) for name in TRAINED}, TRAINED)
-    show(controls, {"fine_tune": attack.fine_tune, "network": attack.network}, ATTACK)
+    show(controls, {n: getattr(attack, n) for n in ("bases", "fine_tune", "network")}, ATTACK)
     for name in ("target_class", "poison_class"):
         controls[name].show(getattr(attack, name))
     controls["poison_class"].enable(attack.goal == "targeted")  # else there is nothing to choose

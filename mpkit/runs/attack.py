@@ -27,7 +27,7 @@ from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
 from mpkit.runs import scenarios
 from mpkit.runs.scale import BY_METHOD, defaults, of_method, scale_name, usual_tuning
-from mpkit.scenario import GOALS
+from mpkit.scenario import BASES, GOALS
 from mpkit.setting import Dial, Live, declared, setting, settings_of
 from mpkit.settings import Settings
 
@@ -106,6 +106,15 @@ class Attack:
         None, "class the target shall get (the poison class)", group="scenario"
     )
     goal: str = setting("targeted", "what the attacker wants", choices=GOALS, group="scenario")
+    bases: str = setting(
+        "first",
+        "which pictures of the class; nearest by features of --weights (from scratch by pixels)",
+        dial=Dial("which pictures"),
+        choices=(*BASES,),
+        words=BASES,
+        group="scenario",
+        added=True,
+    )
     budget: float = setting(
         0.1,
         "share of the training set that is poisoned",
@@ -166,13 +175,12 @@ class Attack:
     def __post_init__(self):
         if self.tuning_of_victims == "last":
             refuse_augmentation(self.victim_recipe)
-        usual = {"epsilon": "8/255", "epsilon_c": "0.04"}
         bounds = PERTURBATIONS[self.settings.perturbation].bounded_by
         if all(255 * getattr(self.settings, name) < 1 - 1e-6 for name in bounds):
-            name = bounds[0]
+            name, usual = bounds[0], "8/255" if bounds[0] == "epsilon" else "0.04"
             raise ValueError(
                 f"{name} {getattr(self.settings, name):.4g} leaves every 8-bit picture as it is, "
-                f"whose smallest step is 1/255 (0.003922): use 1/255 or more, usual {usual[name]}"
+                f"whose smallest step is 1/255 (0.003922): use 1/255 or more, usual {usual}"
             )
 
     def without_victims(self) -> Attack:
@@ -279,7 +287,7 @@ def retuned(attack: Attack, fine_tune: str, network: str | None = None) -> Attac
     of `network` if one is named."""
     given = {"network": network, "method": attack.settings.method, "seed": attack.settings.seed}
     usual = make_attack(data=attack.data, fine_tune=fine_tune, **given)
-    changed = ("network", "fine_tune", "settings", "victim_recipe")
+    changed = ("network", "fine_tune", "bases", "settings", "victim_recipe")
     mine = {"victim_network": None, "victim_fine_tune": None, "scenario": None}
     return dataclasses.replace(attack, **{k: getattr(usual, k) for k in changed}, **mine)
 

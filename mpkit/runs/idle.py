@@ -53,6 +53,7 @@ def _beside(attack: Attack, asked: Collection[str], spell: Callable) -> Iterator
         yield "weights", f"where all is trained from scratch ({spell('fine_tune', 'no')})"
     if (method := attack.settings.method) == "label-flip":
         yield "epsilon", f"with {spell('method', method)}, which changes labels and no pixel"
+        yield "bases", f"with {spell('method', method)}, which takes the nearest by pixels"
     if method != "metapoison":
         yield "kappa", f"with {spell('method', method)}, only with metapoison"
     if "batch_norm" in asked:

@@ -24,8 +24,8 @@ from mpkit.evaluation.records import ARMS, VictimRecord, victim_of
 from mpkit.evaluation.victims import Watch, arm_pictures, noise_poisons, train_victims
 from mpkit.metapoison import CraftRecord, CraftState, craft
 from mpkit.ranks import ALONE, Ranks
-from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs.attack import Attack
+from mpkit.runs.bases import based
 from mpkit.runs.pairs import default_classes
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
@@ -190,7 +190,7 @@ def load_scenario(attack: Attack, progress: bool = True) -> Scenario:
     if attack.target_index is None:
         index = by_rule(scenario, clean_margins(attack, scenario, progress))
         scenario = targets.aimed(scenario, index)
-    return as_method_has_it(scenario, attack.settings.method)
+    return based(attack, scenario)
 
 
 def clean_setup(attack: Attack, scenario: Scenario) -> margins.Clean:
@@ -228,7 +228,7 @@ def loaded_at_once(attack: Attack) -> tuple[Attack, Scenario]:
     if known is None:
         return attack, scenario
     index = by_rule(scenario, known)
-    scenario = as_method_has_it(targets.aimed(scenario, index), attack.settings.method)
+    scenario = based(attack, targets.aimed(scenario, index))
     return dataclasses.replace(attack, target_index=index), scenario
 
 
@@ -278,7 +278,7 @@ def prepare(
     make_reproducible(device)
     scenario = scenario or load_scenario(attack, progress)
     attack = resolved(attack, scenario)
-    scenario = as_method_has_it(scenario.to(device), attack.settings.method)
+    scenario = based(attack, scenario).to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate, victim = attack.networks(shape, classes)
     plan = plan or plan_for(attack.settings.models, device)

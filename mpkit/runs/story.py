@@ -28,7 +28,7 @@ from mpkit.runs.frames import Frames, load_frames
 from mpkit.runs.record import RecordError, load_poisons, read_json, replay
 from mpkit.runs.share import attack_code
 from mpkit.runs.summary import headline
-from mpkit.scenario import Scenario
+from mpkit.scenario import BASES, Scenario
 from mpkit.settings import METHODS
 
 
@@ -101,6 +101,7 @@ class Story:
             ("change", s.bounds_in_words),
             *([("share", self.share)] if self.share else []),
             ("poisons", f"{percent(a.budget)} of the pictures"),
+            *([("which", BASES[a.bases])] if a.bases != "first" else []),
             ("network", f"{a.network}, {WORDS[a.fine_tune]}"),
             *([("victims' network", victims)] if victims != a.network else []),
             ("surrogates", f"M = {s.models}"),
