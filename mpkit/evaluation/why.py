@@ -27,7 +27,7 @@ APART = 0.25
 asked of the same victims, so no seed lies between; one of four, and two of eight."""
 STUCK = 0.9
 """A rival's loss that ends above this share of its first has hardly fallen."""
-EPSILON, PICTURE = "“ε (n/255)”", "“The target's picture”"
+EPSILON, PICTURE, WHICH = "“ε (n/255)”", "“The target's picture”", "“which pictures”"
 """What these are called in labs."""
 DRIVEN = 5.0
 """Surrogates that are wrong by a margin of so many logits follow the poisons that they train on
@@ -42,7 +42,8 @@ class Facts:
     step, the loss's `kind`, their `epochs`, whether all are trained to that end. Of the poisons:
     their mean |δ| as a share of ε in `spent`, `epsilon` in words, and K in `ahead`. Of the target:
     its clean `margin`, its `third`, and the margin of a `near` target; None where not known. The
-    `method` is a name in `METHODS`; losses of rivals are their own.
+    `method` is a name in `METHODS`; losses of rivals are their own. `choice`: whether other bases
+    would help, as victims are fine-tuned and these were not chosen by what the weights see.
     """
 
     won: int
@@ -61,6 +62,7 @@ class Facts:
     third: str | None = None
     near: float | None = None
     method: str = "metapoison"
+    choice: bool = False
 
     @property
     def late(self) -> list[float]:
@@ -141,7 +143,7 @@ def _did_not_fall(f: Facts, fallen: float) -> str:
         return (
             f"the target is far. Its clean margin is {f.margin:+.1f} ({f.third} third); the "
             f"poisons took surrogates {moved:.1f} of that way, which is enough for a near target "
-            f"({f.near:+.1f}): try a nearer one under {PICTURE}, or a larger {EPSILON}."
+            f"({f.near:+.1f}): try {_choice(f)}a nearer one under {PICTURE}, or a larger {EPSILON}."
         )
     clean = f", where clean models stand at {f.margin:+.1f}" if known else ""
     epsilon = f"a larger {EPSILON} (now {f.epsilon})"
@@ -183,6 +185,11 @@ def _fell(f: Facts) -> str:
     if f.third == "far":
         return (
             f"the target is far. {met}; its clean margin is {f.margin:+.1f}, of the far third: try "
-            f"a nearer one under {PICTURE}, or more “poisons”."
+            f"{_choice(f)}a nearer one under {PICTURE}, or more “poisons”."
         )
     return f"it carries over badly. {met}: try more “surrogates”, “poisons” or a larger {EPSILON}."
+
+
+def _choice(f: Facts) -> str:
+    """What a far target that holds is measured to fall to (docs/results.md, far targets)."""
+    return f"the nearest for {WHICH}, " * f.choice

@@ -53,6 +53,7 @@ def facts_of(
         third=far and far.third,
         near=near,
         method=s.method,
+        choice=attack.bases == "first" and "no" not in (attack.fine_tune, attack.tuning_of_victims),
     )
 
 

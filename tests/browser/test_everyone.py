@@ -85,10 +85,12 @@ def test_every_control_has_a_name_of_its_own(book, name):
 def test_what_is_refused_is_spoken_and_every_time(book):
     shown = panel(book, "UnrollLab")
     shown.evaluate(HEAR)
-    for _ in range(2):
+    spoken = "n => window.heard.filter((said) => said.includes('not 50')).length >= n"
+    for count in (1, 2):
         typing = shown.get_by_role("spinbutton", name="K, steps ahead")
         typing.fill("50")
         typing.press("Enter")
+        book.page.wait_for_function(spoken, arg=count)
         book.page.wait_for_timeout(2000)
     heard = book.page.evaluate("window.heard")
     assert len([said for said in heard if "not 50" in said]) == 2
@@ -104,6 +106,7 @@ def test_a_run_is_spoken_but_not_five_times_a_second(book):
     book.page.wait_for_timeout(4000)
     shown.get_by_role("button", name="Stop").click()
     book.wait_for("labs['UnrollLab'].runner.phase.ended")
+    book.page.wait_for_function("window.heard.at(-1)?.includes('stopped')")
     book.page.wait_for_timeout(2500)
     heard = book.page.evaluate("window.heard")
     assert any("running" in said for said in heard)

@@ -27,6 +27,14 @@ def test_a_success_gets_no_sentence(won):
     assert told(FELL, won=HALF * FELL.n) != ""
 
 
+@pytest.mark.parametrize("facts", [STUCK, FELL])
+def test_a_far_target_asks_for_other_bases_where_they_would_help(facts):
+    far = {"third": "far", "margin": 9.0}
+    assert "try the nearest for “which pictures”, a nearer one" in told(facts, **far, choice=True)
+    assert "which pictures" not in told(facts, **far)
+    assert "which pictures" not in told(facts, choice=True)
+
+
 def test_nothing_is_said_of_what_is_not_known():
     assert told(FELL, n=0, won=0) == told(FELL, losses=(), ages=()) == ""
 

@@ -15,6 +15,7 @@ from mpkit.finetuning import load_weights
 from mpkit.networks import network
 from mpkit.runs.attack import Attack, make_attack, retuned
 from mpkit.runs.bases import based
+from mpkit.runs.facts import facts_of
 from mpkit.runs.idle import idle
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.saved import from_dict, to_dict
@@ -129,6 +130,24 @@ def test_flipped_labels_are_chosen_by_their_own_rule():
     assert "takes the nearest by pixels" in idle(attack, ["bases"], lambda n, v=None: n)["bases"]
     attack = make_attack("ci", **NEAREST)
     assert not idle(attack, ["bases"], lambda n, v=None: n)
+
+
+@pytest.mark.parametrize(
+    ("given", "choice"),
+    [({}, True), ({"bases": "nearest"}, False), ({"fine_tune": "no"}, False)],
+)
+def test_a_failure_proposes_others_where_that_was_measured_to_help(given, choice):
+    assert facts_of(make_attack("ci", data="signs", **given), [], []).choice == choice
+
+
+@pytest.mark.parametrize(
+    ("data", "fine_tune", "bases"),
+    [("signs", "last", "first"), ("cifar10", "last", "nearest"), ("pets.zip", "all", "nearest"),
+     ("cifar10", "no", "first")],
+)  # fmt: skip
+def test_photographs_to_fine_tune_on_have_the_nearest(data, fine_tune, bases):
+    assert make_attack("laptop", data=data, fine_tune=fine_tune).bases == bases
+    assert make_attack("laptop", data=data, fine_tune=fine_tune, bases="first").bases == "first"
 
 
 def test_other_training_brings_the_choice_that_is_usual_with_it():
