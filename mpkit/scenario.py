@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -57,6 +57,12 @@ class Scenario:
     def base_images(self) -> Tensor:
         """(P, C, H, W) the base images, unperturbed."""
         return self.train.x[self.bases]
+
+    @property
+    def choosable(self) -> bool:
+        """Whether other pictures of their classes could be bases instead of these."""
+        y = self.train.y
+        return int(torch.isin(y, y[self.bases]).sum()) > len(self.bases)
 
     @property
     def slots(self) -> Tensor:
@@ -198,35 +204,6 @@ def _pick_bases(train: Dataset, goal: str, poison: int | None, budget: float) ->
             f"use a budget of at most {len(rows) / len(train)}"
         )
     return rows[:count]
-
-
-def nearest_bases(
-    scenario: Scenario,
-    see: Callable[[Tensor], Tensor] = lambda x: x,
-    known: dict[int, Tensor] | None = None,
-) -> Scenario:
-    """The scenario with as many bases of each class as it has, those nearest to the targets: by the
-    cosine between what `see` makes of pictures (N, C, H, W), (N, …), the mean over the targets.
-
-    In double precision on the processor, so that every machine finds the same; of equals the first.
-    What was seen of a class is kept in `known`, and taken from there.
-    """
-    train, known = scenario.train, {} if known is None else known
-    aims, found = _directions(see, scenario.targets), []
-    for c, count in enumerate(train.y[scenario.bases].bincount().tolist()):
-        if count:
-            rows = train.rows_of(c)
-            if c not in known:
-                known[c] = _directions(see, train.x[rows])
-            near = (known[c] @ aims.T).mean(1)
-            order = near.argsort(descending=True, stable=True)[:count]
-            found.append(rows[order.to(rows.device)])
-    return dataclasses.replace(scenario, bases=torch.cat(found).sort().values)
-
-
-@torch.no_grad()
-def _directions(see: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return F.normalize(see(x.double().cpu()).flatten(1), dim=1)
 
 
 def _pick_targets(test: Dataset, true: int, target_index: int | Sequence[int]) -> Tensor:

@@ -205,7 +205,7 @@ def _opening(ready: Prepared, folder: Path, targets: Sequence[Target]) -> str:
     adversarial = "anything else" if a.goal == "self-concealment" else names[s.adversarial[0]]
     return (
         f"{_scenario(a)}{len(s.train)} images of {s.train.name}, {len(s.bases)} of them poisoned"
-        f"{', the nearest to the target' * (a.bases == 'nearest')}; "
+        f"{', the nearest to the target' * (a.bases == 'nearest' and s.choosable)}; "
         f"target: test image {', '.join(map(str, s.target_rows))}, "
         f"of class {names[s.target_labels[0]]}, "
         f"that shall be called {adversarial}{''.join(f'; {target}' for target in targets)}\n"

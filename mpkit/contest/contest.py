@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mpkit.contest.apart import Killed, Lost, answers
-from mpkit.contest.limits import DAY, Limits, limits_of
+from mpkit.contest.limits import DAY, Limits, ground_of, limits_of, same_ground
 from mpkit.contest.submission import MOST, Submission, attack_of, read_submission
 from mpkit.data import files
 from mpkit.data.schema import LARGEST, parsed, sealed, strict, told
@@ -84,7 +84,7 @@ def open_contest(folder: Path | str) -> Contest:
     limits, draw = read_limits(folder), None
     if (folder / "round.json").exists():
         draw = record.read_json(folder / "round.json")
-        if draw.get("ground") != _ground(limits):
+        if not same_ground(draw.get("ground"), limits):
             raise ValueError(
                 f"limits in {folder} are other ones than at the draw: bring those back"
             )
@@ -147,11 +147,6 @@ def read_limits(folder: Path) -> Limits:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _ground(limits: Limits) -> dict:
-    """All that the limits come to, as plain JSON."""
-    return strict({"limits": limits.as_json(), "attack": to_dict(limits.attack())})
-
-
 # ── the draw ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -195,7 +190,10 @@ def _drawn(folder: Path, seed: int | None = None) -> Contest:
         raise ValueError(f"{contest.folder} has no submission to play with. {reasons}".rstrip())
     seed = secrets.randbelow(2**31) if seed is None else seed
     draw = {"seed": seed, "targets": _targets(contest.limits, seed)}
-    draw |= {"teams": {t.name: t.digest for t in contest.teams}, "ground": _ground(contest.limits)}
+    draw |= {
+        "teams": {t.name: t.digest for t in contest.teams},
+        "ground": ground_of(contest.limits),
+    }
     reasons = {name: why[:REASON] for name, why in contest.refused.items()}
     draw["refused"] = dict(itertools.islice(reasons.items(), TEAMS))
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from mpkit.data.schema import strict, told
 from mpkit.defenses.defense import Defense
 from mpkit.runs.attack import RECIPE, SETTINGS, Attack, make_attack
+from mpkit.runs.saved import from_dict, to_dict
 from mpkit.setting import Setting, declared, setting, settings_of
 
 DAY = 86_400
@@ -94,3 +95,18 @@ def _number(value: object) -> object:
     if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,6})/([1-9]\d{0,5})", value)):
         return int(found[1]) / int(found[2])
     return value
+
+
+def ground_of(limits: Limits) -> dict:
+    """All that the limits come to, as plain JSON."""
+    return strict({"limits": limits.as_json(), "attack": to_dict(limits.attack())})
+
+
+def same_ground(then: object, limits: Limits) -> bool:
+    """Whether the limits come to what `ground_of` gave, maybe of an earlier mpkit, which did not
+    know all settings."""
+    try:
+        attack = from_dict(then["attack"])
+    except (AttributeError, KeyError, TypeError, ValueError):  # of a hand that wrote in it
+        return False
+    return then.get("limits") == ground_of(limits)["limits"] and attack == limits.attack()

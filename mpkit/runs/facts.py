@@ -53,8 +53,16 @@ def facts_of(
         third=far and far.third,
         near=near,
         method=s.method,
-        choice=attack.bases == "first" and "no" not in (attack.fine_tune, attack.tuning_of_victims),
+        choice=_choice(attack, scenario),
     )
+
+
+def _choice(attack: Attack, scenario: Scenario | None) -> bool:
+    """Whether other bases are measured to help: targeted, and fine-tuned on the first of a class
+    that holds more."""
+    tuned = "no" not in (attack.fine_tune, attack.tuning_of_victims)
+    first = attack.bases == "first" and attack.goal == "targeted"
+    return tuned and first and scenario is not None and scenario.choosable
 
 
 def _margin(target: Target) -> float:

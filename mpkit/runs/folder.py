@@ -154,15 +154,15 @@ class SavedRun:
                 f"the data at {attack.data!r} are not those of the run in {self.folder}: {error}. "
                 "Bring those back, or name them with --data"
             ) from error
-        if origin.digest(ready.scenario) != self.data:
-            raise RecordError(
-                f"the data are not those of the run in {self.folder}: bring those back, name them "
-                "with --data, or start a new run"
-            )
         if self.weights not in (None, attack.digest_of_weights()):
             raise RecordError(
                 f"the weights {attack.weights!r} are not those that the run in {self.folder} began "
                 "with: bring those back, or start a new run"
+            )
+        if origin.digest(ready.scenario) != self.data:
+            raise RecordError(
+                f"the data are not those of the run in {self.folder}: bring those back, name them "
+                "with --data, or start a new run"
             )
         return ready
 

@@ -12,6 +12,7 @@ from mpkit.contest import worker
 from mpkit.contest.apart import Fault, Killed, Lost
 from mpkit.contest.contest import drawn, lost_of, open_contest, play
 from mpkit.data import files
+from mpkit.data.schema import sealed, unsealed
 from tests.contest.conftest import BLUE, LIMITS, RED, at_once, write
 
 
@@ -39,6 +40,23 @@ def test_without_a_team_nothing_is_drawn(tmp_path):
     with pytest.raises(ValueError, match=r"has no submission to play with. wolves.json: epsilon"):
         drawn(open_contest(tmp_path))
     assert not (tmp_path / "round.json").exists()
+
+
+def test_a_draw_of_an_earlier_mpkit_holds(folder):
+    drawn(open_contest(folder), 5)
+    path = folder / "round.json"
+    draw = unsealed(json.loads(path.read_text(encoding="utf-8")))
+    del draw["ground"]["attack"]["bases"]  # a setting that came later
+    path.write_text(json.dumps(sealed(draw)), encoding="utf-8")
+    assert open_contest(folder).draw["targets"] == draw["targets"]
+    draw["ground"]["attack"]["bases"] = "nearest"
+    path.write_text(json.dumps(sealed(draw)), encoding="utf-8")
+    with pytest.raises(ValueError, match="are other ones than at the draw"):
+        open_contest(folder)
+    draw["ground"] = {"attack": 3}
+    path.write_text(json.dumps(sealed(draw)), encoding="utf-8")
+    with pytest.raises(ValueError, match="are other ones than at the draw"):
+        open_contest(folder)
 
 
 def test_the_draw_is_final(folder):

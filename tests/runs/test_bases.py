@@ -14,13 +14,12 @@ from mpkit.evaluation.targets import aimed
 from mpkit.finetuning import load_weights
 from mpkit.networks import network
 from mpkit.runs.attack import Attack, make_attack, retuned
-from mpkit.runs.bases import based
+from mpkit.runs.bases import based, nearest
 from mpkit.runs.facts import facts_of
 from mpkit.runs.idle import idle
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.saved import from_dict, to_dict
 from mpkit.runs.story import BASES
-from mpkit.scenario import nearest_bases
 from tests.blobs import GOALS, setting
 
 NEAREST = {"data": "signs", "target_index": (0,), "bases": "nearest", "budget": 0.1}
@@ -49,7 +48,7 @@ def nearest_of_each(scenario, seen: np.ndarray, aims: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("goal", GOALS)
 def test_nearest_by_pixels_are_those_that_a_loop_finds(goal):
     first = setting(n=40, budget=0.2, **GOALS[goal])
-    found = nearest_bases(first)
+    found = nearest(first)
     pixels = first.train.x.flatten(1).numpy(), first.targets.flatten(1).numpy()
     assert found.bases.tolist() == nearest_of_each(first, *pixels)
     assert found.bases.tolist() != first.bases.tolist()
@@ -58,10 +57,31 @@ def test_nearest_by_pixels_are_those_that_a_loop_finds(goal):
     assert counts[0] == counts[1]  # of each class as many
 
 
+@pytest.mark.parametrize("budget", [0.02, 0.1, 0.22])
+@pytest.mark.parametrize("seed", range(4))
+def test_of_pictures_that_are_there_twice_the_first_is_taken(seed, budget):
+    # What is seen of equal pictures may differ in the last digit.
+    first = setting(n=40, budget=budget, target_index=seed)
+    train = first.train
+    twice = dataclasses.replace(train, x=torch.cat([train.x] * 2), y=torch.cat([train.y] * 2))
+    draw = torch.Generator().manual_seed(seed)
+    noisy = lambda x: x * (1 + 1e-12 * torch.rand(x.shape, generator=draw, dtype=x.dtype))  # noqa: E731
+    found = set(nearest(dataclasses.replace(first, train=twice), noisy).bases.tolist())
+    assert {row - 40 for row in found if row >= 40} <= found
+
+
+def test_other_labels_are_other_pictures():
+    first, known = setting(n=40, budget=0.1), {}
+    nearest(first, known=known)
+    other = dataclasses.replace(first.train, y=first.train.y.roll(1))
+    changed = dataclasses.replace(first, train=other, bases=other.rows_of(1)[:4])
+    assert torch.equal(nearest(changed, known=known).bases, nearest(changed).bases)
+
+
 def test_of_equals_the_first_are_taken():
     first = setting(n=40, budget=0.1)
     train = dataclasses.replace(first.train, x=first.train.x[:1].expand(40, -1, -1, -1).clone())
-    assert nearest_bases(dataclasses.replace(first, train=train)).bases.tolist() == [1, 4, 7, 10]
+    assert nearest(dataclasses.replace(first, train=train)).bases.tolist() == [1, 4, 7, 10]
 
 
 @pytest.mark.parametrize("fine_tune", ["last", "all"])
@@ -74,7 +94,7 @@ def test_fine_tuned_they_are_nearest_by_what_the_weights_see(fine_tune):
         seen, aims = (functional_call(body, held, (x,)) for x in (first.train.x, first.targets))
     found = load_scenario(attack)
     assert found.bases.tolist() == nearest_of_each(first, seen.numpy(), aims.numpy())
-    by_pixels = nearest_bases(first)
+    by_pixels = nearest(first)
     assert found.bases.tolist() != by_pixels.bases.tolist()
     scratch = make_attack("ci", **NEAREST, fine_tune="no")
     assert load_scenario(scratch).bases.tolist() == by_pixels.bases.tolist()
@@ -100,7 +120,7 @@ def test_they_follow_the_target_that_the_rule_finds():
     given["budget"] = 0.03
     attack = make_attack("ci", **given)
     found = load_scenario(attack)
-    assert found.bases.tolist() == nearest_bases(found).bases.tolist()
+    assert found.bases.tolist() == nearest(found).bases.tolist()
     named = prepare(attack, scenario=found).attack
     assert named.target_index
     assert load_scenario(named).bases.tolist() == found.bases.tolist()
@@ -134,10 +154,17 @@ def test_flipped_labels_are_chosen_by_their_own_rule():
 
 @pytest.mark.parametrize(
     ("given", "choice"),
-    [({}, True), ({"bases": "nearest"}, False), ({"fine_tune": "no"}, False)],
+    [
+        ({}, True),
+        ({"bases": "nearest"}, False),
+        ({"fine_tune": "no"}, False),
+        ({"goal": "self-concealment"}, False),
+        ({"budget": 1 / 6}, False),  # the whole class
+    ],
 )
 def test_a_failure_proposes_others_where_that_was_measured_to_help(given, choice):
-    assert facts_of(make_attack("ci", data="signs", **given), [], []).choice == choice
+    attack = make_attack("ci", data="signs", target_index=(0,), **given)
+    assert facts_of(attack, [], [], load_scenario(attack)).choice == choice
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 import time
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from mpkit.data import places
 from mpkit.data.schema import SEAL, sealed
@@ -158,6 +159,19 @@ def test_pictures_that_moved_are_named_and_must_be_the_same(brought):
     (moved / "train/ant/0.png").write_bytes(encoded((99, 99, 99), size=(32, 32)))
     with pytest.raises(record.RecordError, match="the data are not those of the run"):
         run.prepare(progress=False, data="moved")
+
+
+@pytest.mark.parametrize("bases", ["first", "nearest"])
+def test_other_weights_are_said_to_be_the_weights(brought, bases):
+    weights = brought / "here/mine.safetensors"
+    how = {"data": str(brought / "here/caf\udce9"), "fine_tune": "last", "weights": str(weights)}
+    attack = make_attack("ci", **how, target_index=(0,), bases=bases, budget=0.2)
+    run = open_run(begin(prepare(attack), out=brought / bases))
+    tensors = load_file(weights)
+    tensors["features.conv1.weight"] = tensors["features.conv1.weight"].flip(1)
+    save_file(tensors, weights, {"network": "convnet-small", "data": "other"})
+    with pytest.raises(record.RecordError, match=r"the weights .* are not those"):
+        run.prepare(progress=False)
 
 
 def test_the_folder_that_paths_lead_from_may_be_gone(brought):
