@@ -53,7 +53,7 @@ def test_settings_that_are_unknown_or_missing_are_refused():
 
 
 ADDED = {"data", "difficulty", "fine_tune", "weights", "victim_fine_tune", "compute"}
-ADDED |= {"method", "restarts", "beta", "opacity"}
+ADDED |= {"method", "restarts", "beta", "opacity", "bases"}
 ADDED |= {"against", "against_quality", "against_weight", "scenario"}
 ADDED |= {"defense", *DEFENSE}
 
