@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import platform
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,7 @@ class Plan:
         slices = [slice(i, min(i + chunk, count)) for i in range(0, count, chunk)]
         if self.workers == 1 or len(slices) == 1:
             return [r for s in slices for r in self._halving(work, s)]
+        ready_for_threads()
         with _one_thread_each(), ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
             jobs = [pool.submit(self._halving, work, s) for s in slices]
             try:
@@ -86,6 +88,16 @@ class Plan:
         middle = models.start + half
         first, second = slice(models.start, middle), slice(middle, models.stop)
         return self._halving(work, first) + self._halving(work, second)
+
+
+_importing = threading.Lock()
+
+
+def ready_for_threads() -> None:
+    """Import what torch.func's first gradient imports, by one thread alone. Where several begin
+    with it at once, one can find half of it: "partially initialized module 'torch._dynamo'"."""
+    with _importing:
+        import torch._dynamo  # noqa: F401 (a second)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

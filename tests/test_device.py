@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -345,3 +347,19 @@ def test_other_errors_in_threads_are_not_swallowed_and_threads_are_restored():
 def test_devices_that_are_not_here_are_refused():
     with pytest.raises(ValueError, match="this machine has: auto, cpu"):
         pick_device("abacus")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        "import mpkit.lab; print('torch._dynamo' in sys.modules)",
+        "from mpkit.device import Plan\n"
+        "print(all(Plan(1, 2).map(lambda m: 'torch._dynamo' in sys.modules, 2)))",
+    ],
+    ids=["labs", "threads of a plan"],
+)
+def test_what_the_first_gradient_imports_is_there_before_threads_begin(begun):
+    # Of two that import it at once, one was seen to find half of it.
+    code = f"import sys, torch\nassert 'torch._dynamo' not in sys.modules\n{begun}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "True\n", ran.stderr

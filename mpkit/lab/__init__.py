@@ -3,6 +3,7 @@
 Needs ipywidgets and matplotlib (``pip install mpkit[notebooks]``); the library below does not.
 """
 
+from mpkit.device import ready_for_threads
 from mpkit.lab.collision import CollisionLab
 from mpkit.lab.compare import CompareLab
 from mpkit.lab.contest import ContestBoard
@@ -14,6 +15,8 @@ from mpkit.lab.lookahead import LookaheadLab
 from mpkit.lab.replay import ReplayLab
 from mpkit.lab.unroll import UnrollLab
 from mpkit.lab.victims import VictimsLab
+
+ready_for_threads()  # labs begin in several
 
 __all__ = [
     "CollisionLab",
