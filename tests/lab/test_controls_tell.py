@@ -47,7 +47,7 @@ def in_force(lab) -> dict:
     attack = lab.attack
     if isinstance(lab, CraftLab):
         shown = {name: s.shown(getattr(lab.knobs(), name)) for name, s in CRAFTING.items()}
-        names = ("fine_tune", "network", "target_class", "poison_class")
+        names = ("bases", "fine_tune", "network", "target_class", "poison_class")
         shown |= vars(lab.knobs().recipe)
         return shown | {n: getattr(attack, n) for n in names} | {"poisons": len(lab.scenario.bases)}
     if isinstance(lab, DefenseLab):
