@@ -24,7 +24,7 @@ SAMPLES = {
     "data": "elsewhere", "n_train": 70, "n_test": 90, "max_train": 80, "max_test": 95,
     "classes": ("3", "8"), "size": 12, "noise": 0.25, "difficulty": 0.5, "target_class": "5",
     "target_index": (2, 0), "poison_class": "6", "adversarial_class": "7",
-    "goal": "multi-class", "budget": 0.05, "network": "convnet",
+    "goal": "multi-class", "bases": "nearest", "budget": 0.05, "network": "convnet",
     "batch_norm": "batch", "fine_tune": "last", "weights": "w.safetensors", "victims": 3,
     "victim_fine_tune": "all", "victim_network": "convnet-bn", "device": "cpu",
     "method": "noise", "restarts": 3, "beta": 0.7, "opacity": 0.6,
