@@ -247,12 +247,7 @@ def to_8bit(
         zero = {k: torch.zeros_like(parameters[k]) for k, b in bounds if torch.as_tensor(b).any()}
         centre = perturbation.apply(parameters | zero, bases)
         slack = 1e-3  # of one grey level: float32 rounding of a pixel that sits on the bound
-        low = torch.ceil(255 * (centre - epsilon) - slack)
-        high = torch.floor(255 * (centre + epsilon) + slack)
-        levels = torch.round(255 * images)
-        inside = torch.minimum(torch.maximum(levels, low), high)
-        return (
-            torch.where(low <= high, inside, torch.round(255 * centre))
-            .clamp(0, 255)
-            .to(torch.uint8)
-        )
+        nearest = (255 * centre).round_()  # within the bound, if any level is
+        low = (255 * (centre - epsilon)).sub_(slack).ceil_().minimum(nearest)
+        high = (255 * (centre + epsilon)).add_(slack).floor_().maximum(nearest)
+        return (255 * images).round_().clamp_(low, high).clamp_(0, 255).to(torch.uint8)

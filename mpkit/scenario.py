@@ -56,7 +56,7 @@ class Scenario:
     @property
     def base_images(self) -> Tensor:
         """(P, C, H, W) the base images, unperturbed."""
-        return self.train.x[self.bases]
+        return self.train.x.index_select(0, self.bases)
 
     @property
     def choosable(self) -> bool:

@@ -242,7 +242,10 @@ class Recorder(Mode):
             with _COMPILING:
                 from torch._inductor import standalone_compile  # seconds to import: only here
 
-                f = standalone_compile(module, given, dynamic_shapes="from_example_inputs")
+                # Its kernels are called by C++ then: by Python that takes as long as some of them.
+                options = {"config_patches": {"cpp_wrapper": all(t.is_cpu for t in given)}}
+                shapes = {"dynamic_shapes": "from_example_inputs"}
+                f = standalone_compile(module, given, options=options, **shapes)
                 f(*given)
         except ImportError as error:
             raise Untraceable("that takes torch 2.8 or later") from error

@@ -259,10 +259,18 @@ def predict(
     Where batch norm evaluates by the batch at hand, `company` (N, …) gives x a batch of 125 to
     stand in, as the official code does for its target: alone it would be measured by itself.
     """
+    return asking(network, x, company, plan=plan)(state)
+
+
+def asking(
+    network: nn.Module, x: Tensor, company: Tensor | None = None, *, plan: Plan | None = None
+) -> Callable[[State], Tensor]:
+    """`predict` of pictures that are asked about again and again: frozen layers see them once."""
     with torch.no_grad():
         x = seen(network, x)
     beside = company[:125] if company is not None and by_batch(network) else x[:0]
-
+    # In equal parts: a short last one would have statistics of a few pictures.
+    some = x.tensor_split(max(1, -(-len(x) // 500)))
     mine = threading.local()  # a thread's own module: to copy one takes longer than to ask it
 
     def work(models: slice, state: State) -> Tensor:
@@ -270,13 +278,10 @@ def predict(
             mine.module = own(network)
         ask = partial(logits, mine.module, train=False)
         ask = ask if models.stop - models.start == 1 else vmap(ask, (0, None))
-        # In equal parts: a short last one would have statistics of a few pictures.
-        some = x.tensor_split(max(1, -(-len(x) // 500)))
         parts = [ask(state, torch.cat([beside, part]))[0] for part in some]
         return torch.cat([z[..., len(beside) :, :] for z in parts], -2)
 
-    with torch.no_grad():
-        return for_models(plan or Plan(), state.models, work, state)
+    return torch.no_grad()(lambda s: for_models(plan or Plan(), s.models, work, s))
 
 
 def mean_accuracy(records: list[VictimRecord], arm: str) -> float:

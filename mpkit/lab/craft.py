@@ -13,7 +13,7 @@ from torch import Tensor
 from mpkit.evaluation.margins import known_margins
 from mpkit.evaluation.rates import percent
 from mpkit.evaluation.targets import aimed, chosen
-from mpkit.evaluation.victims import predict
+from mpkit.evaluation.victims import asking
 from mpkit.lab.craft_aim import Aiming
 from mpkit.lab.craft_controls import LATER, changed, craft_controls, show_crafting
 from mpkit.lab.craft_victim import VictimNow
@@ -104,7 +104,9 @@ class CraftLab(Aiming, AttackLab):
             scenario = aimed(scenario, index)
         attack = dataclasses.replace(attack, settings=self.knobs())
         ready = prepare(attack, progress=False, scenario=scenario)
-        yield self.put(ready=ready)
+        target = ready.scenario.targets[:1]
+        ask = asking(ready.network, target, ready.scenario.train.x)
+        yield self.put(ready=ready, ask=ask)
         begun = []
 
         def settings() -> Settings:  # of the step that begins
@@ -180,10 +182,7 @@ class CraftLab(Aiming, AttackLab):
         self.redraw_kept()
 
     def frame(self) -> Moment:
-        scenario = self.ready.scenario
-        asked = scenario.targets[:1], scenario.train.x
-        logits = predict(self.ready.network, self.state.surrogates, *asked)
-        said = logits.softmax(-1).mean(0)[0].tolist()
+        said = self.ask(self.state.surrogates).softmax(-1).mean(0)[0].tolist()
         return Moment(len(self.records), self.used, said, self.poisons(), filmed(self.state.pull))
 
     def show_frame(self, frame: Moment) -> None:

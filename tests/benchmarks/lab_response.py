@@ -2,8 +2,8 @@
 
     python tests/benchmarks/lab_response.py [--presses 30]
 
-Drawing: craft steps a second of a `CraftLab` on the digits and on the signs, with its picture and
-without, in turns of ten seconds or so, as the first frame of a turn comes at once. Answering (where
+Drawing: the time of craft steps of a `CraftLab` on the digits and on the signs, with its picture
+and without, in turns of two seconds or so, each compared with those beside it. Answering (where
 there is a Chromium): from a press to the first visible change of the panel's words, and from an
 arrow key on a slider to the number box that the kernel sets, in a real JupyterLab, while crafting
 runs; and from ▶ to the first point.
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from bench.clock import add_json, headline, write_json
@@ -26,35 +27,39 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
 def drawing(data: str, turn: int, seconds: float) -> dict:
     """The share of throughput that drawing takes, in one run: `turn` steps with the picture, as
-    many without, and so on."""
+    many without, and so on; the median over turns, each against those beside it."""
     from mpkit.lab import CraftLab
 
     lab = CraftLab(data=data, craft_steps=10_000)
-    later, frame, take = lab.canvas.later, lab.frame, lab.runner.on_item
-    took, last = {True: [], False: []}, []
+    canvas, take = lab.canvas, lab.runner.on_item
+    later, frame = canvas.later, lab.frame
+    ends = []  # of the turns, those with the picture first
 
     def timed(item) -> None:
-        drawn = lab.runner.steps // turn % 2 == 0
-        lab.canvas.later = later if drawn else (lambda: None)
-        lab.frame = frame if drawn else (lambda: None)  # asked, kept, lines, strip, bars
+        number, step = divmod(lab.runner.steps, turn)
+        canvas.later = (lambda: None) if number % 2 else later
+        lab.frame = (lambda: None) if number % 2 else frame  # asked, kept, lines, strip, bars
         take(item)
-        now = time.perf_counter()
-        if last:
-            took[drawn].append(now - last.pop())
-        last.append(now)
+        if step == 0:
+            ends.append(time.perf_counter())
+            canvas._ended = ends[-1]  # or the first frame of a turn would come at once
 
     lab.runner.on_item = timed
     lab.runner.run()
     time.sleep(seconds)
-    canvas = lab.canvas  # a closed lab has none
     lab.close()
-    with_it, without = (1 / statistics.mean(took[d][3:]) for d in (True, False))
-    share = 1 - with_it / without
+    took = [b - a for a, b in pairwise(ends)]
+    shares = [
+        1 - (took[i - 1] + took[i + 1]) / 2 / took[i] for i in range(3, len(took) - 1, 2)
+    ]  # even turns are without; the first ones warm up
+    share = statistics.median(shares)
+    spread = statistics.quantiles(shares, n=4)
     print(
-        f"{data}: craft steps a second: {with_it:.2f} with the picture, {without:.2f} without: "
-        f"{share:.1%} ({sum(map(len, took.values()))} steps, {canvas.frames} frames)"
+        f"{data}: drawing takes {share:.1%} (quartiles {spread[0]:.1%} and {spread[2]:.1%} of "
+        f"{len(shares)} turns of {turn} steps, {turn / statistics.median(took):.1f} steps and "
+        f"{2 * canvas.frames / (ends[-1] - ends[0]):.1f} frames a second)"
     )
-    return {"with": with_it, "without": without, "share": share}
+    return {"share": share, "shares": shares, "turns": took, "frames": canvas.frames}
 
 
 WATCH = """() => {
@@ -152,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_json(parser)
     a = parser.parse_args(arguments)
     print(headline())
-    found = {"drawing": [drawing(*each, a.seconds) for each in (("digits", 20), ("signs", 60))]}
+    found = {"drawing": [drawing(*each, a.seconds) for each in (("digits", 8), ("signs", 24))]}
     try:
         found["answering"] = answering(a.presses)
     except ImportError:

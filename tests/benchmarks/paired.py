@@ -34,17 +34,20 @@ from mpkit.training import stream
 
 SCRATCH = {"data": "signs", "fine_tune": "no", "models": 1, "epochs": 20, "unroll_steps": 4,
            "craft_steps": 20, "victims": 4}  # fmt: skip
+PHOTOGRAPHS = {"data": "cifar10", "classes": ("airplane", "bird", "frog"), "fine_tune": "no",
+               "models": 1, "epsilon": "8/255", "victims": 4}  # fmt: skip
 LAST = {"data": "signs", "victims": 4}
 SHARES = {f"{share:.1%}": {"budget": share} for share in (0.005, 0.01, 0.02, 0.05, 0.1)}
+AGES = {
+    "1 model": {},
+    "4 models, staggered": {"models": 4},
+    "4 models, of one age": {"models": 4, "stagger": False},
+    "1 model, always young": {"window": (0, 7)},
+    "1 model, always old": {"window": (13, 20)},
+}
 STUDIES = {
-    "ages": (SCRATCH, {
-        "1 model": {},
-        "4 models, staggered": {"models": 4},
-        "4 models, of one age": {"models": 4, "stagger": False},
-        "1 model, always young": {"window": (0, 7)},
-        "1 model, always old": {"window": (13, 20)},
-        "1 model, 4 × the steps": {"craft_steps": 80},
-    }),
+    "ages": (SCRATCH, AGES | {"1 model, 4 × the steps": {"craft_steps": 80}}),
+    "ages-cifar10": (PHOTOGRAPHS, AGES | {"1 model, 4 × the steps": {"craft_steps": 160}}),
     "budget": (LAST, SHARES),
     "dose": (LAST | {"budget": 0.02}, {
         f"ε = {e}/255, K = {k}": {"epsilon": f"{e}/255", "unroll_steps": k}
@@ -111,14 +114,17 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--pairs-seed", type=int, default=17000)
     parser.add_argument("--table", action="store_true", help="what was found, as a table in JSON")
+    parser.add_argument("--data", help="stands in for the study's own, such as the same pictures")
     options = parser.parse_args(given)
+    base, arms = STUDIES[options.study]
+    base = base | ({"data": options.data} if options.data else {})
     out = options.out.resolve()
     if options.table:
         found = table(options.study, record.read_lines(out), options.pairs, options.pairs_seed)
         return print(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     torch.set_num_threads(1)
     with locked(out.with_name(f".{out.name}.lock"), str(out)):
-        study(*STUDIES[options.study], options.pairs, options.pairs_seed, out)
+        study(base, arms, options.pairs, options.pairs_seed, out)
 
 
 def study(base: dict, arms: dict, pairs: int, seed: int, out: Path) -> None:
@@ -184,7 +190,8 @@ def numbers(settings: dict) -> dict:
 def flags(settings: dict) -> str:
     """As the command line takes them; ages are no flag."""
     told = {k: ("no", "yes")[v] if isinstance(v, bool) else v for k, v in settings.items()}
-    return " ".join(f"--{k.replace('_', '-')} {v}" for k, v in told.items() if k != "window")
+    told = {k: ",".join(v) if k == "classes" else v for k, v in told.items() if k != "window"}
+    return " ".join(f"--{k.replace('_', '-')} {v}" for k, v in told.items())
 
 
 def table(name: str, rows: list[dict], pairs: int, seed: int) -> dict:
@@ -193,7 +200,7 @@ def table(name: str, rows: list[dict], pairs: int, seed: int) -> dict:
     met = {(tuple(row["pair"]), row["arm"]): row for row in rows}
     whole = [p for p, _ in dict.fromkeys(met) if all((p, arm) in met for arm in arms)]
     targets = {pair: met[pair, next(iter(arms))]["target"] for pair in whole}
-    own = {k: v for k, v in base.items() if k != "data"}
+    own = {k: v for k, v in base.items() if (k, v) != ("data", "signs")}  # which is the usual
     found = []
     for arm, change in arms.items():
         mine = [met[pair, arm] for pair in targets]

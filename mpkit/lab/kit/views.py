@@ -6,10 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 from threadpoolctl import threadpool_limits
 
 from mpkit.lab.kit.canvas import BLACK, BLUE, GREY, RED, font_size
@@ -70,6 +74,33 @@ class Playhead:
         return [self.later, self.line]
 
 
+class AgedDots:
+    """Dots coloured by age, from 0 to `oldest`, with a colour bar: a line without a line for each
+    shade, as a scatter of as many colours as dots takes fifty times as long to draw."""
+
+    def __init__(self, axes: Axes, oldest: int, label: str):
+        self.edges = np.linspace(0, max(oldest, 1), SHADES + 1)
+        shades = colormaps["cividis"].resampled(SHADES)
+        self.lines = [
+            axes.plot([], [], "o", ms=10**0.5, color=shades(i), zorder=1)[0] for i in range(SHADES)
+        ]
+        colours = ScalarMappable(BoundaryNorm(self.edges, SHADES), shades)
+        self.bar = bar = axes.figure.colorbar(colours, ax=axes, pad=0.02, fraction=0.05)
+        bar.minorticks_off()
+        bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        bar.set_label(shown(label), fontsize=font_size(axes.figure, 8))
+        bar.ax.tick_params(labelsize=font_size(axes.figure, 8) - 1)
+
+    def show(self, x: Sequence[float], y: Sequence[float], ages: Sequence[float]) -> None:
+        """A dot at each (x, y)."""
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        shade = np.digitize(np.asarray(ages, float), self.edges[1:-1])
+        for i, line in enumerate(self.lines):
+            line.set_data(x[shade == i], y[shade == i])
+
+
+SHADES = 8
+
 USUAL_LOSS = loss_in_words("metapoison")
 
 
@@ -83,16 +114,12 @@ class LossView:
         self.axes, self.steps = axes, steps
         own = f"{loss} of the surrogates" if loss == USUAL_LOSS else loss
         tidy(axes, own, "craft step", "loss")
-        size = font_size(axes.figure, 8)
         if loss == USUAL_LOSS:  # below 0 another loss says nothing of what the target is called
             axes.axhline(0, color=RED, ls="--", lw=1, label=shown(f"below: called {adversarial}"))
-        self.dots = axes.scatter([], [], c=[], cmap="cividis", s=10, vmin=0, vmax=epochs)
+        self.dots = AgedDots(axes, epochs, "age of the surrogate (epochs)")
         (self.mean,) = axes.plot([], [], color=BLACK, lw=2, label="mean")
         self.kept = [axes.plot([], [], color=c, ls=s, lw=1.3)[0] for c, s in KEPT_STYLES]
         self.head = Playhead(axes)
-        bar = axes.figure.colorbar(self.dots, ax=axes, pad=0.02, fraction=0.05)
-        bar.set_label("age of the surrogate (epochs)", fontsize=size)
-        bar.ax.tick_params(labelsize=size - 1)
         self.guess = guess_line(axes)
         self.marks: list = []
         self.marked = -1  # how many marks the limits have room for; -1: no limits yet
@@ -115,8 +142,7 @@ class LossView:
         records = records[:count]
         x = [r.step for r in records for _ in r.losses]
         y = every[: len(x)]
-        self.dots.set_offsets(np.column_stack([x, y]) if x else np.empty((0, 2)))
-        self.dots.set_array(np.array([a for r in records for a in r.ages], dtype=float))
+        self.dots.show(x, y, [a for r in records for a in r.ages])
         self.mean.set_data([r.step for r in records], [r.loss for r in records])
         if y:
             finite += seen_of(self.kept)
@@ -132,7 +158,7 @@ class LossView:
 
     def moving(self) -> list:
         """What changes from frame to frame."""
-        return [*self.kept, *self.head.parts, self.guess, self.dots, self.mean, *self.marks]
+        return [*self.kept, *self.head.parts, self.guess, *self.dots.lines, self.mean, *self.marks]
 
     def show_guess(self, guess: float | None) -> None:
         """Mark the guessed step; None leaves it out."""

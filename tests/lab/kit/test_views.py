@@ -29,13 +29,27 @@ def words(axes) -> list[str]:
 def test_losses_are_dots_of_every_surrogate_and_a_line_of_their_mean(axes):
     view = views.LossView(axes, 5, 4, "dog")
     view.update([record(1), record(2, (-3.0, 0.0), -1.5)], [])
-    assert view.dots.get_offsets().tolist() == [[1, 1], [1, 2], [2, -3], [2, 0]]
-    assert view.dots.get_array().tolist() == [0, 3, 0, 3]
+    fresh, *_, old, _ = [line.get_xydata().tolist() for line in view.dots.lines]  # 3 of 4 epochs
+    assert fresh == [[1, 1], [2, -3]]
+    assert sorted(old + view.dots.lines[-1].get_xydata().tolist()) == [[1, 2], [2, 0]]
     assert view.mean.get_ydata() == [1.5, -1.5]
     low, high = axes.get_ylim()
     assert low < -3
     assert high > 2
     assert words(axes)[0] == "below: called dog"
+
+
+@pytest.mark.parametrize("oldest", [0, 1, 4, 30, 200])
+def test_every_age_has_one_shade_and_the_bar_names_it(axes, oldest):
+    dots = views.AgedDots(axes, oldest, "age")
+    ages = list(range(oldest + 1))
+    dots.show(ages, ages, ages)
+    drawn = [line.get_xdata().tolist() for line in dots.lines]
+    assert sorted(age for some in drawn for age in some) == ages
+    assert drawn[0][0] == 0
+    for line, some in zip(dots.lines, drawn, strict=True):
+        norm, colours = dots.bar.norm, dots.bar.cmap
+        assert all(colours(norm(age)) == line.get_color() for age in some)
 
 
 def test_losses_that_are_no_numbers_do_not_move_the_limits(axes):
