@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch.utils._pytree import tree_map
 
 Result = TypeVar("Result")
 GPU_MEMORY = "MPKIT_GPU_MEMORY"
@@ -88,6 +89,22 @@ class Plan:
         middle = models.start + half
         first, second = slice(models.start, middle), slice(middle, models.stop)
         return self._halving(work, first) + self._halving(work, second)
+
+
+def for_models(plan: Plan, count: int, work: Callable, *given):
+    """``work(models, *given)`` for all of `count` models: tensors with a leading M in and out.
+
+    `given` and what `work` gives are trees of tensors, split and put together along M. A chunk of
+    one model gets and gives them without it; a larger one (`plan.chunk`) with it, for `vmap`.
+    """
+
+    def part(models: slice):
+        if models.stop - models.start > 1:
+            return work(models, *tree_map(lambda t: t[models], given))
+        found = work(models, *tree_map(lambda t: t[models.start], given))
+        return tree_map(lambda t: t[None], found)
+
+    return tree_map(lambda *t: torch.cat(t), *plan.map(part, count))
 
 
 _importing = threading.Lock()

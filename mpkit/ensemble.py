@@ -11,13 +11,15 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from mpkit.device import Plan
-from mpkit.functional import State, for_models, init, stack
+from mpkit.counting import Count, Tell
+from mpkit.device import Plan, for_models
+from mpkit.functional import State, init, stack
 from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
+from mpkit.streams import batches_of, epoch_order, stream
 from mpkit.tracing import settled, traced
-from mpkit.training import Count, Tell, batches_of, epoch_order, sgd_step, stream
+from mpkit.training import sgd_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,19 +110,6 @@ class Ensemble:
             return state
         seeds = self.seeds(step)
         return _put(state, young, stack([init(module, seeds[m]) for m in young]))
-
-
-class Finished(Ensemble):
-    """Models that were trained to the end on clean data, and stay as they are: the rivals'."""
-
-    def ages(self, step: int) -> list[int]:
-        return [self.recipe.epochs] * len(self.mine)
-
-    def seeds(self, step: int) -> list[int]:
-        return [stream(self.seed, "surrogate", m, 0) for m in self.mine]
-
-    def reinitialised(self, module: nn.Module, state: State, step: int) -> State:
-        return state
 
 
 def _put(state: State, models: list[int], new: State) -> State:

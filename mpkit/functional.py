@@ -2,7 +2,7 @@
 
 `State` holds a model's parameters and batch norm's running statistics; an `nn.Module` says how to
 compute with them, and its own weights are not looked at. Everything here is about one model: M of
-them are a `State` whose tensors have a leading M, and ``torch.func.vmap`` or a loop (`for_models`).
+them are a `State` whose tensors have a leading M, and `vmap` or a loop (`mpkit.device.for_models`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from mpkit.device import Plan
 from mpkit.modes import Seeded
 
 
@@ -82,19 +81,3 @@ def init(module: nn.Module, seed: int) -> State:
     given = getattr(module, "pretrained", {})
     held = (dict(fresh.named_parameters()), dict(fresh.named_buffers()))
     return State(*({k: given.get(k, v).detach() for k, v in part.items()} for part in held))
-
-
-def for_models(plan: Plan, count: int, work: Callable, *given):
-    """``work(models, *given)`` for all of `count` models: tensors with a leading M in and out.
-
-    `given` and what `work` gives are trees of tensors, split and put together along M. A chunk of
-    one model gets and gives them without it; a larger one (`plan.chunk`) with it, for `vmap`.
-    """
-
-    def part(models: slice):
-        if models.stop - models.start > 1:
-            return work(models, *tree_map(lambda t: t[models], given))
-        found = work(models, *tree_map(lambda t: t[models.start], given))
-        return tree_map(lambda t: t[None], found)
-
-    return tree_map(lambda *t: torch.cat(t), *plan.map(part, count))

@@ -20,21 +20,24 @@ import torch
 from torch import Tensor, nn
 
 from mpkit.batches import depths, unroll_rows
-from mpkit.device import Plan
-from mpkit.ensemble import Ensemble, Finished
+from mpkit.counting import Count, Tell
+from mpkit.device import Plan, for_models
+from mpkit.ensemble import Ensemble
 from mpkit.finetuning import seen, sight, sighted
-from mpkit.functional import State, for_models
+from mpkit.functional import State
 from mpkit.metagradient import METAGRADIENTS, meta_gradient
 from mpkit.perturbation import PERTURBATIONS, Parameters, Perturbation, adam, pulled_back, to_8bit
 from mpkit.ranks import ALONE, Ranks
 from mpkit.rivals.adaptive import disguised, kept_near
 from mpkit.rivals.features import held_back
+from mpkit.rivals.finished import Finished
 from mpkit.rivals.registry import RIVALS, STILL_MADE
 from mpkit.scenario import Scenario, TargetLoss
 from mpkit.settings import FIXED, Settings
 from mpkit.steps import CraftRecord, CraftState, Pull
+from mpkit.streams import generator
 from mpkit.tracing import settled, traced
-from mpkit.training import Count, Tell, generator, sgd_step
+from mpkit.training import sgd_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +55,16 @@ class Crafting:
     def start(self, s: Settings, tell: Tell | None = None) -> CraftState:
         """The state before the first craft step: random perturbation, staggered surrogates."""
         surrogates = self.ensemble.start(self.module, self.sight, self.plan, tell)
-        return CraftState(0, *self._fresh(s, 0), surrogates)
+        return CraftState(0, **self._fresh(s, 0), surrogates=surrogates)
 
-    def _fresh(self, s: Settings, restart: int) -> tuple[Parameters, Parameters, Parameters]:
+    def _fresh(self, s: Settings, restart: int) -> dict[str, Parameters]:
         """A random perturbation, another one for each restart, and Adam's moments."""
         bases, which = self.scenario.base_images, (restart,) * (restart > 0)
         noise = generator(s.seed, "perturbation", *which)
         first = self.perturbation.init(bases, s.epsilon, noise)
         first = self.perturbation.project(first, bases, s.epsilon, s.epsilon_c)
         zeros = {k: torch.zeros_like(v) for k, v in first.items()}
-        return first, zeros, zeros
+        return {"parameters": first, "moment1": zeros, "moment2": zeros}
 
     def step(
         self, state: CraftState, s: Settings, tell: Tell | None = None
@@ -71,9 +74,7 @@ class Crafting:
         began, bases = time.perf_counter(), self.scenario.base_images
         restart, turn = s.place_of(state.step)
         if restart and not turn:
-            names = ("parameters", "moment1", "moment2")
-            again = dict(zip(names, self._fresh(s, restart), strict=True))
-            state = dataclasses.replace(state, **again)
+            state = dataclasses.replace(state, **self._fresh(s, restart))
         poisons = self.perturbation.apply(state.parameters, bases)
         found, losses, surrogates = self._asked(state, poisons, s, tell)
         influence = -(found * (poisons - bases)).flatten(1).sum(1)

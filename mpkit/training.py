@@ -6,35 +6,21 @@ The same `sgd_step`, of one model, serves the surrogates, the unroll and the vic
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
 
-from mpkit.device import Plan
+from mpkit.augmentation import moved, moves
+from mpkit.counting import Count, Tell
+from mpkit.device import Plan, for_models
 from mpkit.finetuning import seen_once
-from mpkit.functional import State, for_models, init, logits, stack
+from mpkit.functional import State, init, logits, stack
 from mpkit.recipe import Recipe
+from mpkit.streams import batches_of, epoch_order, generator
 from mpkit.tracing import settled, traced
-
-
-def stream(*names: object) -> int:
-    """A seed for one use of randomness, from the run's seed and what it is for.
-
-    Distinct names give independent streams, so no generator has to be carried along or saved, and
-    a victim can never share a stream with a surrogate. ``stream(seed, "victim", 3)``
-    """
-    digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
-    return int.from_bytes(digest[:7], "big")
-
-
-def generator(*names: object) -> torch.Generator:
-    """A CPU generator seeded by `stream`."""
-    return torch.Generator().manual_seed(stream(*names))
 
 
 def gradient(
@@ -76,90 +62,12 @@ def unroll(
     return states
 
 
-def batches_of(n: int, batch: int) -> int:
-    """How many batches an epoch of n images has."""
-    return -(-n // min(batch, n))
-
-
-def epoch_order(n: int, batch: int, *names: object) -> Tensor:
-    """One shuffled epoch as rows (batches, batch); `names` choose the shuffle (see `stream`).
-
-    Where `batch` does not divide n the last batch is filled up from the start of the same shuffle,
-    so that every batch has the same shape and no image is left out.
-    """
-    batch = min(batch, n)
-    order = torch.randperm(n, generator=generator(*names))
-    count = -(-n // batch)
-    return torch.cat([order, order[: count * batch - n]]).view(count, batch)
-
-
-class Moves(NamedTuple):
-    """How batches of pictures are moved: `rows` (b, B, H) and `cols` (b, B, W) of the pictures that
-    are padded by `pad`."""
-
-    rows: Tensor
-    cols: Tensor
-    pad: int
-
-
-def moves(
-    batches: int, x: Tensor, batch: int, shift: bool, flip: bool, generator: torch.Generator
-) -> Moves:
-    """What `augmented` does to so many batches of pictures like x (N, C, H, W), on x's device:
-    drawn at once, as a GPU would be waited for at every batch."""
-    height, width = x.shape[-2:]
-    pad = max(1, width // 8) if shift else 0
-    drawn = []
-    for _ in range(batches):
-        top, left = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator)
-        rows, cols = top + torch.arange(height), left + torch.arange(width)
-        if flip:
-            mirrored = torch.rand(batch, 1, generator=generator) < 0.5
-            cols = torch.where(mirrored, cols.flip(1), cols)
-        drawn.append((rows, cols))
-    rows, cols = (torch.stack(part).to(x.device) for part in zip(*drawn, strict=True))
-    return Moves(rows, cols, pad)
-
-
-def moved(x: Tensor, how: Moves, b: int = 0) -> Tensor:
-    """x (B, C, H, W) moved as batch b is."""
-    padded = F.pad(x, [how.pad] * 4).permute(0, 2, 3, 1)
-    pick = torch.arange(len(x), device=x.device)[:, None, None]
-    return padded[pick, how.rows[b, :, :, None], how.cols[b, :, None, :]].permute(0, 3, 1, 2)
-
-
-def augmented(x: Tensor, shift: bool, flip: bool, generator: torch.Generator) -> Tensor:
-    """x (B, C, H, W): padded by an eighth of its width and cropped back; half of it mirrored."""
-    return moved(x, moves(1, x, len(x), shift, flip, generator))
-
-
 @dataclasses.dataclass(frozen=True)
 class EpochRecord:
     """One epoch of M models: `losses` (M,) mean training losses; `epoch` counted from 1."""
 
     epoch: int
     losses: tuple[float, ...]
-
-
-Item = TypeVar("Item")
-Tell = Callable[[int, int], object]
-"""Told (done, of) after every batch of every model; what it raises ends the work."""
-
-
-class Count:
-    """Counts batches, in any thread, and tells after each how many of all are done."""
-
-    def __init__(self, tell: Tell | None, of: int):
-        self.tell, self.of, self.done = tell, of, 0
-
-    def over(self, batches: Iterable[Item], models: int = 1) -> Iterator[Item]:
-        """The same batches, of so many models side by side."""
-        for batch in batches:
-            yield batch
-            # Two threads at once may lose some: it is only told.
-            self.done = min(self.of, self.done + models)
-            if self.tell:
-                self.tell(self.done, self.of)
 
 
 def train(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mpkit import device
-from mpkit.device import Plan, pick_device, plan_for
+from mpkit.device import Plan, for_models, pick_device, plan_for
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -28,6 +28,24 @@ def outer(models: slice) -> tuple[int, int]:
 def test_a_plan_without_a_model_or_a_thread_is_refused(bad):
     with pytest.raises(ValueError, match="chunk >= 1 and workers >= 1"):
         Plan(**bad)
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(2), Plan(5), Plan(1, 2), Plan(2, 2)], ids=str)
+def test_work_for_models_is_split_and_put_together_again(plan):
+    x = torch.arange(10.0).view(5, 2)
+    seen = []
+
+    def work(models: slice, x, more):
+        seen.append((models.start, x.shape))
+        return {"sum": x.sum(-1) + more["shift"], "twice": 2 * x}
+
+    found = for_models(plan, 5, work, x, {"shift": torch.arange(5.0)})
+    assert torch.equal(found["sum"], x.sum(1) + torch.arange(5.0))
+    assert torch.equal(found["twice"], 2 * x)
+    for start, shape in seen:  # a chunk of one comes without a leading M
+        assert shape == (
+            (2,) if min(plan.chunk, 5 - start) == 1 else (min(plan.chunk, 5 - start), 2)
+        )
 
 
 def test_a_plan_of_half_a_model_is_refused():

@@ -17,7 +17,7 @@ from mpkit.networks import NETWORKS, network
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.training import epoch_order
+from mpkit.streams import epoch_order
 
 NAMES = ("a", "b", "c")
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mpkit.device import Plan
-from mpkit.functional import State, for_models, init, logits, own, stack
+from mpkit.functional import State, init, logits, own, stack
 from mpkit.layers import BatchNorm2d
 from mpkit.networks import NETWORKS, network
 
@@ -99,21 +98,3 @@ def test_models_are_picked_out_of_a_stack():
     assert some.stats["n"].flatten().tolist() == [1, 2]
     doubled = together.map(lambda t: 2 * t)
     assert torch.equal(doubled.params["w"], 2 * together.params["w"])
-
-
-@pytest.mark.parametrize("plan", [Plan(), Plan(2), Plan(5), Plan(1, 2), Plan(2, 2)], ids=str)
-def test_work_for_models_is_split_and_put_together_again(plan):
-    x = torch.arange(10.0).view(5, 2)
-    seen = []
-
-    def work(models: slice, x, more):
-        seen.append((models.start, x.shape))
-        return {"sum": x.sum(-1) + more["shift"], "twice": 2 * x}
-
-    found = for_models(plan, 5, work, x, {"shift": torch.arange(5.0)})
-    assert torch.equal(found["sum"], x.sum(1) + torch.arange(5.0))
-    assert torch.equal(found["twice"], 2 * x)
-    for start, shape in seen:  # a chunk of one comes without a leading M
-        assert shape == (
-            (2,) if min(plan.chunk, 5 - start) == 1 else (min(plan.chunk, 5 - start), 2)
-        )

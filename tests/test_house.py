@@ -20,9 +20,9 @@ FLOORS = {
     "pictures": ("data",),
     "networks": (
         "device", "setting", "recipe", "modes", "layers", "networks",
-        "functional", "tracing", "ranks", "signs", "group",
+        "functional", "tracing", "ranks", "signs", "group", "streams", "counting",
     ),
-    "training": ("scenario", "finetuning", "perturbation", "training"),
+    "training": ("scenario", "finetuning", "perturbation", "augmentation", "training"),
     "the attack": (
         "batches", "metagradient", "ensemble", "settings", "rivals", "steps", "metapoison",
     ),

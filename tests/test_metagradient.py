@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from mpkit.batches import Batches
-from mpkit.device import Plan
-from mpkit.functional import State, for_models, init, logits, own, stack
+from mpkit.device import Plan, for_models
+from mpkit.functional import State, init, logits, own, stack
 from mpkit.lab.kit.measure import peak_bytes
 from mpkit.layers import BatchNorm2d, by_batch
 from mpkit.metagradient import adjoint, reverse

@@ -15,7 +15,7 @@ from mpkit.metapoison import craft
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.settings import Settings
-from mpkit.training import epoch_order, generator, stream
+from mpkit.streams import epoch_order, generator, stream
 from tests.blobs import GOALS, PLANS, SMALL, changed, precise, setting, small_bn, small_net, start
 
 

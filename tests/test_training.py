@@ -12,7 +12,8 @@ from mpkit.device import Plan
 from mpkit.functional import init, own
 from mpkit.networks import mlp, network
 from mpkit.recipe import Recipe
-from mpkit.training import augmented, epoch_order, generator, sgd_step, stream, train, unroll
+from mpkit.streams import epoch_order
+from mpkit.training import sgd_step, train, unroll
 
 NET = network("mlp", (1, 8, 8), 3)
 
@@ -70,13 +71,6 @@ def test_own_pictures():
     assert torch.allclose(both.params["head.bias"][1], second.params["head.bias"][0], atol=1e-5)
 
 
-def test_epoch_order_leaves_nothing_out():
-    for n, batch in ((23, 5), (20, 5), (3, 10)):
-        rows = epoch_order(n, batch, 0)
-        assert set(rows.flatten().tolist()) == set(range(n))
-        assert rows.shape == (-(-n // min(batch, n)), min(batch, n))
-
-
 def test_unroll_is_differentiable_and_equals_steps():
     x, y, module = X[:6], Y[:6], own(NET)
     state = init(module, 1)
@@ -91,37 +85,12 @@ def test_unroll_is_differentiable_and_equals_steps():
     assert torch.func.grad(end)(x).abs().sum() > 0
 
 
-def test_augmentation_crops_and_flips():
-    x = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    padded = nn.functional.pad(x, [2] * 4)
-    for flip in (False, True):
-        found, flipped = augmented(x, True, flip, generator(0)), 0
-        assert torch.equal(found, augmented(x, True, flip, generator(0)))
-        for i in range(40):
-            windows = [padded[i, :, a : a + 16, b : b + 16] for a in range(5) for b in range(5)]
-            straight = any(torch.equal(found[i], w) for w in windows)
-            mirrored = any(torch.equal(found[i].flip(-1), w) for w in windows)
-            assert straight or mirrored
-            flipped += mirrored and not straight
-        assert 8 < flipped < 32 if flip else flipped == 0
-
-
-def test_pictures_are_mirrored_without_shifts_too():
-    x = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    found = augmented(x, False, True, generator(0))
-    same, mirrored = ((found == y).flatten(1).all(1) for y in (x, x.flip(-1)))
-    assert (same ^ mirrored).all()
-    assert 8 < mirrored.sum() < 32
+def test_recipes_that_change_pictures_train_other_models():
     ends = []
     for recipe in (Recipe(epochs=2), Recipe(epochs=2, flip=True), Recipe(epochs=2, augment=True)):
         *_, (state, _) = train(NET, X, Y, recipe, [7])
         ends.append(torch.cat([v.flatten() for v in state.params.values()]))
     assert not any(torch.equal(a, b) for a, b in itertools.combinations(ends, 2))
-
-
-def test_streams_differ():
-    seeds = {stream(0, kind, i) for kind in ("victim", "surrogate") for i in range(500)}
-    assert len(seeds) == 1000
 
 
 def test_training_goes_on_after_an_epoch():

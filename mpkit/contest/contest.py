@@ -19,7 +19,7 @@ from mpkit.runs.attack import Attack
 from mpkit.runs.grid import drawable
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.saved import to_dict
-from mpkit.training import stream
+from mpkit.streams import stream
 
 TEAMS = 200
 """Submissions of a contest."""

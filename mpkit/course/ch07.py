@@ -18,7 +18,8 @@ from mpkit.finetuning import seen
 from mpkit.functional import logits, own
 from mpkit.runs.folder import open_run
 from mpkit.runs.prepared import prepare
-from mpkit.training import generator, train
+from mpkit.streams import generator
+from mpkit.training import train
 
 
 class Case(NamedTuple):

@@ -19,7 +19,7 @@ from mpkit.lab.kit.controls import Number
 from mpkit.lab.kit.front import heard
 from mpkit.lab.kit.runner import how_to_run
 from mpkit.runs.sheet import picture_tag
-from mpkit.training import generator
+from mpkit.streams import generator
 
 SIDES = ("A", "B")
 SIDE = 192

@@ -10,7 +10,7 @@ from torch import Tensor
 from mpkit.defenses.epic import isolation
 from mpkit.defenses.trainee import Trainee
 from mpkit.functional import own
-from mpkit.training import epoch_order, generator
+from mpkit.streams import epoch_order, generator
 
 FEWEST = 0.5
 """The share of each class that is always kept."""

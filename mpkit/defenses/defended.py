@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from mpkit.counting import Tell
 from mpkit.data import Dataset
 from mpkit.defenses.defense import Defense, kind_of
 from mpkit.defenses.filters import FILTERS, Filtered
@@ -23,7 +24,8 @@ from mpkit.evaluation.records import VictimRecord
 from mpkit.evaluation.victims import Watch, victim_seed, watched
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.training import Tell, stream, train
+from mpkit.streams import stream
+from mpkit.training import train
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,13 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, jvp
 
+from mpkit.counting import Tell
 from mpkit.data import Dataset
 from mpkit.defenses.scoring import CHUNK, sure
 from mpkit.device import Plan
 from mpkit.finetuning import seen
 from mpkit.functional import State, init, logits, own, stack
 from mpkit.recipe import Recipe
-from mpkit.training import Tell, generator, stream, train
+from mpkit.streams import generator, stream
+from mpkit.training import train
 
 
 class Answer(NamedTuple):

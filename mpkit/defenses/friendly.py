@@ -11,8 +11,8 @@ from mpkit.defenses.trainee import Trainee
 from mpkit.finetuning import seen, sighted
 from mpkit.functional import State, logits
 from mpkit.setting import PIXEL
+from mpkit.streams import generator
 from mpkit.tracing import traced
-from mpkit.training import generator
 
 BEGINS = 1 / 8
 """Share of the epochs before noise is found: the paper's 5 of 40."""

@@ -14,13 +14,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from mpkit.counting import Tell
 from mpkit.defenses.defense import Defense
 from mpkit.device import Plan
 from mpkit.evaluation.victims import predict
 from mpkit.functional import State, init, own, stack
 from mpkit.recipe import Recipe
 from mpkit.setting import PIXEL
-from mpkit.training import EpochRecord, Tell, batches_of, stream, train
+from mpkit.streams import batches_of, stream
+from mpkit.training import EpochRecord, train
 
 LEAST = 1e-3
 """Votes that every class has besides, so that logits are finite."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mpkit.data import Dataset
-from mpkit.training import generator
+from mpkit.streams import generator
 
 
 class Planted(NamedTuple):

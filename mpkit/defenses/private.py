@@ -18,8 +18,8 @@ from mpkit.defenses.trainee import Trainee
 from mpkit.functional import State, logits
 from mpkit.layers import BatchNorm2d
 from mpkit.recipe import Recipe
+from mpkit.streams import batches_of, generator
 from mpkit.tracing import traced
-from mpkit.training import batches_of, generator
 
 LARGEST = 1 << 22
 """Numbers in the gradients of the pictures that are looked at side by side: 16 MB, as more of them

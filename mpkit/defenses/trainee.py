@@ -7,22 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from mpkit.augmentation import augmented
+from mpkit.counting import Count, Tell
 from mpkit.defenses.defense import Defense
 from mpkit.device import Plan
 from mpkit.finetuning import refuse_augmentation, seen, seen_once
 from mpkit.functional import State, init, stack
 from mpkit.recipe import Recipe
+from mpkit.streams import batches_of, epoch_order, generator
 from mpkit.tracing import settled, traced
-from mpkit.training import (
-    Count,
-    EpochRecord,
-    Tell,
-    augmented,
-    batches_of,
-    epoch_order,
-    generator,
-    victim_step,
-)
+from mpkit.training import EpochRecord, victim_step
 
 Trainer = Callable[..., Iterator[tuple[State, EpochRecord]]]
 """Called as `mpkit.training.train` is, with `defense` besides."""

@@ -25,7 +25,8 @@ from mpkit.evaluation.targets import MODELS, Margins
 from mpkit.evaluation.victims import predict
 from mpkit.finetuning import DEFAULT_WEIGHTS, load_weights, tuned_network
 from mpkit.recipe import Recipe
-from mpkit.training import stream, train
+from mpkit.streams import stream
+from mpkit.training import train
 
 VERSION = 1
 """To be raised whenever the same data would give other margins: what is kept is then ignored."""

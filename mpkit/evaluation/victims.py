@@ -19,17 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from mpkit.device import Plan
+from mpkit.counting import Tell
+from mpkit.device import Plan, for_models
 from mpkit.evaluation.records import LAST, VictimRecord, silent, tuples
 from mpkit.finetuning import seen
-from mpkit.functional import State, for_models, logits, own
+from mpkit.functional import State, logits, own
 from mpkit.layers import by_batch
 from mpkit.networks import evaluations
 from mpkit.perturbation import PERTURBATIONS, to_8bit
 from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
-from mpkit.training import EpochRecord, Tell, generator, stream, train
+from mpkit.streams import generator, stream
+from mpkit.training import EpochRecord, train
 
 Watch = Callable[[list[VictimRecord]], object]
 """Hears what victims in training say."""

@@ -23,7 +23,8 @@ from mpkit.runs.attack import Attack
 from mpkit.runs.idle import make_attack
 from mpkit.runs.prepared import load_scenario
 from mpkit.setting import changes, settings_of
-from mpkit.training import stream, train
+from mpkit.streams import stream
+from mpkit.training import train
 
 COLLISION = settings_of(Collision)
 

@@ -21,7 +21,8 @@ from mpkit.functional import State, init, logits
 from mpkit.lab.kit.measure import cost
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.networks import network
-from mpkit.training import generator, sgd_step, unroll
+from mpkit.streams import generator
+from mpkit.training import sgd_step, unroll
 
 POISONS, ROWS, WARM, WARM_ROWS = 4, 24, 10, 120
 """Of the batch that is met in every step; and how much the network has been trained before."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vjp
 
+from mpkit.augmentation import augmented
 from mpkit.device import Plan
 from mpkit.functional import State
 from mpkit.rivals.features import of_features
@@ -20,7 +21,7 @@ from mpkit.rivals.jpeg import jpeg
 from mpkit.rivals.passes import Gradients
 from mpkit.scenario import Scenario
 from mpkit.settings import Settings
-from mpkit.training import augmented, generator
+from mpkit.streams import generator
 
 KNOWN = 125
 """Pictures of a class whose features say where it lies."""

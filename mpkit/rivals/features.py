@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vjp, vmap
 
-from mpkit.device import Plan
+from mpkit.device import Plan, for_models
 from mpkit.finetuning import features_of_seen
-from mpkit.functional import State, for_models
+from mpkit.functional import State
 from mpkit.rivals.passes import PART, Gradients, Rival, mapped
 from mpkit.scenario import Scenario
 from mpkit.settings import Settings

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 
-from mpkit.device import Plan
-from mpkit.functional import State, for_models, logits
+from mpkit.device import Plan, for_models
+from mpkit.functional import State, logits
 from mpkit.rivals.passes import Gradients, added, mapped, parts
 from mpkit.scenario import Scenario, TargetLoss
 from mpkit.settings import Settings

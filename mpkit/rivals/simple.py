@@ -7,13 +7,13 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from mpkit.device import Plan
-from mpkit.functional import State, for_models, own
+from mpkit.device import Plan, for_models
+from mpkit.functional import State, own
 from mpkit.perturbation import Parameters, Perturbation
 from mpkit.rivals.passes import Gradients
 from mpkit.scenario import Scenario, TargetLoss
 from mpkit.settings import Settings
-from mpkit.training import generator
+from mpkit.streams import generator
 
 
 def noise(scenario: Scenario, way: Perturbation, s: Settings) -> Parameters:

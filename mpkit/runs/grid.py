@@ -15,7 +15,7 @@ from mpkit.runs import record
 from mpkit.runs.attack import Attack
 from mpkit.runs.prepared import clean_margins, load_scenario
 from mpkit.runs.saved import to_dict
-from mpkit.training import stream
+from mpkit.streams import stream
 
 Pair = tuple[str, str, int]
 DRAWN = ("target_class", "target_index", "poison_class", "adversarial_class", "goal")

@@ -21,7 +21,7 @@ from mpkit.networks import evaluations
 from mpkit.runs.attack import Attack
 from mpkit.runs.trial import META, SURROGATE, VICTIM, Piece, Sizes, pieces, timed
 from mpkit.settings import STILL
-from mpkit.training import batches_of
+from mpkit.streams import batches_of
 
 PROGRAM = 0.45 * 2**30
 """Bytes of memory of Python, torch and mpkit before any picture, on Linux."""

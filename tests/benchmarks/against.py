@@ -128,7 +128,8 @@ def single(theirs: dict[str, ModuleType], problem: Problem, threads: str) -> Con
     calls = theirs["tracing"].PATIENCE + 2
 
     def run():
-        return functional.for_models(plan, models, work, state, batches, problem.lr).sum(0)
+        split = getattr(device, "for_models", None) or functional.for_models  # its place before
+        return split(plan, models, work, state, batches, problem.lr).sum(0)
 
     return Contender(run, calls)
 

@@ -25,7 +25,8 @@ from mpkit.evaluation.victims import predict, victim_seed
 from mpkit.runs.attack import make_attack
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import load_scenario, prepare
-from mpkit.training import stream, train
+from mpkit.streams import stream
+from mpkit.training import train
 
 STEPS, RATE = 100, 0.1
 

@@ -36,8 +36,8 @@ from bench.memory import peak_bytes
 from bench.problem import CLASSES, SIZES, Problem, make_problem
 from torch import nn
 
-from mpkit.device import Plan
-from mpkit.functional import for_models, own
+from mpkit.device import Plan, for_models
+from mpkit.functional import own
 from mpkit.networks import network
 from mpkit.tracing import PATIENCE, traced
 from mpkit.training import sgd_step

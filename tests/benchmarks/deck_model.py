@@ -32,7 +32,7 @@ from mpkit.runs.attack import Attack
 from mpkit.runs.counting import counted
 from mpkit.runs.needs import needs
 from mpkit.runs.trial import META, SURROGATE, VICTIM, Piece, Sizes, pieces, sizes_of
-from mpkit.training import batches_of
+from mpkit.streams import batches_of
 
 ARITHMETIC, MEMORY, STARTS = "arithmetic", "memory", "starts"
 

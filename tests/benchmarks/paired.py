@@ -30,7 +30,7 @@ from mpkit.evaluation.tally import tallies
 from mpkit.functional import init, stack
 from mpkit.runs import record
 from mpkit.runs.prepared import clean_margins, load_scenario
-from mpkit.training import stream
+from mpkit.streams import stream
 
 SCRATCH = {"data": "signs", "fine_tune": "no", "models": 1, "epochs": 20, "unroll_steps": 4,
            "craft_steps": 20, "victims": 4}  # fmt: skip

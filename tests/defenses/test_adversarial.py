@@ -11,7 +11,7 @@ from mpkit.defenses.defense import Defense
 from mpkit.defenses.trainee import trainer
 from mpkit.functional import init
 from mpkit.recipe import Recipe
-from mpkit.training import generator
+from mpkit.streams import generator
 from tests.blobs import dataset, last_layer, small_bn, small_net
 
 DATA = dataset(24, 0)

@@ -9,7 +9,8 @@ from mpkit.defenses.defense import Defense
 from mpkit.defenses.epic import isolation
 from mpkit.defenses.trainee import trainer
 from mpkit.recipe import Recipe
-from mpkit.training import epoch_order, train
+from mpkit.streams import epoch_order
+from mpkit.training import train
 from tests.blobs import dataset, last_layer, small_net
 
 DATA = dataset(60, 0)
@@ -67,6 +68,6 @@ def test_a_last_layer_drops_by_its_features():
 
 
 def _told():
-    from mpkit.training import Count
+    from mpkit.counting import Count
 
     return Count(None, 1)

@@ -11,7 +11,8 @@ from mpkit.defenses.trainee import trainer
 from mpkit.evaluation.victims import predict
 from mpkit.functional import init
 from mpkit.recipe import Recipe
-from mpkit.training import generator, train
+from mpkit.streams import generator
+from mpkit.training import train
 from tests.blobs import dataset, last_layer, small_net
 
 DATA = dataset(60, 0)

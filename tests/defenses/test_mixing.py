@@ -10,8 +10,9 @@ from mpkit.defenses.defense import Defense
 from mpkit.defenses.mixing import GREY, Augmented, Cutout, Mixup, cut, mixed
 from mpkit.defenses.trainee import trainer
 from mpkit.recipe import Recipe
+from mpkit.streams import generator
 from mpkit.tracing import same
-from mpkit.training import generator, train
+from mpkit.training import train
 from tests.blobs import dataset, last_layer, small_net
 
 DATA = dataset(23, 0)

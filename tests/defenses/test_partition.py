@@ -23,7 +23,8 @@ from mpkit.functional import init, stack
 from mpkit.networks import evaluations
 from mpkit.recipe import Recipe
 from mpkit.runs.prepared import Prepared
-from mpkit.training import stream, train
+from mpkit.streams import stream
+from mpkit.training import train
 from tests.blobs import dataset, last_layer, small_bn, small_net
 
 DATA = dataset(40, 0)

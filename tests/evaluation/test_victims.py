@@ -24,7 +24,8 @@ from mpkit.functional import init, stack
 from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.scenario import make_scenario
-from mpkit.training import stream, train
+from mpkit.streams import stream
+from mpkit.training import train
 from tests.conftest import noise
 
 RECIPE = Recipe(epochs=7, batch=5, lr=0.3)

@@ -7,13 +7,14 @@ import dataclasses
 import pytest
 import torch
 
+from mpkit.augmentation import augmented
 from mpkit.device import Plan
 from mpkit.finetuning import features
 from mpkit.metapoison import crafting
 from mpkit.rivals.adaptive import disguised, kept_near, off_class
 from mpkit.rivals.jpeg import jpeg
 from mpkit.settings import Settings
-from mpkit.training import augmented, generator
+from mpkit.streams import generator
 from tests.blobs import SMALL, identical, precise, run, setting, small_net, start
 
 

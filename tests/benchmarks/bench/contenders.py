@@ -16,8 +16,7 @@ from bench.pool import Pool
 from bench.problem import ADVERSARIAL, Problem
 from torch import Tensor
 
-from mpkit.device import Plan, plan_for
-from mpkit.functional import for_models
+from mpkit.device import Plan, for_models, plan_for
 from mpkit.metagradient import METAGRADIENTS
 from mpkit.metapoison import meta_gradient
 from mpkit.tracing import PATIENCE, traced
