@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import ipywidgets as widgets
 import pytest
@@ -88,7 +89,9 @@ def said(lab) -> str:
 
 
 def press(lab, name: str) -> None:
-    button = lab.transport.buttons[name]
+    button, began = lab.transport.buttons[name], time.monotonic()
+    while button.disabled and time.monotonic() < began + 5:  # it follows the phase a moment later
+        time.sleep(0.01)
     assert not button.disabled, f"{name} cannot be pressed while {lab.runner.phase.value}"
     button.click()
 
