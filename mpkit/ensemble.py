@@ -11,13 +11,13 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from mpkit.counting import Count, Tell
 from mpkit.device import Plan, for_models
 from mpkit.functional import State, init, stack
 from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.streams import batches_of, epoch_order, stream
+from mpkit.telling import Count, Tell
 from mpkit.tracing import settled, traced
 from mpkit.training import sgd_step
 

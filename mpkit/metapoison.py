@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from mpkit.batches import depths, unroll_rows
-from mpkit.counting import Count, Tell
 from mpkit.device import Plan, for_models
 from mpkit.ensemble import Ensemble
 from mpkit.finetuning import seen, sight, sighted
@@ -36,6 +35,7 @@ from mpkit.scenario import Scenario, TargetLoss
 from mpkit.settings import FIXED, Settings
 from mpkit.steps import CraftRecord, CraftState, Pull
 from mpkit.streams import generator
+from mpkit.telling import Count, Tell
 from mpkit.tracing import settled, traced
 from mpkit.training import sgd_step
 

@@ -39,11 +39,7 @@ plain calls, and what is called less often is not worth it."""
 
 
 def traced(
-    f: Callable,
-    module: nn.Module,
-    *fixed: object,
-    in_dims: tuple | None = None,
-    way: str = "traced",
+    f: Callable, module: nn.Module, *fixed: object, in_dims: tuple | None = None, way="traced"
 ) -> Traced:
     """``f(module, *fixed, *given)`` as a function of trees of tensors `given`.
 
@@ -237,21 +233,27 @@ class Recorder(Mode):
         """The same operations fused by torch's compiler, which is handed the graph itself: what
         torch.compile would ask at each call is known here. Raises Untraceable where it fails."""
         given = [*self.constants, *leaves]
-        module = GraphModule(nn.Module(), self.graph)
-        try:
-            with _COMPILING:
-                from torch._inductor import standalone_compile  # seconds to import: only here
+        # C++ calls the kernels where it can: by Python that takes as long as some of them.
+        for by_cpp in (True, False) if all(t.is_cpu for t in given) else (False,):
+            try:
+                f = self._fused(given, by_cpp)
+                return lambda leaves: f(*self.constants, *leaves)
+            except ImportError as error:
+                raise Untraceable("that takes torch 2.8 or later") from error
+            except Exception as error:
+                failed = error
+        raise Untraceable(f"{type(failed).__name__}: {str(failed)[:300]}") from failed
 
-                # Its kernels are called by C++ then: by Python that takes as long as some of them.
-                options = {"config_patches": {"cpp_wrapper": all(t.is_cpu for t in given)}}
-                shapes = {"dynamic_shapes": "from_example_inputs"}
-                f = standalone_compile(module, given, options=options, **shapes)
-                f(*given)
-        except ImportError as error:
-            raise Untraceable("that takes torch 2.8 or later") from error
-        except Exception as error:
-            raise Untraceable(f"{type(error).__name__}: {str(error)[:300]}") from error
-        return lambda leaves: f(*self.constants, *leaves)
+    def _fused(self, given: list[Tensor], by_cpp: bool) -> Callable:
+        from torch._inductor import standalone_compile  # seconds to import: only here
+
+        options = {"config_patches": {"cpp_wrapper": by_cpp}}
+        shapes = {"dynamic_shapes": "from_example_inputs"}
+        module = GraphModule(nn.Module(), own(self.graph))
+        with _COMPILING:
+            f = standalone_compile(module, given, options=options, **shapes)
+            f(*given)
+        return f
 
 
 _COMPILING = threading.Lock()

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from mpkit.augmentation import moved, moves
-from mpkit.counting import Count, Tell
 from mpkit.device import Plan, for_models
 from mpkit.finetuning import seen_once
 from mpkit.functional import State, init, logits, stack
 from mpkit.recipe import Recipe
 from mpkit.streams import batches_of, epoch_order, generator
+from mpkit.telling import Count, Tell
 from mpkit.tracing import settled, traced
 
 

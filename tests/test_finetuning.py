@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from torch.func import functional_call
 
 from mpkit.batches import unroll_rows
-from mpkit.counting import Count
 from mpkit.data import load_dataset
 from mpkit.data.archives import DataError
 from mpkit.evaluation.victims import judge, predict, timed
@@ -29,6 +28,7 @@ from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.pretraining import accuracy
+from mpkit.telling import Count
 from mpkit.training import train
 from tests.conftest import SHARED, tuned_attack
 

@@ -20,7 +20,7 @@ FLOORS = {
     "pictures": ("data",),
     "networks": (
         "device", "setting", "recipe", "modes", "layers", "networks",
-        "functional", "tracing", "ranks", "signs", "group", "streams", "counting",
+        "functional", "tracing", "ranks", "signs", "group", "streams", "telling",
     ),
     "training": ("scenario", "finetuning", "perturbation", "augmentation", "training"),
     "the attack": (

@@ -60,6 +60,19 @@ def test_a_study_goes_on_where_it_was_stopped_and_finds_what_the_sweep_finds(tin
     assert [row["arms"] for row in mine] == [again[0]["arms"], again[len(ARMS)]["arms"]]
 
 
+def test_other_pictures_are_named_and_have_a_file_of_their_own(tiny, capsys):
+    run(tiny)
+    with pytest.raises(SystemExit, match=r"results of signs, not of digits: name another --out"):
+        run(tiny, "--data", "digits")
+    other = tiny.with_name("digits.jsonl")
+    run(other, "--data", "digits")
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match=r"results of digits, not of signs"):
+        run(other, "--table")
+    run(other, "--data", "digits", "--table")
+    assert " --data digits " in json.loads(capsys.readouterr().out)["command"]
+
+
 @pytest.mark.parametrize("name", paired.STUDIES)
 def test_flags_say_what_was_done(name):
     base, arms = paired.STUDIES[name]

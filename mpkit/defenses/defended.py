@@ -13,7 +13,6 @@ from functools import partial
 import torch
 from torch import nn
 
-from mpkit.counting import Tell
 from mpkit.data import Dataset
 from mpkit.defenses.defense import Defense, kind_of
 from mpkit.defenses.filters import FILTERS, Filtered
@@ -25,6 +24,7 @@ from mpkit.evaluation.victims import Watch, victim_seed, watched
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.streams import stream
+from mpkit.telling import Tell
 from mpkit.training import train
 
 

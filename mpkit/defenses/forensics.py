@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, jvp
 
-from mpkit.counting import Tell
 from mpkit.data import Dataset
 from mpkit.defenses.scoring import CHUNK, sure
 from mpkit.device import Plan
@@ -22,6 +21,7 @@ from mpkit.finetuning import seen
 from mpkit.functional import State, init, logits, own, stack
 from mpkit.recipe import Recipe
 from mpkit.streams import generator, stream
+from mpkit.telling import Tell
 from mpkit.training import train
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from mpkit.counting import Tell
 from mpkit.defenses.defense import Defense
 from mpkit.device import Plan
 from mpkit.evaluation.victims import predict
@@ -22,6 +21,7 @@ from mpkit.functional import State, init, own, stack
 from mpkit.recipe import Recipe
 from mpkit.setting import PIXEL
 from mpkit.streams import batches_of, stream
+from mpkit.telling import Tell
 from mpkit.training import EpochRecord, train
 
 LEAST = 1e-3

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mpkit.augmentation import augmented
-from mpkit.counting import Count, Tell
 from mpkit.defenses.defense import Defense
 from mpkit.device import Plan
 from mpkit.finetuning import refuse_augmentation, seen, seen_once
 from mpkit.functional import State, init, stack
 from mpkit.recipe import Recipe
 from mpkit.streams import batches_of, epoch_order, generator
+from mpkit.telling import Count, Tell
 from mpkit.tracing import settled, traced
 from mpkit.training import EpochRecord, victim_step
 

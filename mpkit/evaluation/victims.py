@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from mpkit.counting import Tell
 from mpkit.device import Plan, for_models
 from mpkit.evaluation.records import LAST, VictimRecord, silent, tuples
 from mpkit.finetuning import seen
@@ -31,6 +30,7 @@ from mpkit.ranks import ALONE, Ranks
 from mpkit.recipe import Recipe
 from mpkit.scenario import Scenario
 from mpkit.streams import generator, stream
+from mpkit.telling import Tell
 from mpkit.training import EpochRecord, train
 
 Watch = Callable[[list[VictimRecord]], object]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mpkit.counting import Tell
 from mpkit.data import Dataset
 from mpkit.defenses.defended import Screening, defended_victims, screened, screening
 from mpkit.defenses.defense import DEFENSES, Defense, kind_of
@@ -19,6 +18,7 @@ from mpkit.evaluation.tally import diverged, success_rate, with_diverged
 from mpkit.evaluation.victims import mean_accuracy, victim_seed
 from mpkit.lab.kit.gallery import levels
 from mpkit.runs.prepared import Prepared
+from mpkit.telling import Tell
 
 ARMS = ("poisoned", "clean")
 """Victims, and their twins without poisons, who tell what a defense costs where nobody attacks."""

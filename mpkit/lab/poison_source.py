@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from mpkit.counting import Tell
 from mpkit.evaluation.victims import noise_poisons
 from mpkit.lab.kit.controls import Choice, Say
 from mpkit.lab.kit.runner import Put
@@ -18,6 +17,7 @@ from mpkit.runs.attack import OF_VICTIMS, Attack
 from mpkit.runs.prepared import Prepared, load_scenario, resolved
 from mpkit.scenario import Scenario
 from mpkit.settings import Settings
+from mpkit.telling import Tell
 
 WHEN = (("as they are now", False), ("when crafting has ended", True))
 """When a CraftLab's poisons are taken."""

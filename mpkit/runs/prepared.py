@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 
-from mpkit.counting import Tell
 from mpkit.data import Dataset, load_dataset
 from mpkit.data.schema import strict
 from mpkit.defenses.defended import Screening, defended_victims, screened, screening
@@ -30,6 +29,7 @@ from mpkit.runs.bases import based
 from mpkit.runs.pairs import default_classes
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
+from mpkit.telling import Tell
 
 
 @dataclasses.dataclass(frozen=True)

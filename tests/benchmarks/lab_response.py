@@ -3,7 +3,7 @@
     python tests/benchmarks/lab_response.py [--presses 30]
 
 Drawing: the time of craft steps of a `CraftLab` on the digits and on the signs, with its picture
-and without, in turns of two seconds or so, each compared with those beside it. Answering (where
+and without, in turns of four seconds or so, each compared with those beside it. Answering (where
 there is a Chromium): from a press to the first visible change of the panel's words, and from an
 arrow key on a slider to the number box that the kernel sets, in a real JupyterLab, while crafting
 runs; and from ▶ to the first point.
@@ -25,41 +25,66 @@ from bench.clock import add_json, headline, write_json
 sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
 
+class Turns:
+    """Switches a lab's picture on and off, in turns of so many steps: with it in even turns."""
+
+    def __init__(self, lab, steps: int):
+        self.lab, self.steps, self.ends = lab, steps, []
+        self.take, self.frame, self.later = lab.runner.on_item, lab.frame, lab.canvas.later
+        self.frames = {True: 0, False: 0}  # drawn, with the picture and without
+        lab.runner.on_item, lab.canvas.drawn = self.on_item, self.count
+
+    @property
+    def on(self) -> bool:
+        """Whether the picture is on."""
+        return len(self.ends) % 2 == 1
+
+    def on_item(self, item) -> None:
+        """Before an item is shown: whether it is to be."""
+        if (self.lab.runner.steps - 1) % self.steps == 0:  # of this item: the first of a turn
+            self.switch()
+        self.take(item)
+
+    def switch(self) -> None:
+        lab, canvas = self.lab, self.lab.canvas
+        self.ends.append(time.perf_counter())
+        lab.frame = self.frame if self.on else (lambda: None)  # asked, kept, lines, strip, bars
+        canvas.later = self.later if self.on else (lambda: None)
+        with canvas._calls:
+            canvas._asked = False  # what was asked for belongs to the turn before
+            canvas._ended = self.ends[-1] - canvas._pause() / 2  # on average, as in mid-run
+
+    def count(self) -> None:
+        self.frames[self.on] += 1
+
+    def shares(self) -> list[float]:
+        """Of each turn with the picture, beside two without: the share of its time that is more.
+        The first two turns warm up."""
+        took = [b - a for a, b in pairwise(self.ends)]
+        return [1 - (took[i - 1] + took[i + 1]) / 2 / took[i] for i in range(2, len(took) - 1, 2)]
+
+
 def drawing(data: str, turn: int, seconds: float) -> dict:
-    """The share of throughput that drawing takes, in one run: `turn` steps with the picture, as
-    many without, and so on; the median over turns, each against those beside it."""
+    """The share of throughput that the picture takes, in one run: `turn` steps with it, as many
+    without, and so on; the median over turns."""
     from mpkit.lab import CraftLab
 
     lab = CraftLab(data=data, craft_steps=10_000)
-    canvas, take = lab.canvas, lab.runner.on_item
-    later, frame = canvas.later, lab.frame
-    ends = []  # of the turns, those with the picture first
-
-    def timed(item) -> None:
-        number, step = divmod(lab.runner.steps, turn)
-        canvas.later = (lambda: None) if number % 2 else later
-        lab.frame = (lambda: None) if number % 2 else frame  # asked, kept, lines, strip, bars
-        take(item)
-        if step == 0:
-            ends.append(time.perf_counter())
-            canvas._ended = ends[-1]  # or the first frame of a turn would come at once
-
-    lab.runner.on_item = timed
+    turns = Turns(lab, turn)
     lab.runner.run()
     time.sleep(seconds)
     lab.close()
-    took = [b - a for a, b in pairwise(ends)]
-    shares = [
-        1 - (took[i - 1] + took[i + 1]) / 2 / took[i] for i in range(3, len(took) - 1, 2)
-    ]  # even turns are without; the first ones warm up
-    share = statistics.median(shares)
-    spread = statistics.quantiles(shares, n=4)
+    shares, took = turns.shares(), turns.ends[-1] - turns.ends[0]
+    if len(shares) < 2:
+        print(f"{data}: too short for a share: --seconds {3 * seconds:.0f}")
+        return {"share": None, "shares": shares}
+    share, quarters = statistics.median(shares), statistics.quantiles(shares, n=4)
     print(
-        f"{data}: drawing takes {share:.1%} (quartiles {spread[0]:.1%} and {spread[2]:.1%} of "
-        f"{len(shares)} turns of {turn} steps, {turn / statistics.median(took):.1f} steps and "
-        f"{2 * canvas.frames / (ends[-1] - ends[0]):.1f} frames a second)"
+        f"{data}: the picture takes {share:.1%} (quartiles {quarters[0]:.1%} and {quarters[2]:.1%} "
+        f"of {len(shares)} turns of {turn} steps), {turn * len(turns.ends) / took:.1f} steps and "
+        f"{2 * turns.frames[True] / took:.1f} frames a second (off: {turns.frames[False]})"
     )
-    return {"share": share, "shares": shares, "turns": took, "frames": canvas.frames}
+    return {"share": share, "shares": shares, "frames": turns.frames, "seconds": took}
 
 
 WATCH = """() => {
@@ -157,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_json(parser)
     a = parser.parse_args(arguments)
     print(headline())
-    found = {"drawing": [drawing(*each, a.seconds) for each in (("digits", 8), ("signs", 24))]}
+    found = {"drawing": [drawing(*each, a.seconds) for each in (("digits", 16), ("signs", 48))]}
     try:
         found["answering"] = answering(a.presses)
     except ImportError:

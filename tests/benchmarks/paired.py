@@ -35,7 +35,8 @@ from mpkit.streams import stream
 SCRATCH = {"data": "signs", "fine_tune": "no", "models": 1, "epochs": 20, "unroll_steps": 4,
            "craft_steps": 20, "victims": 4}  # fmt: skip
 PHOTOGRAPHS = {"data": "cifar10", "classes": ("airplane", "bird", "frog"), "fine_tune": "no",
-               "models": 1, "epsilon": "8/255", "victims": 4}  # fmt: skip
+               "models": 1, "epochs": 20, "unroll_steps": 10, "craft_steps": 40,
+               "epsilon": "8/255", "victims": 4}  # fmt: skip
 LAST = {"data": "signs", "victims": 4}
 SHARES = {f"{share:.1%}": {"budget": share} for share in (0.005, 0.01, 0.02, 0.05, 0.1)}
 AGES = {
@@ -114,17 +115,25 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--pairs-seed", type=int, default=17000)
     parser.add_argument("--table", action="store_true", help="what was found, as a table in JSON")
-    parser.add_argument("--data", help="stands in for the study's own, such as the same pictures")
+    parser.add_argument("--data", help="pictures instead of the study's, such as a copy of them")
     options = parser.parse_args(given)
     base, arms = STUDIES[options.study]
     base = base | ({"data": options.data} if options.data else {})
     out = options.out.resolve()
+    refuse_others(out, base["data"], STUDIES[options.study][0]["data"])
     if options.table:
-        found = table(options.study, record.read_lines(out), options.pairs, options.pairs_seed)
+        found = table(base, arms, record.read_lines(out), options.pairs, options.pairs_seed)
         return print(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     torch.set_num_threads(1)
     with locked(out.with_name(f".{out.name}.lock"), str(out)):
         study(base, arms, options.pairs, options.pairs_seed, out)
+
+
+def refuse_others(out: Path, data: str, usual: str) -> None:
+    """Raises SystemExit where `out` has results of other pictures than `data`."""
+    for row in record.read_lines(out):
+        if (there := row.get("data", usual)) != data:
+            raise SystemExit(f"{out} has results of {there}, not of {data}: name another --out")
 
 
 def study(base: dict, arms: dict, pairs: int, seed: int, out: Path) -> None:
@@ -135,7 +144,12 @@ def study(base: dict, arms: dict, pairs: int, seed: int, out: Path) -> None:
             if (pair, name) in done:
                 continue
             first = not any((pair, other) in done for other in arms)
-            row = {"pair": pair, "arm": name, "target": dataclasses.asdict(target)}
+            row = {
+                "data": base["data"],
+                "pair": pair,
+                "arm": name,
+                "target": dataclasses.asdict(target),
+            }
             record.append(out, [row | measure(base | change, pair, ARMS if first else ARMS[:1])])
             done.add((pair, name))
             print(*pair, name, sep=", ", flush=True)
@@ -194,9 +208,8 @@ def flags(settings: dict) -> str:
     return " ".join(f"--{k.replace('_', '-')} {v}" for k, v in told.items())
 
 
-def table(name: str, rows: list[dict], pairs: int, seed: int) -> dict:
+def table(base: dict, arms: dict, rows: list[dict], pairs: int, seed: int) -> dict:
     """Of the targets that all arms have met."""
-    base, arms = STUDIES[name]
     met = {(tuple(row["pair"]), row["arm"]): row for row in rows}
     whole = [p for p, _ in dict.fromkeys(met) if all((p, arm) in met for arm in arms)]
     targets = {pair: met[pair, next(iter(arms))]["target"] for pair in whole}

@@ -68,6 +68,6 @@ def test_a_last_layer_drops_by_its_features():
 
 
 def _told():
-    from mpkit.counting import Count
+    from mpkit.telling import Count
 
     return Count(None, 1)

@@ -13,6 +13,7 @@ from mpkit.evaluation.rates import rate
 from mpkit.evaluation.records import victim_of
 from mpkit.evaluation.tally import counted, success_rate, tally
 from mpkit.evaluation.victims import (
+    asking,
     judge,
     mean_accuracy,
     noise_poisons,
@@ -20,12 +21,14 @@ from mpkit.evaluation.victims import (
     train_victims,
     victim_seed,
 )
+from mpkit.finetuning import Frozen
 from mpkit.functional import init, stack
 from mpkit.networks import network
 from mpkit.recipe import Recipe
 from mpkit.scenario import make_scenario
 from mpkit.streams import stream
 from mpkit.training import train
+from tests.blobs import last_layer, setting
 from tests.conftest import noise
 
 RECIPE = Recipe(epochs=7, batch=5, lr=0.3)
@@ -228,3 +231,15 @@ def test_who_watches_hears_of_the_targets_after_each_epoch_but_the_last(name):
     for said, wanted in zip(heard[-1][1].probabilities, before.probabilities, strict=True):
         assert said == pytest.approx(wanted, abs=1e-5)
     assert (heard[-1][1].success, heard[-1][1].accuracy) == (before.success, None)
+
+
+def test_what_is_asked_about_again_goes_through_frozen_layers_once(monkeypatch):
+    module, scenario, calls = last_layer(), setting(3), []
+    usual = Frozen.__call__
+    monkeypatch.setattr(Frozen, "__call__", lambda f, x: calls.append(len(x)) or usual(f, x))
+    ask = asking(module, scenario.validation.x)
+    for seed in (1, 2):
+        state = stack([init(module, seed), init(module, 10 + seed)])
+        assert torch.equal(ask(state), predict(module, state, scenario.validation.x))
+    n = len(scenario.validation.x)
+    assert calls == [n, n, n]  # once for both, and `predict` each time

@@ -35,7 +35,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch):
     """Every batch of any lab's long steps comes by here, before the panel hears of it."""
-    found, over = Gate(), "mpkit.counting.Count.over"
+    found, over = Gate(), "mpkit.telling.Count.over"
 
     def gated(count, batches, models=1):
         for batch in batches:

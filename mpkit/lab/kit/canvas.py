@@ -49,11 +49,11 @@ def font_size(figure: Figure, points: float = 9) -> float:
 class Canvas:
     """`figure`, shown in `widget`; ``describe()`` gives the alt text for the state of the moment.
 
-    Drawing takes at most `load` of the wall time, and no two frames are less than `interval`
-    seconds apart; frames that come too early are dropped (`update`), or drawn by a thread when one
-    is due (`later`, and `soon` for what a hand changes). `draw` draws in any case. ``fresh()``
-    brings the figure up to date before. Whoever changes what is in the figure holds `lock`; other
-    locks are taken after it.
+    Drawing takes at most `load` of the wall time, but a frame a second comes in any case; no two
+    frames are less than `interval` seconds apart. Frames that come too early are dropped (`update`)
+    or drawn by a thread when one is due (`later`, and `soon` for what a hand changes). `draw` draws
+    in any case. ``fresh()`` brings the figure up to date before. Whoever changes what is in the
+    figure holds `lock`; other locks are taken after it.
 
     ``moving()`` may name the artists that change from frame to frame. Everything else (axes, ticks,
     letters: four fifths of the time) is then drawn only when limits, titles or legends change.
@@ -63,7 +63,7 @@ class Canvas:
         self,
         figure: Figure,
         describe: Callable[[], str],
-        load: float = 0.03,  # of the wall time; caches that were lost cost about as much again
+        load: float = 0.035,  # of the wall time; what it costs a run is up to twice as much
         interval: float = 0.2,
         moving: Callable[[], Sequence[Artist]] | None = None,
     ):
@@ -88,12 +88,15 @@ class Canvas:
             self.draw()
         return due
 
-    def _early(self) -> float:
-        """In how many seconds a frame is due."""
+    def _pause(self) -> float:
+        """For how many seconds no frame is due after one."""
         # At most a second: on a machine that is busy otherwise a run must still look alive.
         pause = max(self.interval, min(1.0, self.cost * (1 / self.load - 1)))
-        pause = min(pause, self.cost) if self._hand else pause
-        return self._ended + pause - time.perf_counter()
+        return min(pause, self.cost) if self._hand else pause
+
+    def _early(self) -> float:
+        """In how many seconds a frame is due."""
+        return self._ended + self._pause() - time.perf_counter()
 
     def later(self) -> None:
         """Draw once a frame is due, in a thread that nobody waits for: what there will be then.

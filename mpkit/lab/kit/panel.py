@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from mpkit.counting import Tell
 from mpkit.data import Dataset
 from mpkit.device import make_reproducible, pick_device
 from mpkit.lab.kit.canvas import Canvas
@@ -45,6 +44,7 @@ from mpkit.lab.kit.tools import (
 )
 from mpkit.lab.kit.turning import Turning
 from mpkit.lab.kit.warmup import warm_up
+from mpkit.telling import Tell
 
 __all__ = ["Lab", "Line", "Question"]
 NEXT_RUN = "Settings for the next run"

@@ -74,9 +74,13 @@ class Playhead:
         return [self.later, self.line]
 
 
+SHADES = 8
+"""Of ages: as many groups of dots are drawn."""
+
+
 class AgedDots:
-    """Dots coloured by age, from 0 to `oldest`, with a colour bar: a line without a line for each
-    shade, as a scatter of as many colours as dots takes fifty times as long to draw."""
+    """Dots in `SHADES` of age, from 0 to `oldest`, with a colour bar. Each shade is a `Line2D` of
+    markers alone: a scatter with a colour for each dot takes fifty times as long to draw."""
 
     def __init__(self, axes: Axes, oldest: int, label: str):
         self.edges = np.linspace(0, max(oldest, 1), SHADES + 1)
@@ -99,13 +103,11 @@ class AgedDots:
             line.set_data(x[shade == i], y[shade == i])
 
 
-SHADES = 8
-
 USUAL_LOSS = loss_in_words("metapoison")
 
 
 class LossView:
-    """L_adv, or another `loss`, of every surrogate, coloured by age, with the mean; changes of
+    """L_adv, or another `loss`, of every surrogate, in shades of age, with the mean; changes of
     settings as marks."""
 
     def __init__(

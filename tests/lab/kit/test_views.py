@@ -42,6 +42,7 @@ def test_losses_are_dots_of_every_surrogate_and_a_line_of_their_mean(axes):
 @pytest.mark.parametrize("oldest", [0, 1, 4, 30, 200])
 def test_every_age_has_one_shade_and_the_bar_names_it(axes, oldest):
     dots = views.AgedDots(axes, oldest, "age")
+    assert dots.bar.ax.get_ylabel() == "age"
     ages = list(range(oldest + 1))
     dots.show(ages, ages, ages)
     drawn = [line.get_xdata().tolist() for line in dots.lines]

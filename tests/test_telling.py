@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpkit.counting import Count
+from mpkit.telling import Count
 
 
 def test_every_batch_is_told_after_it_is_done_and_never_more_than_all():
