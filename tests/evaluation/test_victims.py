@@ -28,7 +28,7 @@ from mpkit.recipe import Recipe
 from mpkit.scenario import make_scenario
 from mpkit.streams import stream
 from mpkit.training import train
-from tests.blobs import last_layer, setting
+from tests.blobs import last_layer
 from tests.conftest import noise
 
 RECIPE = Recipe(epochs=7, batch=5, lr=0.3)
@@ -234,12 +234,11 @@ def test_who_watches_hears_of_the_targets_after_each_epoch_but_the_last(name):
 
 
 def test_what_is_asked_about_again_goes_through_frozen_layers_once(monkeypatch):
-    module, scenario, calls = last_layer(), setting(3), []
+    module, x, calls = last_layer(), torch.rand(5, 3, 16, 16), []
     usual = Frozen.__call__
     monkeypatch.setattr(Frozen, "__call__", lambda f, x: calls.append(len(x)) or usual(f, x))
-    ask = asking(module, scenario.validation.x)
+    ask = asking(module, x)
     for seed in (1, 2):
         state = stack([init(module, seed), init(module, 10 + seed)])
-        assert torch.equal(ask(state), predict(module, state, scenario.validation.x))
-    n = len(scenario.validation.x)
-    assert calls == [n, n, n]  # once for both, and `predict` each time
+        assert torch.equal(ask(state), predict(module, state, x))
+    assert calls == [5, 5, 5]  # once for both, and `predict` each time
