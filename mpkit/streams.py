@@ -34,7 +34,6 @@ def epoch_order(n: int, batch: int, *names: object) -> Tensor:
     Where `batch` does not divide n the last batch is filled up from the start of the same shuffle,
     so that every batch has the same shape and no image is left out.
     """
-    batch = min(batch, n)
+    count, batch = batches_of(n, batch), min(batch, n)
     order = torch.randperm(n, generator=generator(*names))
-    count = -(-n // batch)
     return torch.cat([order, order[: count * batch - n]]).view(count, batch)

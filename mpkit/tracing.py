@@ -39,7 +39,7 @@ plain calls, and what is called less often is not worth it."""
 
 
 def traced(
-    f: Callable, module: nn.Module, *fixed: object, in_dims: tuple | None = None, way="traced"
+    f: Callable, module: nn.Module, *fixed, in_dims: tuple | None = None, way: str = "traced"
 ) -> Traced:
     """``f(module, *fixed, *given)`` as a function of trees of tensors `given`.
 
