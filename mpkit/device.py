@@ -12,7 +12,8 @@ import os
 import platform
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -31,7 +32,8 @@ class Plan:
     """How M models are computed: in chunks of at most `chunk` stacked models, on `workers` threads.
 
     Chunks of one model run without ``vmap``. `workers` chunks run at the same time, each on one
-    core; with one worker each operation may use all of torch's threads.
+    core; with one worker each operation may use all of torch's threads. Where there are fewer
+    chunks than workers, what falls into parts may use those that are `spare`.
     """
 
     chunk: int = 1
@@ -49,6 +51,10 @@ class Plan:
     def __str__(self) -> str:
         how = "one by one" if self.chunk == 1 else f"stacked by {self.chunk}"
         return f"{how} on {self.workers} thread{'s' * (self.workers > 1)}"
+
+    def spare(self, count: int) -> int:
+        """How many threads a chunk of `count` models has for parts of its own; 1: it has none."""
+        return max(1, self.workers // -(-count // self.chunk)) if count else 1
 
     def map(self, work: Callable[[slice], Result], count: int) -> list[Result]:
         """``work(slice)`` for consecutive slices of ``range(count)``, results in order.
@@ -105,6 +111,31 @@ def for_models(plan: Plan, count: int, work: Callable, *given):
         return tree_map(lambda t: t[None], found)
 
     return tree_map(lambda *t: torch.cat(t), *plan.map(part, count))
+
+
+def in_turn(jobs: Iterable[Callable[[], Result]], workers: int) -> Iterator[Result]:
+    """What each of the jobs gives, in their order, computed by so many threads at once.
+
+    `jobs` may itself take time, and be an endless generator: it is asked for the next one by the
+    caller's thread while others compute, and is never further ahead than two jobs a thread. With
+    one worker it is asked when the job before is done and has been taken.
+    """
+    if workers == 1:
+        yield from (job() for job in jobs)
+        return
+    ready_for_threads()
+    with _one_thread_each(), ThreadPoolExecutor(workers, initializer=_one_thread) as pool:
+        waiting: deque = deque()
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(job))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what has not begun need not run any more
+            raise
 
 
 _importing = threading.Lock()
@@ -242,13 +273,14 @@ def describe(device: torch.device) -> str:
     return f"{platform.processor() or platform.machine()}, {cores()} cores"
 
 
-def plan_for(count: int, device: torch.device) -> Plan:
+def plan_for(count: int, device: torch.device, parts: int = 1) -> Plan:
     """How `count` models are best computed, by the machine's kind alone: the order of sums, and so
-    the bits, must not depend on a measurement.
+    the bits, must not depend on a measurement. `parts`: into how many each model's work falls that
+    need not wait for one another.
 
     On a CPU one model after the other, spread over the cores: stacked convolutions become grouped
     ones, which are slower, and small networks gain nothing once they are traced
     (tests/benchmarks/meta_gradients.py). What a model gets does not depend on the number of cores.
     On a GPU all stacked, as small models fill it only together.
     """
-    return Plan(1, min(cores(), count)) if device.type == "cpu" else Plan(count)
+    return Plan(1, min(cores(), count * parts)) if device.type == "cpu" else Plan(count)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mpkit.batches import depths, unroll_rows
-from mpkit.device import Plan, for_models
+from mpkit.device import Plan, for_models, in_turn
 from mpkit.ensemble import Ensemble
 from mpkit.finetuning import seen, sight, sighted
 from mpkit.functional import State
@@ -32,8 +32,8 @@ from mpkit.rivals.features import held_back
 from mpkit.rivals.finished import Finished
 from mpkit.rivals.registry import RIVALS, STILL_MADE
 from mpkit.scenario import Scenario, TargetLoss
-from mpkit.settings import FIXED, Settings
-from mpkit.steps import CraftRecord, CraftState, Pull
+from mpkit.settings import FIXED, SPREAD, Settings
+from mpkit.steps import CraftRecord, CraftState, Pull, refuse_other
 from mpkit.streams import generator
 from mpkit.telling import Count, Tell
 from mpkit.tracing import settled, traced
@@ -176,18 +176,30 @@ class Crafting:
         # Read once an epoch: to ask a GPU batch by batch would be to wait for it as often.
         most_held = rows.count.view(-1, orders.shape[-2]).amax(0).tolist()
         losses, counted = torch.zeros_like(lr), torch.zeros_like(lr)
-        for b in count.over(range(orders.shape[-2]), models.stop - models.start):
-            held, own = rows.count[..., b], orders[..., b, :]
-            if most_held[b]:
-                batches = rows.gather(self.sight, b, usual if most_held[b] <= usual else most)
-                found = metagradient(state, poisons, batches, lr, *aim)
-                total += found.gradient
-                # A model whose batch holds no poison is along only because another's does.
-                losses, counted = losses + (held > 0) * found.loss, counted + (held > 0)
-                if s.surrogate_data == "poisoned":
-                    state = found.first  # the unroll has taken the surrogate's own step
-                    continue
-            state, _ = sgd(state, train.x[own], train.y[own], lr)
+        # Batches need not wait for one another where the surrogate goes on without them.
+        alone = s.compute in SPREAD and not lr.dim()
+        spare = self.plan.spare(len(self.ensemble.mine)) if alone else 1
+
+        def asked():
+            nonlocal state
+            for b in count.over(range(orders.shape[-2]), models.stop - models.start):
+                x, y = train.x[orders[..., b, :]], train.y[orders[..., b, :]]
+                if most_held[b]:
+                    batches = rows.gather(self.sight, b, usual if most_held[b] <= usual else most)
+                    given = state, poisons, batches, lr, *aim
+                    yield lambda b=b, given=given: (b, metagradient(*given))
+                    if s.surrogate_data == "poisoned":
+                        if spare == 1:
+                            continue  # the unroll has taken the surrogate's own step, see below
+                        x, y = batches.fill(batches.rows(poisons, 0), 0), batches.y[0]
+                state, _ = sgd(state, x, y, lr)
+
+        for b, found in in_turn(asked(), spare):
+            total += found.gradient
+            held = rows.count[..., b] > 0  # without a poison it is along for another model's
+            losses, counted = losses + held * found.loss, counted + held
+            if spare == 1 and s.surrogate_data == "poisoned":
+                state = found.first
         return total, losses / counted.clamp(min=1), state
 
     def _functions(self, s: Settings, many: bool) -> tuple[Callable, Callable]:
@@ -226,7 +238,7 @@ def craft(
     begun = current = now()
     run = crafting(scenario, network, begun, plan, ranks)
     state = state or run.start(begun, tell)
-    _check(run, state)
+    refuse_other(state, len(run.ensemble.mine), len(scenario.bases), run.perturbation.names)
     while state.step < current.craft_steps:
         state, record = run.step(state, current, tell)
         yield state, record
@@ -251,18 +263,6 @@ def crafting(
     ensemble = kind(settings.models, settings.recipe, settings.seed, settings.stagger, ranks)
     change = PERTURBATIONS[settings.perturbation]
     return Crafting(scenario, sight(network, scenario), network, ensemble, change, plan or Plan())
-
-
-def _check(run: Crafting, state: CraftState) -> None:
-    """Raises ValueError if the state is none of this run."""
-    held, names = next(iter(state.parameters.values())), run.perturbation.names
-    for what, found, expected in (
-        ("models", state.surrogates.models, len(run.ensemble.mine)),
-        ("poisons", len(held), len(run.scenario.bases)),
-        ("perturbation by", ", ".join(sorted(state.parameters)), ", ".join(sorted(names))),
-    ):
-        if found != expected:
-            raise ValueError(f"the state has {what} {found}, and this run {expected}")
 
 
 def poisons_of(scenario: Scenario, state: CraftState, settings: Settings) -> Tensor:

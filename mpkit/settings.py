@@ -263,3 +263,7 @@ def bounds_told(bounds: Mapping[str, float]) -> str:
 
 FIXED = tuple(name for name, s in settings_of(Settings).items() if not s.live)
 """Settings that are decided when a run begins; all others may change from step to step."""
+
+SPREAD = ("traced", "plain")
+"""Ways to compute by which a step that is taken alone has the bits that it has in an unroll: only
+then may a surrogate go on while threads look ahead from where it was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -52,3 +53,15 @@ class CraftRecord:
     unroll_steps: int
     perturbation_mean: float
     seconds: float
+
+
+def refuse_other(state: CraftState, models: int, poisons: int, names: Iterable[str]) -> None:
+    """Raises ValueError if the state is none of a run with so many surrogates and poisons, and a
+    perturbation by parameters of these names."""
+    for what, found, expected in (
+        ("models", state.surrogates.models, models),
+        ("poisons", len(next(iter(state.parameters.values()))), poisons),
+        ("perturbation by", ", ".join(sorted(state.parameters)), ", ".join(sorted(names))),
+    ):
+        if found != expected:
+            raise ValueError(f"the state has {what} {found}, and this run {expected}")

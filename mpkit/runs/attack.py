@@ -108,7 +108,7 @@ class Attack:
     goal: str = setting("targeted", "what the attacker wants", choices=GOALS, group="scenario")
     bases: str = setting(
         "first",
-        "which of the class: nearest to the target by --weights' features, from scratch by pixels",
+        "which of the class; nearest: by features of --weights, from scratch of those that ship",
         dial=Dial("which pictures"),
         choices=(*BASES,),
         words=BASES,
