@@ -20,7 +20,7 @@ from mpkit.evaluation.targets import MODELS
 from mpkit.networks import evaluations
 from mpkit.runs.attack import Attack
 from mpkit.runs.trial import META, SURROGATE, VICTIM, Piece, Sizes, pieces, timed
-from mpkit.settings import STILL
+from mpkit.settings import SPREAD, STILL
 from mpkit.streams import batches_of
 
 PROGRAM = 0.45 * 2**30
@@ -93,16 +93,24 @@ def _held(attack: Attack, sizes: Sizes, found: dict[str, Piece], device: torch.d
     victims = attack.victims * len(ARMS)
     # Gradients of all models lie side by side, twice while they are put together.
     crafting = poisons * (2 * s.models * (META in found) + KEPT)
-    crafting += _at_once(found.get(META, found[SURROGATE]), s.models, device)
+    parts = _parts(META, attack, sizes) if META in found else 1
+    crafting += _at_once(found.get(META, found[SURROGATE]), s.models, device, parts)
     # The poisoned pictures and those with noise are sets of their own.
     judging = 2 * picture * sizes.train + _at_once(found[VICTIM], victims, device)
     return data + max(crafting, judging)
 
 
-def _at_once(piece: Piece, models: int, device: torch.device) -> float:
+def _parts(name: str, attack: Attack, sizes: Sizes) -> int:
+    """Into how many pieces a model's work falls that need not wait for one another."""
+    s = attack.settings
+    apart = name == META and s.compute in SPREAD
+    return batches_of(sizes.train, s.recipe.batch) if apart else 1
+
+
+def _at_once(piece: Piece, models: int, device: torch.device, parts: int = 1) -> float:
     """All models, old and new, and what those need that compute side by side."""
-    plan = plan_for(models, device)
-    busy = min(models, plan.chunk * plan.workers)
+    plan = plan_for(models, device, parts)
+    busy = min(models * parts, plan.chunk * plan.workers)
     given = sum(t.nbytes for t in tree_leaves(piece.given[1:]))
     return 2 * models * piece.state_bytes + busy * (piece.counted.peak + given)
 
@@ -129,8 +137,9 @@ def tried(
             some = (
                 pieces(attack, sizes, max(4, int(batch * enough / asks)))[name] if small else piece
             )
-            plan = plan_for(count, device)
-            took = timed(some, device, plan, min(count, plan.chunk * plan.workers))
+            parts = _parts(name, attack, sizes)
+            plan = plan_for(count, device, parts)
+            took = timed(some, device, plan, min(count * parts, plan.chunk * plan.workers))
             known[key] = took / some.counted.operations
         times[name] = known[key] * asks
     return times

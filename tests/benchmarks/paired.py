@@ -35,7 +35,7 @@ from mpkit.streams import stream
 SCRATCH = {"data": "signs", "fine_tune": "no", "models": 1, "epochs": 20, "unroll_steps": 4,
            "craft_steps": 20, "victims": 4}  # fmt: skip
 PHOTOGRAPHS = {"data": "cifar10", "classes": ("airplane", "bird", "frog"), "fine_tune": "no",
-               "models": 1, "epochs": 20, "unroll_steps": 10, "craft_steps": 40,
+               "models": 1, "epochs": 20, "unroll_steps": 4, "craft_steps": 20,
                "epsilon": "8/255", "victims": 4}  # fmt: skip
 LAST = {"data": "signs", "victims": 4}
 SHARES = {f"{share:.1%}": {"budget": share} for share in (0.005, 0.01, 0.02, 0.05, 0.1)}
@@ -48,7 +48,7 @@ AGES = {
 }
 STUDIES = {
     "ages": (SCRATCH, AGES | {"1 model, 4 × the steps": {"craft_steps": 80}}),
-    "ages-cifar10": (PHOTOGRAPHS, AGES | {"1 model, 4 × the steps": {"craft_steps": 160}}),
+    "ages-cifar10": (PHOTOGRAPHS, AGES | {"1 model, 4 × the steps": {"craft_steps": 80}}),
     "budget": (LAST, SHARES),
     "dose": (LAST | {"budget": 0.02}, {
         f"ε = {e}/255, K = {k}": {"epsilon": f"{e}/255", "unroll_steps": k}
