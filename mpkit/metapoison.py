@@ -183,16 +183,16 @@ class Crafting:
         def asked():
             nonlocal state
             for b in count.over(range(orders.shape[-2]), models.stop - models.start):
-                x, y = train.x[orders[..., b, :]], train.y[orders[..., b, :]]
+                own, batches = orders[..., b, :], None
                 if most_held[b]:
                     batches = rows.gather(self.sight, b, usual if most_held[b] <= usual else most)
                     given = state, poisons, batches, lr, *aim
                     yield lambda b=b, given=given: (b, metagradient(*given))
-                    if s.surrogate_data == "poisoned":
-                        if spare == 1:
-                            continue  # the unroll has taken the surrogate's own step, see below
-                        x, y = batches.fill(batches.rows(poisons, 0), 0), batches.y[0]
-                state, _ = sgd(state, x, y, lr)
+                if batches is None or s.surrogate_data == "clean":
+                    state, _ = sgd(state, train.x[own], train.y[own], lr)
+                elif spare > 1:  # else the unroll has taken the surrogate's own step, see below
+                    x = batches.fill(batches.rows(poisons, 0), 0)
+                    state, _ = sgd(state, x, batches.y[0], lr)
 
         for b, found in in_turn(asked(), spare):
             total += found.gradient
