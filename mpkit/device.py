@@ -117,19 +117,20 @@ def in_turn(jobs: Iterable[Callable[[], Result]], workers: int) -> Iterator[Resu
     """What each of the jobs gives, in their order, computed by so many threads at once.
 
     `jobs` may itself take time, and be an endless generator: it is asked for the next one by the
-    caller's thread while others compute, and is never further ahead than two jobs a thread. With
-    one worker it is asked when the job before is done and has been taken.
+    caller's thread while others compute, and is never further ahead than one job a thread and one
+    more. With one worker it is asked when the job before is done and has been taken.
     """
     if workers == 1:
         yield from (job() for job in jobs)
         return
     ready_for_threads()
     with _one_thread_each(), ThreadPoolExecutor(workers, initializer=_one_thread) as pool:
+        _one_thread()  # what `jobs` computes has the bits that it has on any thread
         waiting: deque = deque()
         try:
             for job in jobs:
                 waiting.append(pool.submit(job))
-                if len(waiting) > 2 * workers:
+                if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

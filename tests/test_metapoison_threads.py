@@ -121,7 +121,7 @@ def test_jobs_give_what_they_give_in_their_order(workers):
     assert list(in_turn([], workers)) == []
 
 
-def test_jobs_run_side_by_side_and_no_further_ahead_than_two_a_thread():
+def test_jobs_run_side_by_side_and_no_further_ahead_than_one_a_thread_and_one():
     begun, together = [], threading.Barrier(2)
 
     def jobs():
@@ -130,8 +130,19 @@ def test_jobs_run_side_by_side_and_no_further_ahead_than_two_a_thread():
             yield lambda i=i: (together.wait(20) if i < 2 else 0, i)[1]
 
     for done in in_turn(jobs(), 2):
-        assert len(begun) - done <= 5
+        assert len(begun) - done <= 3
     assert begun == list(range(20))
+
+
+def test_what_jobs_compute_is_computed_on_one_core_as_well():
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        jobs = (lambda: seen.append(torch.get_num_threads()) for _ in range(3))
+        assert [torch.get_num_threads() for _ in in_turn(jobs, 2)] == [1, 1, 1]
+        assert (torch.get_num_threads(), seen) == (2, [1, 1, 1])
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_one_worker_is_asked_when_what_it_gave_was_taken():

@@ -21,6 +21,7 @@ from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.runs.attack import Attack
 from mpkit.runs.ceilings import CONVOLUTION, COPY, DTYPES, PRODUCT, Rate, achieved, ceilings
+from mpkit.runs.needs import parts_of
 from mpkit.runs.origin import versions
 from mpkit.runs.trial import VICTIM, pieces, sizes_of
 
@@ -76,9 +77,10 @@ def _measured(attack: Attack, device: torch.device, dtype: torch.dtype, long: fl
             victim = name == VICTIM
             count = attack.victims * len(ARMS) if victim else s.models
             network = attack.victim_network if victim else attack.network
-            plan = plan_for(count, device)
+            parts = parts_of(name, attack, sizes_of(attack))
+            plan = plan_for(count, device, parts)
             how = {"seconds": long, "dtype": dtype}
-            models = min(count, plan.chunk * plan.workers)
+            models = min(count * parts, plan.chunk * plan.workers)
             what = f"{name}, {network or attack.network}"
             rows.append(achieved(what, piece, device, plan, models, **how))
     except (RuntimeError, TypeError) as error:

@@ -45,7 +45,7 @@ from mpkit.runs.grid import drawable, rows_by_key
 from mpkit.runs.origin import versions
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.runs.workers import done_by, follow, processes_for
+from mpkit.runs.workers import done_by, follow, plan_beside, processes_for
 from mpkit.settings import METHODS
 
 LISTS = {"methods": METHODS, "defended": METHODS, "defenses": DEFENSES, "fine_tunes": FINE_TUNE}
@@ -99,7 +99,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     if not ranks().first:
-        return follow(_measured, ranks())
+        plan = plan_beside(options.device or "auto", 1, ranks())
+        return follow(functools.partial(_measured, plan=plan), ranks())
     return line_by_line(options.out, lambda out: _run(options, out))
 
 
@@ -195,7 +196,8 @@ def _measure(
     failed: dict[str, None] = {}
     tasks = [{"trials": [_as_json(trial) for trial in group]} for group in groups(missing)]
     processes = processes_for(missing[0].attack.device, options.workers, len(tasks))
-    work = functools.partial(_measured, plan=Plan(1, 1) if processes > 1 else None)
+    plan = plan_beside(missing[0].attack.device, processes, ranks())
+    work = functools.partial(_measured, plan=plan)
     with Progress("compare", "result", of, of - len(missing), options.quiet) as progress:
         for row in done_by(work, tasks, processes, ranks()):
             if "failed" in row:

@@ -42,7 +42,7 @@ from mpkit.runs.idle import idle
 from mpkit.runs.pairs import draw_pairs
 from mpkit.runs.prepared import prepare
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.runs.workers import done_by, follow, processes_for
+from mpkit.runs.workers import done_by, follow, plan_beside, processes_for
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command: 0 when done, 130 when interrupted. Raises ValueError for what is refused."""
     if not ranks().first:
-        return follow(_measured, ranks())
+        plan = plan_beside(options.device or "auto", 1, ranks())
+        return follow(functools.partial(_measured, plan=plan), ranks())
     return line_by_line(options.out, lambda out: _run(options, out))
 
 
@@ -85,7 +86,8 @@ def _run(options: argparse.Namespace, out: Path) -> int:
             {"attack": to_dict(a), "target": dataclasses.asdict(t)} for a, t in missing.values()
         ]
         processes = processes_for(base.device, options.workers, len(tasks))
-        work = functools.partial(_measured, plan=Plan(1, 1) if processes > 1 else None)
+        plan = plan_beside(base.device, processes, ranks())
+        work = functools.partial(_measured, plan=plan)
         for row in done_by(work, tasks, processes, ranks()):
             done[_key_of_row(row)] = row
             record.append(out.resolve(), [row])

@@ -26,7 +26,7 @@ from mpkit.networks import NETWORKS, Shape
 from mpkit.perturbation import PERTURBATIONS
 from mpkit.recipe import Recipe
 from mpkit.runs import scenarios
-from mpkit.runs.scale import BY_METHOD, defaults, of_method, scale_name, usual_tuning
+from mpkit.runs.scale import BY_METHOD, defaults, in_time, of_method, scale_name, usual_tuning
 from mpkit.scenario import BASES, GOALS
 from mpkit.setting import Dial, Live, declared, setting, settings_of
 from mpkit.settings import Settings
@@ -108,7 +108,7 @@ class Attack:
     goal: str = setting("targeted", "what the attacker wants", choices=GOALS, group="scenario")
     bases: str = setting(
         "first",
-        "which of the class; nearest: by features of --weights, from scratch of those that ship",
+        "which of the class: nearest to the target by --weights' features, from scratch by pixels",
         dial=Dial("which pictures"),
         choices=(*BASES,),
         words=BASES,
@@ -254,7 +254,7 @@ def _of_scale(scale: str | None, given: dict) -> dict:
     gpu = torch.cuda.is_available() and given.get("device", "auto") != "cpu"
     scale = scale_name(scale, gpu)
     tuning = given.get("fine_tune") or usual_tuning(data, scale, given.get("network"))
-    return defaults(data, scale, tuning) | of_method(given.get("method"), scale)
+    return in_time(defaults(data, scale, tuning) | of_method(given.get("method"), scale), given)
 
 
 def _of_scenario(scale: str | None, given: dict) -> dict:

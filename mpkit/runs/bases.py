@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mpkit.finetuning import DEFAULT_WEIGHTS, load_weights, tuned_network
+from mpkit.finetuning import tuned_network
 from mpkit.rivals.simple import as_method_has_it
 from mpkit.runs.attack import Attack
 from mpkit.scenario import Scenario
@@ -22,17 +22,17 @@ _known = WeakTensorKeyDictionary()
 
 
 def based(attack: Attack, scenario: Scenario) -> Scenario:
-    """The scenario with the bases that the attack, or its method, wants for its targets: the
-    nearest by what the weights see that surrogates begin with; from scratch, those that ship.
+    """The scenario with the bases that the attack, or its method, wants for its targets.
 
     Raises ValueError and DataError for weights that do not fit, or are not there.
     """
     if attack.settings.method == "label-flip" or attack.bases == "first":
         return as_method_has_it(scenario, attack.settings.method)
+    if attack.fine_tune == "no":
+        return nearest(scenario)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
-    weights = DEFAULT_WEIGHTS if attack.fine_tune == "no" else attack.weights
-    name = load_weights(weights).network if attack.fine_tune == "no" else attack.network
-    frozen = tuned_network(name, shape, classes, fine_tune="last", weights=weights).frozen
+    how = {"fine_tune": "last", "weights": attack.weights}
+    frozen = tuned_network(attack.network, shape, classes, **how).frozen
     known = _known.setdefault(scenario.train.x, {}).setdefault(frozen, {})
     return nearest(scenario, frozen, known)
 

@@ -93,14 +93,14 @@ def _held(attack: Attack, sizes: Sizes, found: dict[str, Piece], device: torch.d
     victims = attack.victims * len(ARMS)
     # Gradients of all models lie side by side, twice while they are put together.
     crafting = poisons * (2 * s.models * (META in found) + KEPT)
-    parts = _parts(META, attack, sizes) if META in found else 1
+    parts = parts_of(META, attack, sizes) if META in found else 1
     crafting += _at_once(found.get(META, found[SURROGATE]), s.models, device, parts)
     # The poisoned pictures and those with noise are sets of their own.
     judging = 2 * picture * sizes.train + _at_once(found[VICTIM], victims, device)
     return data + max(crafting, judging)
 
 
-def _parts(name: str, attack: Attack, sizes: Sizes) -> int:
+def parts_of(name: str, attack: Attack, sizes: Sizes) -> int:
     """Into how many pieces a model's work falls that need not wait for one another."""
     s = attack.settings
     apart = name == META and s.compute in SPREAD
@@ -137,7 +137,7 @@ def tried(
             some = (
                 pieces(attack, sizes, max(4, int(batch * enough / asks)))[name] if small else piece
             )
-            parts = _parts(name, attack, sizes)
+            parts = parts_of(name, attack, sizes)
             plan = plan_for(count, device, parts)
             took = timed(some, device, plan, min(count * parts, plan.chunk * plan.workers))
             known[key] = took / some.counted.operations

@@ -55,9 +55,9 @@ FASHION = {
     "gpu": {"models": 8, "craft_steps": 40, "unroll_steps": 6},
 }
 
-# A small network and one surrogate for two cores, bases near the target, and only the end of a long
-# look counts; a learning rate that is small at the end, as 5 % of clean victims turn by themselves
-# without (docs/results.md). The paper's own where there is a GPU.
+# A small network and one surrogate for two cores, a long look of which the end counts, and a
+# learning rate that is small at the end, as 5 % of clean victims turn by themselves without
+# (docs/results.md). The paper's own where there is a GPU.
 PICTURES = {
     "ci": {
         **FIRST,
@@ -75,7 +75,6 @@ PICTURES = {
     "laptop": {
         "max_train": 1000,
         "max_test": 600,
-        "bases": "nearest",
         "models": 1,
         "craft_steps": 28,
         "craft_rate": 0.2,
@@ -146,6 +145,18 @@ OF_METHODS = {
     "noise": AT_ONCE,
 }
 BY_METHOD = tuple(dict.fromkeys(name for usual in OF_METHODS.values() for name in usual))
+
+
+def in_time(usual: dict, given: dict) -> dict:
+    """The same, with learning rates that fall at the same part of as many epochs as are given."""
+    found, victims = dict(usual), "victim_" * ("victim_decays" in usual)
+    for who, whose in (("", ""), ("victim_", victims)):
+        decays, epochs = usual.get(f"{whose}decays"), usual.get(f"{whose}epochs")
+        asked = given.get(f"{who}epochs")
+        if decays and epochs and type(asked) is int and f"{whose}decays" not in given:
+            falls = (max(1, round(asked / epochs * d)) for d in decays)
+            found[f"{who}decays"] = tuple(dict.fromkeys(falls))
+    return found
 
 
 def of_method(method: str | None, name: str) -> dict:

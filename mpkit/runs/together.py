@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import torch
 
 from mpkit.data.schema import built, strict
-from mpkit.device import Plan, cores
+from mpkit.device import Plan
 from mpkit.metapoison import CraftState
 from mpkit.ranks import Ranks
 from mpkit.runs import origin, record
 from mpkit.runs.prepared import Prepared, prepare
 from mpkit.runs.saved import from_dict, to_dict
+from mpkit.runs.workers import share_of_cores
 
 TYPES = {str(t): t for t in (torch.float32, torch.float64, torch.bfloat16, torch.int64)}
 """What a state's tensors are made of."""
@@ -66,7 +66,7 @@ def _alike(ready: Prepared) -> dict[str, str]:
 def _sharing(ready: Prepared, ranks: Ranks) -> Prepared:
     """Each rank with no more threads than its share of this host's cores. Run folders have the
     plan of the whole host, so that a run goes on well with another number of ranks."""
-    share = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)))
+    share = share_of_cores(ranks)
     plans = (ready.plan, ready.victim_plan)
     fewer = [dataclasses.replace(p, workers=min(p.workers, share)) for p in plans]
     return dataclasses.replace(ready, plan=fewer[0], victim_plan=fewer[1], ranks=ranks)

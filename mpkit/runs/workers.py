@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
-from mpkit.device import cores, pick_device
+from mpkit.device import Plan, cores, pick_device
 from mpkit.ranks import Ranks
 
 Task = TypeVar("Task")
@@ -57,6 +58,19 @@ def spread(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Result
     finally:
         for process in ends.values():
             _end(process)
+
+
+def share_of_cores(ranks: Ranks) -> int:
+    """How many of this host's cores a rank may take, which others of the host's ranks want too."""
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)))
+
+
+def plan_beside(device: str, processes: int, ranks: Ranks) -> Plan | None:
+    """How one of several computes that share this host's cores: with its own part of them. None,
+    as it comes, for one alone, and for ranks on GPUs."""
+    if ranks.size > 1:
+        return Plan(1, share_of_cores(ranks)) if pick_device(device).type == "cpu" else None
+    return Plan(1, 1) if processes > 1 else None
 
 
 def processes_for(device: str, asked: int | None, tasks: int) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from mpkit.lab import CraftLab
 from mpkit.lab.kit.runner import Phase
-from mpkit.runs.bases import based
+from mpkit.runs.bases import nearest
 from tests.lab.conftest import press
 
 
@@ -15,9 +15,9 @@ def test_a_lab_turns_to_the_nearest_and_they_follow_a_picked_target(small, until
     before = lab.scenario.bases.tolist()
     lab.controls["bases"].menu.value = "nearest"
     found = lab.scenario.bases.tolist()
-    assert found == based(lab.attack, lab.scenario).bases.tolist() != before
+    assert found == nearest(lab.scenario).bases.tolist() != before
     lab._pick(3)
-    assert lab.scenario.bases.tolist() == based(lab.attack, lab.scenario).bases.tolist() != found
+    assert lab.scenario.bases.tolist() == nearest(lab.scenario).bases.tolist() != found
     lab.transport.buttons["step"].click()
     until(lambda: lab.runner.phase is Phase.PAUSED)
     assert torch.equal(lab.ready.scenario.bases, lab.scenario.bases)

@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call
 
 from mpkit.evaluation.targets import aimed
-from mpkit.finetuning import DEFAULT_WEIGHTS, load_weights
+from mpkit.finetuning import load_weights
 from mpkit.networks import network
 from mpkit.runs.attack import Attack, make_attack, retuned
 from mpkit.runs.bases import based, nearest
@@ -19,7 +19,6 @@ from mpkit.runs.facts import facts_of
 from mpkit.runs.idle import idle
 from mpkit.runs.prepared import load_scenario, prepare
 from mpkit.runs.saved import from_dict, to_dict
-from mpkit.runs.scale import TUNED
 from mpkit.runs.story import BASES
 from tests.blobs import GOALS, setting
 
@@ -97,16 +96,8 @@ def test_fine_tuned_they_are_nearest_by_what_the_weights_see(fine_tune):
     assert found.bases.tolist() == nearest_of_each(first, seen.numpy(), aims.numpy())
     by_pixels = nearest(first)
     assert found.bases.tolist() != by_pixels.bases.tolist()
-
-
-@pytest.mark.parametrize("data", ["signs", "fashion", "digits"])  # in colour and grey, of any size
-def test_from_scratch_they_are_nearest_by_what_the_weights_that_ship_see(data):
-    given = NEAREST | {"data": data, "budget": 0.03, "fine_tune": "no", "n_train": 200}
-    scratch = make_attack("ci", **given, weights="none/here")
-    tuned = dataclasses.replace(scratch, fine_tune="last", network=TUNED, weights=DEFAULT_WEIGHTS)
-    found = load_scenario(scratch)
-    assert found.bases.tolist() == load_scenario(tuned).bases.tolist()
-    assert found.bases.tolist() != nearest(found).bases.tolist()  # by pixels
+    scratch = make_attack("ci", **NEAREST, fine_tune="no")
+    assert load_scenario(scratch).bases.tolist() == by_pixels.bases.tolist()
 
 
 def test_what_is_seen_of_training_pictures_is_computed_once(monkeypatch):
@@ -129,7 +120,7 @@ def test_they_follow_the_target_that_the_rule_finds():
     given["budget"] = 0.03
     attack = make_attack("ci", **given)
     found = load_scenario(attack)
-    assert found.bases.tolist() == based(attack, found).bases.tolist()
+    assert found.bases.tolist() == nearest(found).bases.tolist()
     named = prepare(attack, scenario=found).attack
     assert named.target_index
     assert load_scenario(named).bases.tolist() == found.bases.tolist()
@@ -179,9 +170,9 @@ def test_a_failure_proposes_others_where_that_was_measured_to_help(given, choice
 @pytest.mark.parametrize(
     ("data", "fine_tune", "bases"),
     [("signs", "last", "first"), ("cifar10", "last", "nearest"), ("pets.zip", "all", "nearest"),
-     ("cifar10", "no", "nearest"), ("signs", "no", "first")],
+     ("cifar10", "no", "first"), ("signs", "no", "first")],
 )  # fmt: skip
-def test_photographs_have_the_nearest(data, fine_tune, bases):
+def test_photographs_to_fine_tune_on_have_the_nearest(data, fine_tune, bases):
     assert make_attack("laptop", data=data, fine_tune=fine_tune).bases == bases
     assert make_attack("laptop", data=data, fine_tune=fine_tune, bases="first").bases == "first"
 
@@ -189,4 +180,4 @@ def test_photographs_have_the_nearest(data, fine_tune, bases):
 def test_other_training_brings_the_choice_that_is_usual_with_it():
     attack = make_attack("ci", **NEAREST)
     usual = make_attack("ci", data="signs", fine_tune="no")
-    assert retuned(attack, "no").bases == usual.bases == "first"
+    assert retuned(attack, "no").bases == usual.bases

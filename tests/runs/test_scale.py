@@ -118,3 +118,35 @@ def test_a_method_brings_what_is_usual_with_it():
     assert asked.craft_steps == 7
     tiny, usual = (make_attack("ci", data="signs", method=m).settings for m in ("bullseye", None))
     assert (tiny.craft_steps, tiny.models) == (usual.craft_steps, usual.models)
+
+
+PHOTOGRAPHS = {"data": "cifar10", "fine_tune": "no"}
+
+
+@pytest.mark.parametrize(
+    ("given", "surrogates", "victims"),
+    [
+        ({}, (17,), (17,)),
+        ({"epochs": 10}, (8,), (8,)),
+        ({"epochs": 60}, (51,), (51,)),
+        ({"epochs": 1}, (1,), (1,)),
+        ({"victim_epochs": 40}, (17,), (34,)),
+        ({"epochs": 60, "decays": (2,)}, (2,), (2,)),
+        ({"victim_epochs": 40, "decays": (2,)}, (2,), (2,)),
+        ({"victim_epochs": 40, "victim_decays": (3, 4)}, (17,), (3, 4)),
+        ({"epochs": 60, "decays": ()}, (), ()),
+    ],
+)
+def test_rates_fall_at_the_same_part_of_other_epochs(given, surrogates, victims):
+    attack = make_attack("laptop", **PHOTOGRAPHS, **given)
+    assert attack.settings.recipe.decays == surrogates
+    assert attack.victim_recipe.decays == victims
+
+
+@pytest.mark.parametrize(
+    ("given", "decays"),
+    [({}, (100, 150)), ({"victim_epochs": 20}, (10, 15)), ({"epochs": 12}, (100, 150))],
+)
+def test_those_of_the_victims_follow_their_own(given, decays):
+    attack = make_attack("gpu", **PHOTOGRAPHS, **given)
+    assert (attack.settings.recipe.decays, attack.victim_recipe.decays) == ((), decays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -11,8 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from torch.distributed import HashStore
 
+from mpkit.device import Plan
 from mpkit.ranks import ALONE, Ranks
-from mpkit.runs.workers import WorkerLost, done_by, follow, processes_for, shared, spread
+from mpkit.runs.workers import (
+    WorkerLost,
+    done_by,
+    follow,
+    plan_beside,
+    processes_for,
+    shared,
+    spread,
+)
 
 
 def counted(task: int) -> Iterator[tuple[int, int, int]]:
@@ -127,3 +137,17 @@ def test_as_many_processes_as_cores_and_no_more_than_tasks(monkeypatch, asked, t
 def test_no_process_is_too_few():
     with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
         processes_for("cpu", 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "processes", "host", "found"),
+    [(1, 1, None, None), (1, 4, None, Plan(1, 1)), (2, 1, None, Plan(1, 3)),
+     (4, 1, None, Plan(1, 1)), (8, 1, "2", Plan(1, 3)), (16, 1, None, Plan(1, 1))],
+)  # fmt: skip
+def test_who_shares_cores_takes_a_part_of_them(monkeypatch, size, processes, host, found):
+    monkeypatch.setattr("mpkit.runs.workers.cores", lambda: 6)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if host:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", host)
+    ranks = dataclasses.replace(ALONE, size=size)
+    assert plan_beside("cpu", processes, ranks) == found
