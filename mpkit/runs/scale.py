@@ -75,6 +75,7 @@ PICTURES = {
     "laptop": {
         "max_train": 1000,
         "max_test": 600,
+        "bases": "nearest",
         "models": 1,
         "craft_steps": 28,
         "craft_rate": 0.2,

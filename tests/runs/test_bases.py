@@ -170,9 +170,9 @@ def test_a_failure_proposes_others_where_that_was_measured_to_help(given, choice
 @pytest.mark.parametrize(
     ("data", "fine_tune", "bases"),
     [("signs", "last", "first"), ("cifar10", "last", "nearest"), ("pets.zip", "all", "nearest"),
-     ("cifar10", "no", "first"), ("signs", "no", "first")],
+     ("cifar10", "no", "nearest"), ("signs", "no", "first")],
 )  # fmt: skip
-def test_photographs_to_fine_tune_on_have_the_nearest(data, fine_tune, bases):
+def test_photographs_have_the_nearest(data, fine_tune, bases):
     assert make_attack("laptop", data=data, fine_tune=fine_tune).bases == bases
     assert make_attack("laptop", data=data, fine_tune=fine_tune, bases="first").bases == "first"
 
