@@ -176,8 +176,8 @@ class Crafting:
         # Read once an epoch: to ask a GPU batch by batch would be to wait for it as often.
         most_held = rows.count.view(-1, orders.shape[-2]).amax(0).tolist()
         losses, counted = torch.zeros_like(lr), torch.zeros_like(lr)
-        # Batches need not wait for one another; those of a last layer are too small to be worth it.
-        alone = s.compute in SPREAD and not lr.dim() and not hasattr(self.module, "frozen")
+        # Batches need not wait for one another where the surrogate goes on without them.
+        alone = s.compute in SPREAD and not lr.dim()
         spare = self.plan.spare(len(self.ensemble.mine)) if alone else 1
 
         def asked():

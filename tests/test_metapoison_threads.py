@@ -16,6 +16,7 @@ from mpkit.settings import SPREAD
 from tests.blobs import (
     SMALL,
     changed,
+    identical,
     precise,
     run,
     setting,
@@ -80,16 +81,21 @@ def test_where_a_step_alone_may_have_other_bits_batches_wait(workers, monkeypatc
     assert set(SPREAD) < set(tracing.WAYS)
 
 
-def test_those_of_a_last_layer_wait_too(workers):
-    attack = make_attack("ci", data="signs", target_index=(0,), models=1, craft_steps=1)
-    list(prepare(attack, progress=False, plan=Plan(1, 3)).craft())
-    assert workers == {1}
+def test_a_last_layer_has_the_same_bits_too():
+    attack = make_attack("ci", data="signs", target_index=(0,), models=1, craft_steps=3)
+    ready = [prepare(attack, progress=False, plan=plan) for plan in (Plan(), Plan(1, 3))]
+    ends = [[state for state, _ in r.craft()][-1] for r in ready]
+    assert identical(*ends)
 
 
 def test_an_attack_has_a_thread_for_every_core(monkeypatch):
     monkeypatch.setattr(device, "cores", lambda: 3)
-    attack = make_attack("ci", data="signs", target_index=(0,), models=1)
-    assert prepare(attack, progress=False).plan == Plan(1, 3)
+    given = {"data": "signs", "target_index": (0,), "models": 1}
+    for more, threads in (({"fine_tune": "no"}, 3), ({"fine_tune": "all"}, 3), ({}, 1)):
+        attack = make_attack("ci", **given | more)  # a last layer's batches are too small for it
+        assert prepare(attack, progress=False).plan == Plan(1, threads)
+    attack = make_attack("ci", **given, fine_tune="no", compute="compiled")
+    assert prepare(attack, progress=False).plan == Plan(1, 1)
     assert plan_for(2, torch.device("cpu"), 100) == Plan(1, 3)
     assert plan_for(2, torch.device("cuda"), 100) == Plan(2)
 

@@ -21,9 +21,8 @@ from mpkit.evaluation.rates import percent
 from mpkit.evaluation.records import ARMS
 from mpkit.runs.attack import Attack
 from mpkit.runs.ceilings import CONVOLUTION, COPY, DTYPES, PRODUCT, Rate, achieved, ceilings
-from mpkit.runs.needs import parts_of
 from mpkit.runs.origin import versions
-from mpkit.runs.trial import VICTIM, pieces, sizes_of
+from mpkit.runs.trial import META, VICTIM, parts_of, pieces, sizes_of
 
 USUAL = "quickstart"
 """The scenario that is measured where nothing else is said."""
@@ -73,11 +72,12 @@ def _measured(attack: Attack, device: torch.device, dtype: torch.dtype, long: fl
     s, rows = attack.settings, []
     try:
         rows = ceilings(device, dtype, long / 2)
-        for name, piece in pieces(attack, sizes_of(attack)).items():
+        sizes = sizes_of(attack)
+        for name, piece in pieces(attack, sizes).items():
             victim = name == VICTIM
             count = attack.victims * len(ARMS) if victim else s.models
             network = attack.victim_network if victim else attack.network
-            parts = parts_of(name, attack, sizes_of(attack))
+            parts = parts_of(attack, sizes.train) if name == META else 1
             plan = plan_for(count, device, parts)
             how = {"seconds": long, "dtype": dtype}
             models = min(count * parts, plan.chunk * plan.workers)

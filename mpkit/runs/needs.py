@@ -19,8 +19,8 @@ from mpkit.evaluation.records import ARMS
 from mpkit.evaluation.targets import MODELS
 from mpkit.networks import evaluations
 from mpkit.runs.attack import Attack
-from mpkit.runs.trial import META, SURROGATE, VICTIM, Piece, Sizes, pieces, timed
-from mpkit.settings import SPREAD, STILL
+from mpkit.runs.trial import META, SURROGATE, VICTIM, Piece, Sizes, parts_of, pieces, timed
+from mpkit.settings import STILL
 from mpkit.streams import batches_of
 
 PROGRAM = 0.45 * 2**30
@@ -93,18 +93,11 @@ def _held(attack: Attack, sizes: Sizes, found: dict[str, Piece], device: torch.d
     victims = attack.victims * len(ARMS)
     # Gradients of all models lie side by side, twice while they are put together.
     crafting = poisons * (2 * s.models * (META in found) + KEPT)
-    parts = parts_of(META, attack, sizes) if META in found else 1
+    parts = parts_of(attack, sizes.train) if META in found else 1
     crafting += _at_once(found.get(META, found[SURROGATE]), s.models, device, parts)
     # The poisoned pictures and those with noise are sets of their own.
     judging = 2 * picture * sizes.train + _at_once(found[VICTIM], victims, device)
     return data + max(crafting, judging)
-
-
-def parts_of(name: str, attack: Attack, sizes: Sizes) -> int:
-    """Into how many pieces a model's work falls that need not wait for one another."""
-    s = attack.settings
-    apart = name == META and s.compute in SPREAD
-    return batches_of(sizes.train, s.recipe.batch) if apart else 1
 
 
 def _at_once(piece: Piece, models: int, device: torch.device, parts: int = 1) -> float:
@@ -137,7 +130,7 @@ def tried(
             some = (
                 pieces(attack, sizes, max(4, int(batch * enough / asks)))[name] if small else piece
             )
-            parts = parts_of(name, attack, sizes)
+            parts = parts_of(attack, sizes.train) if name == META else 1
             plan = plan_for(count, device, parts)
             took = timed(some, device, plan, min(count * parts, plan.chunk * plan.workers))
             known[key] = took / some.counted.operations

@@ -27,9 +27,9 @@ from mpkit.ranks import ALONE, Ranks
 from mpkit.runs.attack import Attack
 from mpkit.runs.bases import based
 from mpkit.runs.pairs import default_classes
+from mpkit.runs.trial import parts_of
 from mpkit.scenario import Scenario, make_scenario
 from mpkit.settings import Settings
-from mpkit.streams import batches_of
 from mpkit.telling import Tell
 
 
@@ -282,7 +282,7 @@ def prepare(
     scenario = based(attack, scenario).to(device)
     shape, classes = scenario.train.shape, len(scenario.train.classes)
     surrogate, victim = attack.networks(shape, classes)
-    batches = batches_of(len(scenario.train), attack.settings.recipe.batch)
-    plan = plan or plan_for(attack.settings.models, device, batches)
+    parts = parts_of(attack, len(scenario.train))
+    plan = plan or plan_for(attack.settings.models, device, parts)
     victim_plan = victim_plan or plan_for(attack.victims * len(ARMS), device)
     return Prepared(attack, scenario, surrogate, plan, victim, victim_plan, ranks)

@@ -25,6 +25,8 @@ from mpkit.functional import State, init
 from mpkit.metagradient import METAGRADIENTS, meta_gradient
 from mpkit.runs.attack import Attack
 from mpkit.runs.counting import Counted, counted
+from mpkit.settings import SPREAD
+from mpkit.streams import batches_of
 from mpkit.tracing import PATIENCE, traced
 from mpkit.training import sgd_step, victim_step
 
@@ -58,6 +60,13 @@ def sizes_of(attack: Attack, progress: bool = False) -> Sizes:
         for k, most in (("train", CIFAR10.train), ("test", CIFAR10.test))
     )
     return CIFAR10._replace(train=train, test=test)
+
+
+def parts_of(attack: Attack, images: int) -> int:
+    """Into how many parts a surrogate's epoch falls that need not wait for one another: its
+    batches, but for those of a last layer, which are too small to be worth a thread's while."""
+    apart = attack.settings.compute in SPREAD and attack.fine_tune != "last"
+    return batches_of(images, attack.settings.recipe.batch) if apart else 1
 
 
 _counts: dict[tuple, Counted] = {}
